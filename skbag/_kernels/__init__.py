@@ -1,0 +1,1 @@
+"""Loops over (weights, indices, indptr): no allocation, no exception, no scikit-learn."""

@@ -1,0 +1,281 @@
+"""Rows of a table in vector registers: the LLVM vector types that Numba lacks.
+
+A tile is a run of columns of one table row, held as ``vectors`` LLVM vectors of ``lanes`` scalars. Vector v covers
+the columns [v * lanes, (v + 1) * lanes) from an address on; the last vector begins at column ``tail`` instead, so a
+width that is no multiple of ``lanes`` ends in a vector that overlaps the one before it: no scalar remainder.
+``copies`` tiles stand side by side: consecutive rows go to different registers and do not wait for one another.
+
+Addresses are plain integers and nothing is checked: the bags are validated before a kernel sees them.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+_BYTES = ir.IntType(8).as_pointer()
+
+
+class Tile(types.Type):
+    """Numba type of ``copies`` tiles, each of ``vectors`` vectors of ``lanes`` scalars."""
+
+    def __init__(self, scalar, lanes, vectors, copies):
+        self.scalar, self.lanes, self.vectors, self.copies = scalar, lanes, vectors, copies
+        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies})")
+
+    @property
+    def itemsize(self):
+        return self.scalar.bitwidth // 8
+
+
+@register_model(Tile)
+class TileModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        vector = ir.VectorType(_ir_scalar(fe_type.scalar), fe_type.lanes)
+        super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.vectors * fe_type.copies))
+
+
+def _ir_scalar(scalar):
+    return ir.FloatType() if scalar.bitwidth == 32 else ir.DoubleType()
+
+
+def _splat(builder, value, lanes):
+    vector = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    one = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+
+
+def _vector_pointers(builder, tile, address, tail):
+    """Pointers to the vectors of one tile whose first column lies at ``address``."""
+    pointer_type = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes).as_pointer()
+    for v in range(tile.vectors):
+        if v and v == tile.vectors - 1:
+            offset = builder.mul(tail, ir.Constant(tail.type, tile.itemsize))
+        else:
+            offset = ir.Constant(address.type, v * tile.lanes * tile.itemsize)
+        yield builder.inttoptr(builder.add(address, offset), pointer_type)
+
+
+def _suffix(vector):
+    """The name of a vector type inside the name of an LLVM intrinsic: v16f32."""
+    element = vector.element
+    width = {ir.FloatType: 32, ir.DoubleType: 64}.get(type(element)) or element.width
+    return f"v{vector.count}{'i' if isinstance(element, ir.IntType) else 'f'}{width}"
+
+
+def _call(builder, name, result, args, suffix=None):
+    function_type = ir.FunctionType(result, [arg.type for arg in args])
+    name = f"{name}.{suffix or _suffix(result)}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
+@intrinsic(prefer_literal=True)
+def full(typingctx, value, lanes, vectors, copies):
+    """A tile filled with ``value``; the three counts must be compile-time integers."""
+    if not all(isinstance(n, types.IntegerLiteral) for n in (lanes, vectors, copies)):
+        return None
+    tile = Tile(value, lanes.literal_value, vectors.literal_value, copies.literal_value)
+
+    def codegen(context, builder, signature, args):
+        vector = _splat(builder, args[0], tile.lanes)
+        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for v in range(tile.vectors * tile.copies):
+            acc = builder.insert_value(acc, vector, v)
+        return acc
+
+    return tile(value, lanes, vectors, copies), codegen
+
+
+def _each_row(combine):
+    """An intrinsic step(tile, addresses, weights, tail) -> tile: one row per address combined into the tile.
+
+    ``addresses`` is a tuple of integers, ``weights`` a tuple of as many scalars that multiply the rows, or None.
+    """
+
+    def step(typingctx, tile, addresses, weights, tail):
+        def codegen(context, builder, signature, args):
+            acc, addresses_, weights_, tail_ = args
+            for member in range(len(addresses)):
+                address = builder.extract_value(addresses_, member)
+                weight = None
+                if not isinstance(weights, types.NoneType):
+                    weight = _splat(builder, builder.extract_value(weights_, member), tile.lanes)
+                first = member % tile.copies * tile.vectors
+                for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
+                    row = builder.load(pointer, align=tile.itemsize)
+                    acc = builder.insert_value(acc, combine(builder, builder.extract_value(acc, v), row, weight), v)
+            return acc
+
+        return tile(tile, addresses, weights, types.intp), codegen
+
+    return step
+
+
+def _merge(combine):
+    """An intrinsic merge(tile) -> tile: the copies combined into the first one."""
+
+    def merge(typingctx, tile):
+        def codegen(context, builder, signature, args):
+            acc = args[0]
+            for v in range(tile.vectors, tile.vectors * tile.copies):
+                into = v % tile.vectors
+                both = builder.extract_value(acc, into), builder.extract_value(acc, v)
+                acc = builder.insert_value(acc, combine(builder, *both), into)
+            return acc
+
+        return tile(tile), codegen
+
+    return merge
+
+
+def _add(builder, acc, row, weight=None):
+    if weight is None:
+        return builder.fadd(acc, row)
+    return _call(builder, "llvm.fmuladd", acc.type, [row, weight, acc])
+
+
+def _max(builder, acc, row, weight=None):
+    if weight is not None:
+        row = builder.fmul(row, weight)
+    return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
+
+
+add_rows, add_copies = intrinsic(_each_row(_add)), intrinsic(_merge(_add))
+max_rows, max_copies = intrinsic(_each_row(_max)), intrinsic(_merge(_max))
+
+
+@intrinsic
+def divide(typingctx, tile, divisor):
+    """The first copy of the tile divided by a scalar."""
+
+    def codegen(context, builder, signature, args):
+        acc, value = args
+        vector = _splat(builder, value, tile.lanes)
+        for v in range(tile.vectors):
+            acc = builder.insert_value(acc, builder.fdiv(builder.extract_value(acc, v), vector), v)
+        return acc
+
+    return tile(tile, tile.scalar), codegen
+
+
+@intrinsic
+def load(typingctx, tile, address, tail):
+    """The tile with its first copy read from ``address``."""
+
+    def codegen(context, builder, signature, args):
+        acc, address_, tail_ = args
+        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_)):
+            acc = builder.insert_value(acc, builder.load(pointer, align=tile.itemsize), v)
+        return acc
+
+    return tile(tile, address, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, tile, address, tail):
+    """Write the first copy of the tile to ``address``."""
+
+    def codegen(context, builder, signature, args):
+        acc, address_, tail_ = args
+        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_)):
+            builder.store(builder.extract_value(acc, v), pointer, align=tile.itemsize)
+        return context.get_dummy_value()
+
+    return types.none(tile, address, types.intp), codegen
+
+
+@intrinsic
+def prefetch(typingctx, tile, address, tail):
+    """Ask for the cache lines of one row: the first byte of each vector, and the last byte of the last."""
+
+    def codegen(context, builder, signature, args):
+        _, address_, tail_ = args
+        int32 = ir.IntType(32)
+        pointers = [builder.bitcast(p, _BYTES) for p in _vector_pointers(builder, tile, address_, tail_)]
+        pointers.append(builder.gep(pointers[-1], [ir.Constant(int32, tile.lanes * tile.itemsize - 1)]))
+        function_type = ir.FunctionType(ir.VoidType(), [_BYTES, int32, int32, int32])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
+        for pointer in pointers:
+            builder.call(function, [pointer, *(ir.Constant(int32, hint) for hint in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(tile, address, types.intp), codegen
+
+
+@intrinsic
+def item(typingctx, array, index):
+    """array[index] of a C-contiguous 1-D array, without Numba's handling of negative indices."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        return builder.load(builder.gep(view.data, [args[1]]))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
+def items(typingctx, array, index, like):
+    """The tuple (array[index], array[index + 1], ...), as long as the tuple ``like``; None for an array of None."""
+    if isinstance(array, types.NoneType):
+        return types.none(array, index, like), lambda context, builder, signature, args: context.get_dummy_value()
+    result = types.UniTuple(array.dtype, len(like))
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(like)))
+        values = [builder.load(builder.gep(view.data, [offset])) for offset in offsets]
+        return context.make_tuple(builder, result, values)
+
+    return result(array, types.intp, like), codegen
+
+
+@intrinsic
+def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squared):
+    """Add |w|, or w * w where ``squared``, of the members start, start + 1, ... to the lanes of the tile.
+
+    As many members as the tile has lanes, but none from ``stop`` on and none that ``padding_idx`` names. ``weights``
+    None stands for weights of 1.
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, weights_, indices_, start_, stop_, padding_, squared_ = args
+        lanes = tile.lanes
+        left = _splat(builder, builder.sub(stop_, start_), lanes)
+        inside = builder.icmp_signed("<", ir.Constant(left.type, list(range(lanes))), left)
+
+        def load(array, value, otherwise):
+            view = context.make_array(array)(context, builder, value)
+            pointer_type = otherwise.type.as_pointer()
+            pointer = builder.bitcast(builder.gep(view.data, [start_]), pointer_type)
+            suffix = f"{_suffix(otherwise.type)}.p0{_suffix(otherwise.type)}"
+            align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+            return _call(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
+
+        padding = _splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
+        member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
+        vector = ir.VectorType(_ir_scalar(tile.scalar), lanes)
+        size = ir.Constant(vector, [1.0] * lanes)
+        if not isinstance(weights, types.NoneType):
+            weight = load(weights, weights_, ir.Constant(vector, [0.0] * lanes))
+            absolute = _call(builder, "llvm.fabs", vector, [weight])
+            size = builder.fmul(absolute, builder.select(squared_, absolute, size))
+        size = builder.select(member, size, ir.Constant(vector, [0.0] * lanes))
+        return builder.insert_value(acc, builder.fadd(builder.extract_value(acc, 0), size), 0)
+
+    return tile(tile, weights, indices, types.intp, types.intp, padding_idx, types.boolean), codegen
+
+
+@intrinsic
+def lane_sum(typingctx, tile):
+    """Sum of the lanes of the first vector, by halves."""
+
+    def codegen(context, builder, signature, args):
+        vector, width = builder.extract_value(args[0], 0), tile.lanes
+        while width > 1:
+            width //= 2
+            halves = (ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(k, k + width))) for k in (0, width))
+            low, high = (builder.shuffle_vector(vector, vector, half) for half in halves)
+            vector = builder.fadd(low, high)
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return tile.scalar(tile), codegen

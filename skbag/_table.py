@@ -1,0 +1,133 @@
+"""The table: drawn, taken from an array or mapped from a file, and always checked."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ._bags import frozen
+
+Array = NDArray[Any]
+
+_ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one line, not in two
+
+
+def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64 as a dtype; ValueError for anything else."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = np.dtype(object)
+    if result not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    return result
+
+
+def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int:
+    """Return the index as one from the front, -1 for None; ValueError if the table has no such row."""
+    if padding_idx is None:
+        return -1
+    if not -num_embeddings <= padding_idx < num_embeddings:
+        raise ValueError(
+            f"padding_idx must be at least {-num_embeddings} and less than the number of embeddings, "
+            f"{num_embeddings}, got {padding_idx}."
+        )
+    return int(padding_idx) % num_embeddings
+
+
+def check_weight(weight: Any) -> Array:
+    """Return a table given to a function as a frozen array (num_embeddings, dim) of float32 or float64.
+
+    Its values are not looked at: that would cost more than most calls.
+    """
+    table = np.asarray(weight)
+    if table.dtype not in (np.float32, np.float64):
+        raise TypeError(f"weight must be float32 or float64, got {table.dtype!r}.")
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise ValueError(f"weight must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")
+    return frozen(table)
+
+
+def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.random.RandomState) -> Array:
+    """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText)."""
+    n_bytes = shape[0] * shape[1] * dtype.itemsize
+    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    table = buffer[start : start + n_bytes].view(dtype).reshape(shape)
+    generator = np.random.Generator(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))
+    if init == "normal":
+        generator.standard_normal(dtype=dtype, out=table)
+    else:
+        generator.random(dtype=dtype, out=table)
+        table -= dtype.type(0.5)
+        table *= dtype.type(2 / shape[1])
+    return table
+
+
+def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Array:
+    """Take a table from an array or map it from an .npy file.
+
+    An array that already has the dtype and is C-contiguous is not copied, a file never is.
+
+    Parameters
+    ----------
+    init : array-like of shape (num_embeddings, dim), or path of an .npy file with such an array
+    dtype : dtype or None
+        What arrays are converted to, and what a file must have; None for the array's own, which must be float32 or
+        float64.
+    name : str
+        What the user calls it, for the texts of errors.
+
+    Returns
+    -------
+    ndarray of shape (num_embeddings, dim)
+
+    Raises
+    ------
+    ValueError
+        If it is no 2-D array of finite real numbers with at least one column; if there is no such .npy file, or it
+        has another dtype.
+    """
+    from_file = isinstance(init, (str, os.PathLike))
+    table = _map_file(os.fspath(init), name) if from_file else np.asarray(init)
+    if table.dtype.kind not in ("f" if from_file else "iuf"):
+        raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
+    if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:
+        raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim), both at least 1, got {table.shape}.")
+    if dtype is None:
+        dtype = table.dtype if table.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    if from_file and (table.dtype != dtype or not table.flags.c_contiguous):
+        order = "C" if table.flags.c_contiguous else "Fortran"
+        raise ValueError(
+            f"{name} is memory-mapped as it is, so the file must hold {dtype!r} in C order, got {table.dtype!r} in "
+            f"{order} order: {os.fspath(init)!r}."
+        )
+    with np.errstate(over="ignore"):
+        table = np.require(table, dtype, ["C", "A"])
+    check_finite(table, name)
+    return table
+
+
+def check_finite(table: Array, name: str) -> None:
+    """Raise ValueError if the table has a value that is not finite, naming the first one; needs little memory."""
+    step = max(1, (1 << 20) // table.shape[1])
+    for first in range(0, len(table), step):
+        finite = np.isfinite(table[first : first + step])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"{name} contains {table[first + row, column]} at row {first + row}, column {column}; "
+                f"every value must be finite in {table.dtype!r}."
+            )
+
+
+def _map_file(path: str, name: str) -> Array:
+    if not path.endswith(".npy"):
+        raise ValueError(f"{name} must be 'normal', 'uniform', an array, or the path of an .npy file, got {path!r}.")
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise ValueError(f"{name} names a file that does not exist: {path!r}.") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{name} names a file that is no .npy file of numbers: {path!r} ({error}).") from error
