@@ -60,7 +60,7 @@ class Bags:
         return f"row {row} (position {member})"
 
 
-def frozen(array: Array, dtype: DTypeLike = None) -> Array:
+def frozen(array: Array, dtype: DTypeLike | None = None) -> Array:
     """Return a read-only, aligned, C-contiguous view of an array; a copy where the layout or dtype asks for one."""
     if dtype is not None and array.dtype != dtype:
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the finite check reports
@@ -144,9 +144,7 @@ def bags_from_ids(
         if weights.dtype.kind not in "biuf":
             raise TypeError(f"per_sample_weights must be real numbers, got {weights.dtype!r}.")
         if weights.shape != ids.shape:
-            raise ValueError(
-                f"per_sample_weights must have the shape of input, {ids.shape}, got {weights.shape}."
-            )
+            raise ValueError(f"per_sample_weights must have the shape of input, {ids.shape}, got {weights.shape}.")
         weights = frozen(weights.reshape(-1), dtype)
     if ids.ndim == 2:
         if offsets is not None:
@@ -164,7 +162,9 @@ def bags_from_ids(
             starts = np.append(starts, starts.dtype.type(len(ids)))
         elif not len(starts) or starts[-1] != len(ids):
             last = starts[-1] if len(starts) else "nothing"
-            raise ValueError(f"With include_last_offset=True offsets must end with len(input) = {len(ids)}, got {last}.")
+            raise ValueError(
+                f"With include_last_offset=True offsets must end with len(input) = {len(ids)}, got {last}."
+            )
     indices, indptr = _index_pair(ids.reshape(-1), starts, "input")
     _check_indptr(indptr, len(indptr) - 1, len(indices), "offsets")
     return Bags(indices, indptr, weights, num_embeddings, padding_idx, "input", "per_sample_weights")
@@ -232,7 +232,7 @@ def _without_stored_zeros(bags: Bags, member: Array) -> tuple[Array, Array]:
     """Return indices and indptr of the members alone, after a check of all that is stored."""
     indices = bags.indices[: bags.n_members]
     in_range = (indices >= 0) & (indices < bags.num_embeddings)
-    if not (in_range.all() and np.isfinite(bags.weights).all()):
+    if not (in_range.all() and (bags.weights is None or np.isfinite(bags.weights).all())):
         bags.raise_bad_member()
     kept = np.flatnonzero(member)
     indptr = np.searchsorted(kept, bags.indptr).astype(bags.indptr.dtype)

@@ -14,7 +14,8 @@ class VersionedStateMixin:
     """Store the skbag version in pickles, and warn when one is loaded by another version."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_skbag_version": __version__}  # type: ignore[misc]
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
+        return {**state, "_skbag_version": __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.utils import check_scalar
 
-from ._backends import get_backend
+from ._backends import get_backend  # noqa: TID251
 from ._bags import Bags, as_ids, bags_from_ids, frozen
 from ._table import check_padding_idx, check_weight
 
@@ -70,7 +70,7 @@ def embedding(
     jobs = effective_n_jobs(n_jobs)
     rows = backend.lookup(bags, table, jobs)
     if norm is not None:
-        rows *= backend.norm_factors(rows, *norm, jobs)[:, None]
+        rows *= backend.norm_factors(rows, norm, jobs)[:, None]
     return rows.reshape(*ids.shape, table.shape[1])
 
 
@@ -88,7 +88,7 @@ def bags_to_csr(
         input,
         offsets,
         num_embeddings=num_embeddings,
-        dtype=None if weights is not None and weights.dtype.kind == "f" else np.float32,
+        dtype=weights.dtype if weights is not None and weights.dtype.kind == "f" else np.float32,
         per_sample_weights=weights,
         include_last_offset=include_last_offset,
     )

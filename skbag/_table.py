@@ -94,7 +94,9 @@ def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Ar
     if table.dtype.kind not in ("f" if from_file else "iuf"):
         raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:
-        raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim), both at least 1, got {table.shape}.")
+        raise ValueError(
+            f"{name} must be of shape (num_embeddings, embedding_dim), both at least 1, got {table.shape}."
+        )
     if dtype is None:
         dtype = table.dtype if table.dtype in (np.float32, np.float64) else np.dtype(np.float32)
     if from_file and (table.dtype != dtype or not table.flags.c_contiguous):

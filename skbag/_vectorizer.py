@@ -11,14 +11,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._backends import get_backend
-from ._base import VersionedStateMixin, validate_bags
+from ._backends import get_backend  # noqa: TID251
 from ._bags import bags_from_csr, frozen
+from ._base import VersionedStateMixin, validate_bags
 from ._table import check_dtype, check_padding_idx, draw_table, take_table
 
 
 class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
         "init": [str, os.PathLike, "array-like"],
@@ -128,8 +128,8 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
     def _set_table(self, table: NDArray[Any]) -> None:
         """Take a checked table as the fitted one, rescaled to max_norm in a copy where that changes anything."""
         if self.max_norm is not None:
-            backend = get_backend(self.device)
-            factors = backend.norm_factors(frozen(table), self.max_norm, self.norm_type, effective_n_jobs(self.n_jobs))
+            norm = float(self.max_norm), float(self.norm_type)
+            factors = get_backend(self.device).norm_factors(table, norm, effective_n_jobs(self.n_jobs))
             if (factors != 1).any():
                 table = table * factors[:, None]
         self.embeddings_ = table

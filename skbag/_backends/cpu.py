@@ -3,12 +3,13 @@
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # noqa: TID251
 import numpy as np
 from numpy.typing import NDArray
 
-from .._bags import Bags, frozen
-from .._kernels import cpu as kernels
+from skbag._bags import Bags, frozen
+from skbag._kernels import cpu as kernels  # noqa: TID251
+
 from ._threads import run
 
 Array = NDArray[Any]
@@ -18,7 +19,8 @@ MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max"
 _L2_BYTES = 1 << 20  # tables up to this size need no prefetch
 _L3_BYTES = 1 << 25  # beyond this size rows come from memory, and are asked for earlier
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
-_BLOCKS_PER_JOB = 4  # a thread that is interrupted leaves its later blocks to the others
+_BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
+_SPINS = 10_000  # looks at whether the last blocks are done, some 100 microseconds, before a thread is waited for
 
 
 @cache
@@ -51,37 +53,42 @@ def _ahead(table: Array) -> int:
     return max(16, 8192 // row_bytes) if table.nbytes > _L3_BYTES else 16
 
 
-def _blocks(indptr: Array, work_per_member: int, n_jobs: int) -> list[tuple[int, int]]:
-    """Split the bags into blocks of about equally many members."""
-    n_bags, n_members = len(indptr) - 1, int(indptr[-1])
-    n_blocks = min(n_jobs * _BLOCKS_PER_JOB, n_members * work_per_member // (_SERIAL_WORK // 2))
-    if n_jobs == 1 or n_blocks < 2:
-        return [(0, n_bags)]
-    targets = np.linspace(0, n_members, n_blocks + 1)[1:-1].astype(indptr.dtype)
-    edges = [0, *np.unique(np.searchsorted(indptr, targets)).tolist(), n_bags]
-    return [(first, last) for first, last in zip(edges, edges[1:], strict=False) if first < last]
+def _edges(n_blocks: int, n: int, indptr: Array | None = None) -> Array:
+    """Where blocks of n things begin and end; with indptr, of n bags with about equally many members."""
+    if n_blocks == 1:
+        return np.array([0, n])
+    if indptr is None:
+        return np.linspace(0, n, n_blocks + 1).astype(np.int64)
+    targets = np.linspace(0, indptr[-1], n_blocks + 1)[1:-1].astype(indptr.dtype)
+    return np.concatenate(([0], np.searchsorted(indptr, targets), [n]))
 
 
-def _valid(bags: Bags, begin: int, end: int) -> bool:
-    """Whether the members begin <= i < end have ids in range and finite weights."""
-    ids = bags.indices.view(f"u{bags.indices.itemsize}")  # a negative id is a huge unsigned one
-    if kernels.highest(ids, False, begin, end) >= bags.num_embeddings and begin < end:
-        return False
-    if bags.weights is None:
-        return True
-    bits = bags.weights.view(f"u{bags.weights.itemsize}")
-    infinity = 0x7F800000 if bits.itemsize == 4 else 0x7FF0000000000000
-    return kernels.highest(bits, True, begin, end) < infinity
+def _run(kernel: Any, args: tuple[Any, ...], edges: Array, n_jobs: int, out: tuple[Array, ...]) -> bool:
+    """Run a kernel over all blocks, in threads if there is more than one; return whether every block was valid."""
+    n_blocks = len(edges) - 1
+    progress = np.zeros(3, np.int64)
+    arguments = (*args, edges, progress, *out)
+    if n_blocks == 1:
+        kernel(*arguments)
+    else:
+        run(lambda: kernel(*arguments), min(n_jobs, n_blocks), lambda: kernels.wait(progress, n_blocks, _SPINS))
+    return not progress[kernels.INVALID]
 
 
-def check(bags: Bags) -> None:
+def _n_blocks(work: int, n_jobs: int) -> int:
+    return max(1, min(n_jobs * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK)) if n_jobs > 1 else 1
+
+
+def check(bags: Bags, n_jobs: int = 1) -> None:
     """Raise ValueError if an id is out of range or a weight is not finite."""
-    if not _valid(bags, 0, bags.n_members):
+    n = bags.n_members
+    edges = _edges(_n_blocks(n, n_jobs), n)
+    if not _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings), edges, n_jobs, ()):
         bags.raise_bad_member()
 
 
 def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, float] | None = None) -> Array:
-    """Pool every bag of a table's rows.
+    """Pool the rows of a table that the members of every bag name.
 
     Parameters
     ----------
@@ -102,66 +109,38 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     ValueError
         If an id is out of range or a weight is not finite.
     """
-    code = MODES[mode]
     dim = table.shape[1]
     lanes, vectors = _tile(dim, table.itemsize)
     kernel = kernels.pool_kernel(lanes, vectors, _copies(vectors))
-    neutral = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
-    out = np.empty((bags.n_bags, dim), table.dtype)
-    ahead = _ahead(table)
-    invalid = []
-
-    def task(first: int, last: int) -> None:
-        if not _valid(bags, int(bags.indptr[first]), int(bags.indptr[last])):
-            invalid.append(first)
-        elif not invalid:
-            kernel(code, table, multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx, neutral, ahead,
-                   first, last, out)  # fmt: skip
-
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
-        check(bags)
-        factors = norm_factors(table, *norm, n_jobs, bags.indices)
-        multipliers = frozen(factors if multipliers is None else factors * multipliers)
-    run(task, _blocks(bags.indptr, dim + 16, n_jobs), n_jobs)
-    if invalid:
+        check(bags, n_jobs)
+        factors = norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
+        multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
+    neutral = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
+    out = np.empty((bags.n_bags, dim), table.dtype)
+    edges = _edges(_n_blocks(bags.n_members * (dim + 16), n_jobs), bags.n_bags, bags.indptr)
+    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
+    if not _run(kernel, (MODES[mode], table, *members, neutral, _ahead(table)), edges, n_jobs, (out,)):
         bags.raise_bad_member()
     return out
 
 
 def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
-    out = np.empty((bags.n_members, table.shape[1]), table.dtype)
-    kernel = kernels.lookup_kernel(*_tile(table.shape[1], table.itemsize))
-    invalid = []
-
-    def task(first: int, last: int) -> None:
-        if not _valid(bags, first, last):
-            invalid.append(first)
-        elif not invalid:
-            kernel(table, bags.indices, 4 * _ahead(table), first, last, out)
-
-    run(task, _even_blocks(bags.n_members, table.shape[1] + 16, n_jobs), n_jobs)
-    if invalid:
+    n, dim = bags.n_members, table.shape[1]
+    out = np.empty((n, dim), table.dtype)
+    kernel = kernels.lookup_kernel(*_tile(dim, table.itemsize))
+    edges = _edges(_n_blocks(n * (dim + 16), n_jobs), n)
+    if not _run(kernel, (table, bags.indices, 4 * _ahead(table)), edges, n_jobs, (out,)):
         bags.raise_bad_member()
     return out
 
 
-def norm_factors(
-    table: Array, max_norm: float, norm_type: float, n_jobs: int, indices: Array | None = None
-) -> Array:
+def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int, indices: Array | None = None) -> Array:
     """Return the factors that bring rows down to max_norm: of the rows that indices name, else of every row."""
     n = len(table if indices is None else indices)
-    factors = np.empty(n, table.dtype)
-
-    def task(first: int, last: int) -> None:
-        kernels.norm_factors(table, indices, float(max_norm), float(norm_type), first, last, factors)
-
-    run(task, _even_blocks(n, 4 * table.shape[1], n_jobs), n_jobs)
-    return factors
-
-
-def _even_blocks(n: int, work: int, n_jobs: int) -> list[tuple[int, int]]:
-    n_blocks = max(1, min(n_jobs * _BLOCKS_PER_JOB, n * work // (_SERIAL_WORK // 2)))
-    edges = np.linspace(0, n, n_blocks + 1).astype(np.int64).tolist()
-    return list(zip(edges, edges[1:], strict=False))
+    out = np.empty(n, table.dtype)
+    edges = _edges(_n_blocks(4 * n * table.shape[1], n_jobs), n)
+    _run(kernels.norm_factors, (frozen(table), indices, *norm), edges, n_jobs, (out,))
+    return out

@@ -1,9 +1,9 @@
 """How the CPU kernels are compiled, and how their compiled code is found again in the next process."""
 
 import hashlib
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -19,7 +19,7 @@ def _digest() -> str:
     return digest.hexdigest()
 
 
-def kernel(function: Callable) -> Callable:
+def kernel(function: Any) -> Any:
     """Compile a loop that releases the GIL, and keep its machine code on disk where a directory can be written."""
     dispatcher = numba.njit(**_OPTIONS)(function)
     try:
@@ -30,6 +30,6 @@ def kernel(function: Callable) -> Callable:
     return dispatcher
 
 
-def inlined(function: Callable) -> Callable:
+def inlined(function: Any) -> Any:
     """Compile a helper that becomes part of the kernel that calls it."""
     return numba.njit(forceinline=True, **_OPTIONS)(function)

@@ -185,21 +185,24 @@ def store(typingctx, tile, address, tail):
 
 
 @intrinsic
-def prefetch(typingctx, tile, address, tail):
-    """Ask for the cache lines of one row: the first byte of each vector, and the last byte of the last."""
+def prefetch(typingctx, tile, address, tail, straddles):
+    """Ask for the cache lines of one row: where each vector begins and, for rows that straddle, where it ends."""
 
     def codegen(context, builder, signature, args):
-        _, address_, tail_ = args
+        _, address_, tail_, straddles_ = args
         int32 = ir.IntType(32)
-        pointers = [builder.bitcast(p, _BYTES) for p in _vector_pointers(builder, tile, address_, tail_)]
-        pointers.append(builder.gep(pointers[-1], [ir.Constant(int32, tile.lanes * tile.itemsize - 1)]))
         function_type = ir.FunctionType(ir.VoidType(), [_BYTES, int32, int32, int32])
         function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
+        hints = [ir.Constant(int32, hint) for hint in (0, 3, 1)]
+        pointers = [builder.bitcast(p, _BYTES) for p in _vector_pointers(builder, tile, address_, tail_)]
         for pointer in pointers:
-            builder.call(function, [pointer, *(ir.Constant(int32, hint) for hint in (0, 3, 1))])
+            builder.call(function, [pointer, *hints])
+        with builder.if_then(straddles_, likely=False):
+            last_byte = builder.gep(pointers[-1], [ir.Constant(int32, tile.lanes * tile.itemsize - 1)])
+            builder.call(function, [last_byte, *hints])
         return context.get_dummy_value()
 
-    return types.none(tile, address, types.intp), codegen
+    return types.none(tile, address, types.intp, types.boolean), codegen
 
 
 @intrinsic
@@ -213,6 +216,31 @@ def item(typingctx, array, index):
     return array.dtype(array, types.intp), codegen
 
 
+@intrinsic(prefer_literal=True)
+def row_addresses(typingctx, base, row_bytes, spare, indices, padding_idx, member, count):
+    """Where the rows of ``count`` members (a compile-time integer) from ``member`` on lie, as a tuple.
+
+    ``spare`` stands for the row of a member that ``padding_idx`` takes out.
+    """
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    result = types.UniTuple(base, count.literal_value)
+
+    def codegen(context, builder, signature, args):
+        base_, row_bytes_, spare_, indices_, padding_, member_, _ = args
+        view = context.make_array(indices)(context, builder, indices_)
+        padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
+        addresses = []
+        for k in range(len(result)):
+            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
+            row = builder.mul(context.cast(builder, index, indices.dtype, types.intp), row_bytes_)
+            kept = builder.icmp_signed("!=", index, padding_)
+            addresses.append(builder.select(kept, builder.add(base_, row), spare_))
+        return context.make_tuple(builder, result, addresses)
+
+    return result(base, row_bytes, spare, indices, padding_idx, types.intp, count), codegen
+
+
 @intrinsic
 def items(typingctx, array, index, like):
     """The tuple (array[index], array[index + 1], ...), as long as the tuple ``like``; None for an array of None."""
@@ -222,7 +250,7 @@ def items(typingctx, array, index, like):
 
     def codegen(context, builder, signature, args):
         view = context.make_array(array)(context, builder, args[0])
-        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(like)))
+        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(result)))
         values = [builder.load(builder.gep(view.data, [offset])) for offset in offsets]
         return context.make_tuple(builder, result, values)
 
@@ -279,3 +307,14 @@ def lane_sum(typingctx, tile):
         return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
     return tile.scalar(tile), codegen
+
+
+@intrinsic
+def fetch_add(typingctx, array, index, value):
+    """Add to array[index] (int64) as one atomic step, and return what stood there before."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        return builder.atomic_rmw("add", builder.gep(view.data, [args[1]]), args[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), codegen

@@ -2,6 +2,10 @@
 
 Every array is C-contiguous and was checked by ``skbag._bags``; a kernel that is given anything else reads or writes
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
+
+Work comes in blocks: block k is edges[k] <= i < edges[k + 1] (int64, in). Every thread of a call runs the same kernel
+with the same ``progress`` (3,) int64 (in-out): [NEXT] is the next block that nobody has taken, [DONE] counts the
+finished ones, [INVALID] becomes 1 if a block has a member that may not be there; its rows are then not looked up.
 """
 
 from functools import cache
@@ -14,6 +18,7 @@ from ._simd import (
     add_rows,
     add_sizes,
     divide,
+    fetch_add,
     full,
     item,
     items,
@@ -22,31 +27,48 @@ from ._simd import (
     max_copies,
     max_rows,
     prefetch,
+    row_addresses,
     store,
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
+NEXT, DONE, INVALID = range(3)
+_LINE = 64  # bytes of a cache line
 
 
 @inlined
-def _address(base, row_bytes, neutral, indices, padding_idx, i):
-    """Where the row of member i lies; the neutral row for a member that padding_idx takes out."""
-    index = item(indices, i)
-    return base + np.uintp(index) * row_bytes if index != padding_idx else neutral
+def _straddles(table):
+    """Whether rows may end in a cache line in which none of their vectors begins."""
+    row_bytes = np.uintp(table.shape[1] * table.itemsize)
+    aligned = ((np.uintp(table.ctypes.data) | row_bytes) & np.uintp(_LINE - 1)) == 0
+    return not aligned and np.uintp(_LINE) % row_bytes != 0
 
 
 @inlined
 def _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx):
-    """What the bag's sum is divided by: sum |w|, or the root of sum w * w; for max the number of members."""
+    """Return what the bag's sum is divided by: sum |w|, or the root of sum w * w; for max the number of members."""
     for i in range(start, stop, lanes):
         sizes = add_sizes(sizes, weights, indices, i, stop, padding_idx, mode == SQRTN)
     size = lane_sum(sizes)
     return np.sqrt(size) if mode == SQRTN else size
 
 
+@inlined
+def _valid(weights, indices, n_rows, begin, end):
+    """Whether the members begin <= i < end have ids in range and finite weights."""
+    valid = True
+    for i in range(begin, end):
+        index = item(indices, i)
+        valid &= (index >= 0) & (index < n_rows)
+    if weights is not None:
+        for i in range(begin, end):
+            valid &= abs(item(weights, i)) < np.inf
+    return valid
+
+
 @cache
 def pool_kernel(lanes, vectors, copies):
-    """The pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
+    """Make the pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
     pooled tile by tile, the last one overlapping the one before.
@@ -54,8 +76,8 @@ def pool_kernel(lanes, vectors, copies):
     span = lanes * vectors
 
     @kernel
-    def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, ahead, first, last, out):
-        """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b, first <= b < last.
+    def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, ahead, edges, progress, out):
+        """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
 
         mode : SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
         table : (n_rows, dim), float32 or float64, in.
@@ -64,125 +86,156 @@ def pool_kernel(lanes, vectors, copies):
         padding_idx : members with this index are left out; -1 for none.
         neutral : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         ahead : how many members ahead rows are prefetched; 0 for not at all.
+        edges, progress : see above; the members of a block are checked before any row is looked up.
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
-        dim = table.shape[1]
+        n_rows, dim = table.shape
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
         tail = min(span, dim) - lanes
-        prefetch_until = len(indices) - ahead - 3 if ahead > 0 else 0
-        for bag in range(first, last):
-            start = np.intp(item(indptr, bag))
-            stop = np.intp(item(indptr, bag + 1))
-            whole = start + (stop - start) // 4 * 4
-            for column in range(0, dim, span):
-                offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-                base = np.uintp(table.ctypes.data) + offset
-                spare = np.uintp(neutral.ctypes.data) + offset
-                acc = full(neutral[0], lanes, vectors, copies)
-                for i in range(start, whole, 4):
-                    if i < prefetch_until:
-                        for j in range(i + ahead, i + ahead + 4):
-                            prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail)
-                    rows = (
-                        _address(base, row_bytes, spare, indices, padding_idx, i),
-                        _address(base, row_bytes, spare, indices, padding_idx, i + 1),
-                        _address(base, row_bytes, spare, indices, padding_idx, i + 2),
-                        _address(base, row_bytes, spare, indices, padding_idx, i + 3),
-                    )
-                    if mode == MAX:
-                        acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
-                    else:
-                        acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
-                for i in range(whole, stop):
-                    row = (_address(base, row_bytes, spare, indices, padding_idx, i),)
-                    if mode == MAX:
-                        acc = max_rows(acc, row, items(multipliers, i, row), tail)
-                    else:
-                        acc = add_rows(acc, row, items(multipliers, i, row), tail)
-                acc = max_copies(acc) if mode == MAX else add_copies(acc)
-                if mode != SUM:
-                    sizes = full(zero, lanes, 1, 1)
-                    size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
-                    if size == 0:
-                        acc = full(zero, lanes, vectors, copies)
-                    elif mode != MAX:
-                        acc = divide(acc, size)
-                store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
+        straddles = _straddles(table)
+        prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
+        block = fetch_add(progress, NEXT, 1)
+        while block < len(edges) - 1:
+            first, last = edges[block], edges[block + 1]
+            if not _valid(weights, indices, n_rows, np.intp(item(indptr, first)), np.intp(item(indptr, last))):
+                progress[INVALID] = 1
+                last = first
+            for bag in range(first, last):
+                start = np.intp(item(indptr, bag))
+                stop = np.intp(item(indptr, bag + 1))
+                whole = start + (stop - start) // copies * copies
+                for column in range(0, dim, span):
+                    offset = np.uintp(max(0, min(column, dim - span))) * itemsize
+                    base = np.uintp(table.ctypes.data) + offset
+                    spare = np.uintp(neutral.ctypes.data) + offset
+                    acc = full(neutral[0], lanes, vectors, copies)
+                    for i in range(start, whole, copies):
+                        if i < prefetch_until:
+                            for j in range(i + ahead, i + ahead + copies):
+                                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
+                        rows = row_addresses(base, row_bytes, spare, indices, padding_idx, i, copies)
+                        if mode == MAX:
+                            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
+                        else:
+                            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
+                    for i in range(whole, stop):
+                        row = row_addresses(base, row_bytes, spare, indices, padding_idx, i, 1)
+                        if mode == MAX:
+                            acc = max_rows(acc, row, items(multipliers, i, row), tail)
+                        else:
+                            acc = add_rows(acc, row, items(multipliers, i, row), tail)
+                    acc = max_copies(acc) if mode == MAX else add_copies(acc)
+                    if mode != SUM:  # after the members: their weights are in the cache by now
+                        sizes = full(zero, lanes, 1, 1)
+                        size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
+                        if size == 0:
+                            acc = full(zero, lanes, vectors, copies)
+                        elif mode != MAX:
+                            acc = divide(acc, size)
+                    store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
+            fetch_add(progress, DONE, 1)
+            block = fetch_add(progress, NEXT, 1)
 
     return pool
 
 
 @cache
 def lookup_kernel(lanes, vectors):
-    """The row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars."""
+    """Make the row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars."""
     span = lanes * vectors
 
     @kernel
-    def lookup(table, indices, ahead, first, last, out):
-        """out[i] = table[indices[i]], first <= i < last.
+    def lookup(table, indices, ahead, edges, progress, out):
+        """out[i] = table[indices[i]].
 
         table : (n_rows, dim), in. indices : (n,), int32 or int64, in. out : (n, dim), out.
         ahead : how many rows ahead are prefetched; 0 for not at all.
+        edges, progress : see above; the ids of a block are checked before any row is looked up.
         """
-        dim = table.shape[1]
+        n_rows, dim = table.shape
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
         tail = min(span, dim) - lanes
+        straddles = _straddles(table)
         prefetch_until = len(indices) - ahead if ahead > 0 else 0
         tile = full(table.dtype.type(0), lanes, vectors, 1)
-        for i in range(first, last):
-            source = np.uintp(table.ctypes.data) + np.uintp(item(indices, i)) * row_bytes
-            target = np.uintp(out.ctypes.data) + np.uintp(i) * row_bytes
-            soon = source
-            if i < prefetch_until:
-                soon = np.uintp(table.ctypes.data) + np.uintp(item(indices, i + ahead)) * row_bytes
-            for column in range(0, dim, span):
-                offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-                if ahead > 0:
-                    prefetch(tile, soon + offset, tail)
-                tile = load(tile, source + offset, tail)
-                store(tile, target + offset, tail)
+        block = fetch_add(progress, NEXT, 1)
+        while block < len(edges) - 1:
+            first, last = edges[block], edges[block + 1]
+            if not _valid(None, indices, n_rows, first, last):
+                progress[INVALID] = 1
+                last = first
+            for i in range(first, last):
+                source = np.uintp(table.ctypes.data) + np.uintp(item(indices, i)) * row_bytes
+                target = np.uintp(out.ctypes.data) + np.uintp(i) * row_bytes
+                soon = source
+                if i < prefetch_until:
+                    soon = np.uintp(table.ctypes.data) + np.uintp(item(indices, i + ahead)) * row_bytes
+                for column in range(0, dim, span):
+                    offset = np.uintp(max(0, min(column, dim - span))) * itemsize
+                    if ahead > 0:
+                        prefetch(tile, soon + offset, tail, straddles)
+                    tile = load(tile, source + offset, tail)
+                    store(tile, target + offset, tail)
+            fetch_add(progress, DONE, 1)
+            block = fetch_add(progress, NEXT, 1)
 
     return lookup
 
 
 @kernel
-def highest(bits, magnitude, first, last):
-    """Return the largest of bits[first:last], uint32 or uint64 (in); without their top bit if ``magnitude``."""
-    mask = ~bits.dtype.type(0)
-    if magnitude:
-        mask = mask >> bits.dtype.type(1)
-    top = bits.dtype.type(0)
-    for i in range(first, last):
-        top = max(top, item(bits, i) & mask)
-    return top
-
-
-@kernel
-def norm_factors(table, indices, max_norm, norm_type, first, last, out):
-    """out[i] = max_norm / (norm + 1e-7) where the norm of table[indices[i]] exceeds max_norm, else 1, for first <= i < last.
+def norm_factors(table, indices, max_norm, norm_type, edges, progress, out):
+    """out[i] = max_norm / (norm + 1e-7) where the norm of table[indices[i]] exceeds max_norm, else 1.
 
     norm : the norm_type-norm, accumulated in float64. The 1e-7 is torch's (torch.embedding_renorm_).
     table : (n_rows, dim), in. indices : (n,), int32 or int64, in; or None for out[i] of table[i]. out : (n,), out.
+    edges, progress : see above.
     """
     dim = table.shape[1]
-    for i in range(first, last):
-        row = np.intp(i) if indices is None else np.intp(item(indices, i))
-        norm = 0.0
-        for column in range(dim):
-            size = abs(np.float64(table[row, column]))
+    block = fetch_add(progress, NEXT, 1)
+    while block < len(edges) - 1:
+        for i in range(edges[block], edges[block + 1]):
+            row = np.intp(i) if indices is None else np.intp(item(indices, i))
+            norm = 0.0
+            for column in range(dim):
+                size = abs(np.float64(table[row, column]))
+                if norm_type == 2.0:
+                    norm += size * size
+                elif norm_type == 1.0:
+                    norm += size
+                elif norm_type == np.inf:
+                    norm = max(norm, size)
+                else:
+                    norm += size**norm_type
             if norm_type == 2.0:
-                norm += size * size
-            elif norm_type == 1.0:
-                norm += size
-            elif norm_type == np.inf:
-                norm = max(norm, size)
-            else:
-                norm += size**norm_type
-        if norm_type == 2.0:
-            norm = np.sqrt(norm)
-        elif norm_type != 1.0 and norm_type != np.inf:
-            norm = norm ** (1.0 / norm_type)
-        out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
+                norm = np.sqrt(norm)
+            elif norm_type != 1.0 and norm_type != np.inf:
+                norm = norm ** (1.0 / norm_type)
+            out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)
+
+
+@kernel
+def check(weights, indices, n_rows, edges, progress):
+    """progress[INVALID] = 1 if an id is out of range or a weight is not finite.
+
+    weights : (n_members,), in; or None. indices : (n_members,), in. edges, progress : see above.
+    """
+    block = fetch_add(progress, NEXT, 1)
+    while block < len(edges) - 1:
+        if not _valid(weights, indices, n_rows, edges[block], edges[block + 1]):
+            progress[INVALID] = 1
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)
+
+
+@kernel
+def wait(progress, n_blocks, spins):
+    """Whether all blocks are done, after looking at most ``spins`` times."""
+    for _ in range(spins):  # noqa: SIM110
+        if fetch_add(progress, DONE, 0) >= n_blocks:
+            return True
+    return False
