@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skbag._bags import Bags, frozen
 from skbag._kernels import cpu as kernels  # noqa: TID251
 
-from ._threads import run
+from ._threads import run  # noqa: TID251
 
 Array = NDArray[Any]
 
