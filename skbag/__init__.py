@@ -1,4 +1,9 @@
-"""Embedding bags for scikit-learn: sparse rows in, pooled dense features out."""
+"""Embedding bags for scikit-learn: sparse rows in, pooled dense features out.
+
+An embedding bag is a table of vectors, looked up by index and pooled per bag. `EmbeddingBagVectorizer` takes the rows
+of a sparse matrix as bags and is a scikit-learn transformer. `embedding_bag` and `embedding` take ids and a table, in
+the layouts of torch, and `bags_to_csr` turns such ids into a sparse matrix.
+"""
 
 from ._functional import bags_to_csr, embedding, embedding_bag
 from ._vectorizer import EmbeddingBagVectorizer

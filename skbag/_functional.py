@@ -32,6 +32,119 @@ def embedding_bag(
     n_jobs: int | None = None,
     device: str = "cpu",
 ) -> NDArray[Any]:
+    """Look up rows of a table by id, and pool them bag by bag.
+
+    This is the function behind ``torch.nn.EmbeddingBag``, on arrays. No array of one row per id is ever made.
+
+    Every listed id is a member of its bag, whatever its weight, except ids equal to ``padding_idx``. With members
+    (i, w), e_i the row i of ``weight``, and w = 1 without ``per_sample_weights``, a bag becomes
+
+    ======== ============================================
+    mode     row of the result
+    ======== ============================================
+    "sum"    ``sum(w * e_i)``
+    "mean"   ``sum(w * e_i) / sum(abs(w))``
+    "sqrtn"  ``sum(w * e_i) / sqrt(sum(w ** 2))``
+    "max"    the largest of the e_i, column by column
+    ======== ============================================
+
+    and zeros where it has no members.
+
+    Parameters
+    ----------
+    input : array-like of int, of shape (n_bags, n_members) or (n_ids,)
+        Ids, each at least 0 and less than ``len(weight)``. In two dimensions every row is a bag. In one dimension the
+        bags stand one after the other, and ``offsets`` says where each one starts. int32 and int64 are used as they
+        are, other integers are converted.
+    weight : array-like of shape (num_embeddings, embedding_dim)
+        The table, float32 or float64. It is never written to. An array in C order is not copied.
+    offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
+        Where each bag starts in a 1-D ``input``: the first is 0, and none is smaller than the one before. Two equal
+        offsets make an empty bag. It must be None for a 2-D ``input``.
+    mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+        How the rows of a bag become one. "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag``, "sqrtn" is
+        TensorFlow's combiner of that name.
+    per_sample_weights : array-like of the shape of ``input``, default=None
+        A weight for each id, finite; converted to the dtype of ``weight``. None stands for weights of 1. It goes with
+        every mode but "max". (torch takes it with "sum" only.)
+    include_last_offset : bool, default=False
+        Whether ``offsets`` has one more entry, ``len(input)``, at its end. It then is what SciPy calls ``indptr``.
+    padding_idx : int, default=None
+        Ids equal to it are no members: they count neither in the reduction nor in a denominator. A negative one counts
+        from the end of the table, as in torch.
+    max_norm : float, default=None
+        Rows whose norm is larger count as multiplied by ``max_norm / (norm + 1e-7)``, which is the factor of torch's
+        ``embedding_renorm_``. torch writes the rescaled rows into the table, this function does not. None leaves the
+        rows alone.
+    norm_type : float, default=2.0
+        The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
+    n_jobs : int, default=None
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
+        threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
+        same to the last bit for every ``n_jobs``.
+    device : "cpu", default="cpu"
+        Where the work is done.
+
+    Returns
+    -------
+    ndarray of shape (n_bags, embedding_dim)
+        The pooled rows, in the dtype of ``weight``. Sums are accumulated in that dtype, too.
+
+    Raises
+    ------
+    TypeError
+        If ``input`` or ``offsets`` are not integers, ``per_sample_weights`` are not real numbers, or ``weight`` is
+        neither float32 nor float64.
+    ValueError
+        If an id is negative or not less than ``len(weight)``; a weight is NaN or infinite; ``offsets`` decrease, do not
+        start at 0, or end where they may not; ``offsets`` come with a 2-D ``input`` or are missing for a 1-D one;
+        shapes do not fit; ``per_sample_weights`` come with "max"; or another argument has a value that it cannot have.
+        Nothing is computed then.
+
+    See Also
+    --------
+    embedding : The rows of all ids, without pooling.
+    bags_to_csr : The same ids and offsets as a sparse matrix.
+    EmbeddingBagVectorizer : The same reduction as a scikit-learn transformer.
+
+    Notes
+    -----
+    The values of ``weight`` are not looked at, which would cost more than most calls. A NaN in a row propagates into
+    the bags that name it with "sum", "mean" and "sqrtn". What "max" makes of a NaN is not specified.
+
+    Two machines may differ in the last bits, because the order of the additions follows the width of their vector
+    registers.
+
+    References
+    ----------
+    .. [1] ``torch.nn.EmbeddingBag`` and ``torch.nn.functional.embedding_bag``, PyTorch documentation.
+    .. [2] ``tf.nn.safe_embedding_lookup_sparse``, TensorFlow documentation: the combiner "sqrtn". (Its "mean" divides
+       by the sum of the weights, not of their absolute values.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbag import embedding_bag
+    >>> weight = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+    Two bags of two ids:
+
+    >>> embedding_bag([[0, 1], [2, 2]], weight)
+    array([[2., 3.],
+           [5., 6.]])
+
+    Three bags, the last one empty:
+
+    >>> embedding_bag([0, 1, 2], weight, [0, 2, 3], mode="sum")
+    array([[4., 6.],
+           [5., 6.],
+           [0., 0.]])
+
+    A weighted mean, (3 * [1, 2] + 1 * [5, 6]) / (3 + 1):
+
+    >>> embedding_bag([[0, 2]], weight, per_sample_weights=[[3, 1]])
+    array([[2., 3.]])
+    """
     backend = get_backend(device)
     table = check_weight(weight)
     if mode not in _MODES:
@@ -60,6 +173,66 @@ def embedding(
     n_jobs: int | None = None,
     device: str = "cpu",
 ) -> NDArray[Any]:
+    r"""Look up rows of a table by id.
+
+    This is ``weight[input]`` with every id checked, and the function behind ``torch.nn.Embedding``.
+
+    Parameters
+    ----------
+    input : array-like of int, of any shape
+        Ids, each at least 0 and less than ``len(weight)``.
+    weight : array-like of shape (num_embeddings, embedding_dim)
+        The table, float32 or float64. It is never written to. An array in C order is not copied.
+    padding_idx : int, default=None
+        Accepted for the sake of code written for torch, where it matters to gradients only. It must name a row of the
+        table and does not change the result: the row comes out as it is.
+    max_norm : float, default=None
+        Rows whose norm is larger come out multiplied by ``max_norm / (norm + 1e-7)``, which is the factor of torch's
+        ``embedding_renorm_``. torch writes the rescaled rows into the table, this function does not. None leaves the
+        rows alone.
+    norm_type : float, default=2.0
+        The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
+    n_jobs : int, default=None
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
+        threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
+        same to the last bit for every ``n_jobs``.
+    device : "cpu", default="cpu"
+        Where the work is done.
+
+    Returns
+    -------
+    ndarray of shape (\*input.shape, embedding_dim)
+        A new array with one row per id, in the dtype of ``weight``. NaN and infinity in ``weight`` come out as they
+        are: they are not looked for.
+
+    Raises
+    ------
+    TypeError
+        If ``input`` is not of integers, or ``weight`` is neither float32 nor float64.
+    ValueError
+        If an id is negative or not less than ``len(weight)``, ``weight`` is not 2-D, or another argument has a value
+        that it cannot have. Nothing is computed then.
+
+    See Also
+    --------
+    embedding_bag : The rows pooled bag by bag, without the array of all rows in between.
+
+    References
+    ----------
+    .. [1] ``torch.nn.Embedding`` and ``torch.nn.functional.embedding``, PyTorch documentation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbag import embedding
+    >>> weight = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> embedding([[2, 0], [0, 0]], weight)
+    array([[[5., 6.],
+            [1., 2.]],
+    <BLANKLINE>
+           [[1., 2.],
+            [1., 2.]]])
+    """
     backend = get_backend(device)
     table = check_weight(weight)
     check_padding_idx(padding_idx, len(table))
@@ -82,6 +255,57 @@ def bags_to_csr(
     per_sample_weights: ArrayLike | None = None,
     include_last_offset: bool = False,
 ) -> csr_array:
+    """Turn ids in one of torch's layouts into the sparse matrix whose rows are the same bags.
+
+    Parameters
+    ----------
+    input : array-like of int, of shape (n_bags, n_members) or (n_ids,)
+        Ids, each at least 0 and less than ``num_embeddings``; see `embedding_bag`.
+    offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
+        Where each bag starts in a 1-D ``input``; None for a 2-D ``input``.
+    num_embeddings : int
+        Number of columns of the matrix, which is the number of rows of the table to come.
+    per_sample_weights : array-like of the shape of ``input``, default=None
+        Finite values to store. Floats keep their dtype, other numbers become float32. None stores ones, in float32.
+    include_last_offset : bool, default=False
+        Whether ``offsets`` has one more entry, ``len(input)``, at its end.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (n_bags, num_embeddings)
+        One stored value per id, in the order of ``input``: an id that a bag lists twice is stored twice. It shares no
+        memory with the arguments.
+
+    Raises
+    ------
+    TypeError
+        If ``input`` or ``offsets`` are not integers, ``per_sample_weights`` are not real numbers, or
+        ``num_embeddings`` is no integer.
+    ValueError
+        If an id is negative or not less than ``num_embeddings``, a weight is NaN or infinite, the offsets or shapes do
+        not fit, or ``num_embeddings`` is less than 1.
+
+    See Also
+    --------
+    embedding_bag : Pools the same layouts without a matrix in between.
+    EmbeddingBagVectorizer : Pools the rows of the matrix.
+
+    Notes
+    -----
+    A weight of zero is stored, and a stored zero is no member for `EmbeddingBagVectorizer`; `embedding_bag` counts
+    every listed id as a member. With the same weights and mode they give the same features: a weight of zero adds
+    nothing to any of the sums.
+
+    Examples
+    --------
+    >>> from skbag import bags_to_csr
+    >>> X = bags_to_csr([0, 1, 2, 2], [0, 2], num_embeddings=4)
+    >>> X.toarray()
+    array([[1., 1., 0., 0.],
+           [0., 0., 2., 0.]], dtype=float32)
+    >>> X.nnz
+    4
+    """
     check_scalar(num_embeddings, "num_embeddings", Integral, min_val=1)
     weights = None if per_sample_weights is None else np.asarray(per_sample_weights)
     bags = bags_from_ids(

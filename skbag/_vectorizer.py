@@ -18,6 +18,130 @@ from ._table import check_dtype, check_padding_idx, draw_table, take_table
 
 
 class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Pool rows of a table of vectors, one bag per row of a sparse matrix.
+
+    Row i of the table belongs to column i of X. The stored nonzeros of a row of X are the members of one bag: a column
+    index i and a weight w. With e_i the row i of the table, a row of X becomes
+
+    ======== ============================================
+    mode     features
+    ======== ============================================
+    "sum"    ``sum(w * e_i)``
+    "mean"   ``sum(w * e_i) / sum(abs(w))``
+    "sqrtn"  ``sum(w * e_i) / sqrt(sum(w ** 2))``
+    "max"    the largest of the e_i, column by column
+    ======== ============================================
+
+    and zeros where it has no members. X can come from anything that makes sparse rows: TfidfVectorizer,
+    HashingVectorizer, FeatureHasher, OneHotEncoder, MultiLabelBinarizer, a matrix of interactions.
+
+    The table is drawn at random or given. It is not trained: with a drawn table and any mode but "max", the features
+    are a random projection of X, scaled row by row as the mode says.
+
+    Parameters
+    ----------
+    embedding_dim : int, default=100
+        Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
+    mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+        How the members of a bag become one row. "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag`` [1]_,
+        with weights in the mean, too; "sqrtn" is TensorFlow's combiner of that name [2]_. With counts in X, "mean" is
+        the mean over all occurrences. With "max" the weights only decide which columns are members.
+    init : {"normal", "uniform"}, array-like of shape (n_features, embedding_dim) or path, default="normal"
+        Where the table comes from.
+
+        - "normal" draws from N(0, 1), as torch does.
+        - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does [3]_.
+        - An array is the table itself. It is used without a copy if it has ``dtype`` and is C-contiguous, so writing
+          into it later writes into the estimator; otherwise it is converted.
+        - A path of an ``.npy`` file is mapped into memory and never read as a whole into it. The file must hold
+          ``dtype`` in C order. scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
+    per_sample_weights : bool, default=True
+        Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
+    padding_idx : int, default=None
+        A column whose members are left out, of the reduction as of every denominator. A drawn table has zeros in this
+        row, a given one keeps what it has. A negative index counts from the last column, as in torch.
+    max_norm : float, default=None
+        Rows of the table whose norm is larger are multiplied by ``max_norm / (norm + 1e-7)``, which is the factor of
+        torch's ``embedding_renorm_`` [4]_. `fit` does this once, for all rows and in a copy of the table; `transform`
+        never writes. None leaves the rows alone.
+    norm_type : float, default=2.0
+        The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
+    dtype : {"float32", "float64"} or dtype, default="float32"
+        The dtype of the table and of the features. Sums are accumulated in it, too.
+    device : "cpu", default="cpu"
+        Where the work is done.
+    n_jobs : int, default=None
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
+        threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
+        same to the last bit for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw of a table. Pass an int for the same table in every `fit`.
+
+    Attributes
+    ----------
+    embeddings_ : ndarray of shape (n_features, embedding_dim)
+        The table, in ``dtype``, rescaled to ``max_norm`` if that is set. `transform` reads it at every call. Read-only
+        if it is mapped from a file.
+    n_features_in_ : int
+        Number of columns of X, which is the number of rows of the table.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X. Only after `fit` on a data frame with names that are all strings.
+
+    See Also
+    --------
+    embedding_bag : The same reduction for lists of ids and a table, without an estimator.
+    sklearn.decomposition.TruncatedSVD : Learns a table from X. ``X @ table`` is its transform and the mode "sum" here.
+    sklearn.random_projection.SparseRandomProjection : Random features from a sparse table.
+
+    Notes
+    -----
+    A zero that X stores is no member: X means the same with and without it. A column that a row stores twice is two
+    members. Rows need not be sorted. X is never written to and may be read-only.
+
+    `transform` needs memory for its result and little else: no dense copy of X, no array of one row per member. The
+    values of X are converted first if they do not have the dtype of the table, which takes one number per member.
+
+    A pickle holds the table, even one that came from a file.
+
+    The same ``random_state`` gives the same table wherever the version of NumPy is the same. The features of two
+    machines may differ in the last bits, because the order of the additions follows the width of their vector
+    registers.
+
+    References
+    ----------
+    .. [1] ``torch.nn.EmbeddingBag``, PyTorch documentation.
+    .. [2] ``tf.nn.safe_embedding_lookup_sparse``, TensorFlow documentation. (Its "mean" divides by the sum of the
+       weights, not of their absolute values.)
+    .. [3] P. Bojanowski, E. Grave, A. Joulin, T. Mikolov: Enriching Word Vectors with Subword Information, 2017. The
+       initial values are those of the program, fastText.
+    .. [4] ``torch.nn.Embedding``, PyTorch documentation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from skbag import EmbeddingBagVectorizer
+    >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> X = csr_array([[3, 0, 1], [0, 0, 0], [0, 1, 1]])
+    >>> EmbeddingBagVectorizer(init=table).fit_transform(X)
+    array([[2., 3.],
+           [0., 0.],
+           [4., 5.]], dtype=float32)
+    >>> EmbeddingBagVectorizer(init=table, mode="max").fit_transform(X)
+    array([[5., 6.],
+           [0., 0.],
+           [5., 6.]], dtype=float32)
+
+    Texts, with a table drawn at random:
+
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> texts = ["a bag of words", "words in a bag", "rows of a table"]
+    >>> model = make_pipeline(TfidfVectorizer(), EmbeddingBagVectorizer(16, random_state=0))
+    >>> model.fit_transform(texts).shape
+    (3, 16)
+    """
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
@@ -72,6 +196,50 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
         device: str = "cpu",
         n_jobs: int | None = None,
     ) -> Self:
+        """Make a vectorizer that is already fitted, from a table.
+
+        It knows its number of columns from the table and can transform at once. The table is also its ``init``, so
+        `fit` and scikit-learn's ``clone`` work as with any other vectorizer. ``clone`` gives an unfitted one.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n_features, embedding_dim) or path of an .npy file
+            The table. A C-contiguous array of float32 or float64 is used without a copy, other numbers become float32.
+            A file is mapped into memory and must hold float32 or float64 in C order.
+        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+            How the members of a bag become one row.
+        per_sample_weights : bool, default=True
+            Whether the values of X weigh the members.
+        padding_idx : int, default=None
+            A column whose members are left out.
+        max_norm : float, default=None
+            Rows of the table with a larger norm are rescaled to it, in a copy.
+        norm_type : float, default=2.0
+            The p of the p-norm for ``max_norm``.
+        device : "cpu", default="cpu"
+            Where the work is done.
+        n_jobs : int, default=None
+            Number of threads; see the class.
+
+        Returns
+        -------
+        EmbeddingBagVectorizer
+            Fitted, with ``dtype`` and ``embedding_dim`` those of the table.
+
+        Raises
+        ------
+        ValueError
+            If ``embeddings`` is no 2-D table of finite real numbers with at least one row and column, or no ``.npy``
+            file with such a table; or if a parameter has a value that it cannot have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbag import EmbeddingBagVectorizer
+        >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        >>> EmbeddingBagVectorizer.from_pretrained(table, mode="sum").transform([[1, 0, 2]])
+        array([[11., 14.]])
+        """
         table = take_table(embeddings, None, "embeddings")
         vectorizer = cls(
             table.shape[1],
@@ -92,6 +260,29 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the number of columns of X, and draw or take the table.
+
+        The values of X are checked, and not used.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite. CSR is taken as it is, anything else is converted to CSR.
+        y : None
+            Ignored, here for the sake of pipelines.
+
+        Returns
+        -------
+        EmbeddingBagVectorizer
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If X has no rows, contains NaN, infinity or complex numbers, or its index arrays are not those of a sparse
+            matrix; if ``init`` is no table of finite numbers with one row per column of X, or its file is missing or
+            holds another dtype; if a parameter has a value that it cannot have.
+        """
         backend = get_backend(self.device)
         dtype = check_dtype(self.dtype)
         X = validate_bags(self, X, reset=True)
@@ -111,6 +302,26 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
+        """Pool the rows of the table that each row of X names.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, embedding_dim)
+            The features, in the dtype of the table; a data frame if `set_output` asks for one.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
+            arrays are not those of a sparse matrix. The message names the row and the id.
+        """
         check_is_fitted(self)
         backend = get_backend(self.device)
         if self.mode not in backend.MODES:

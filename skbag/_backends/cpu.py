@@ -17,7 +17,7 @@ Array = NDArray[Any]
 MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max": kernels.MAX}
 
 _L2_BYTES = 1 << 20  # tables up to this size need no prefetch
-_L3_BYTES = 1 << 25  # beyond this size rows come from memory, and are asked for earlier
+_L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
 _BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
 _SPINS = 10_000  # looks at whether the last blocks are done, some 100 microseconds, before a thread is waited for

@@ -216,18 +216,33 @@ def item(typingctx, array, index):
     return array.dtype(array, types.intp), codegen
 
 
-@intrinsic(prefer_literal=True)
-def row_addresses(typingctx, base, row_bytes, spare, indices, padding_idx, member, count):
-    """Where the rows of ``count`` members (a compile-time integer) from ``member`` on lie, as a tuple.
+@intrinsic
+def n_copies(typingctx, tile):
+    """How many rows a tile takes in at once, as a compile-time constant."""
+    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), tile.copies)
+
+
+@intrinsic
+def one_copy(typingctx, tile):
+    """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
+    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(single), ir.Undefined)
+
+    return single(tile), codegen
+
+
+@intrinsic
+def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx, member):
+    """Where the rows of the members from ``member`` on lie, a tuple of as many as the tile has copies.
 
     ``spare`` stands for the row of a member that ``padding_idx`` takes out.
     """
-    if not isinstance(count, types.IntegerLiteral):
-        return None
-    result = types.UniTuple(base, count.literal_value)
+    result = types.UniTuple(base, tile.copies)
 
     def codegen(context, builder, signature, args):
-        base_, row_bytes_, spare_, indices_, padding_, member_, _ = args
+        _, base_, row_bytes_, spare_, indices_, padding_, member_ = args
         view = context.make_array(indices)(context, builder, indices_)
         padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
         addresses = []
@@ -238,7 +253,7 @@ def row_addresses(typingctx, base, row_bytes, spare, indices, padding_idx, membe
             addresses.append(builder.select(kept, builder.add(base_, row), spare_))
         return context.make_tuple(builder, result, addresses)
 
-    return result(base, row_bytes, spare, indices, padding_idx, types.intp, count), codegen
+    return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
 
 
 @intrinsic

@@ -26,6 +26,8 @@ from ._simd import (
     load,
     max_copies,
     max_rows,
+    n_copies,
+    one_copy,
     prefetch,
     row_addresses,
     store,
@@ -34,6 +36,7 @@ from ._simd import (
 SUM, MEAN, SQRTN, MAX = range(4)
 NEXT, DONE, INVALID = range(3)
 _LINE = 64  # bytes of a cache line
+_CHECKED_AT_ONCE = 2048  # members: few enough to stay in the nearest cache until they are pooled
 
 
 @inlined
@@ -56,14 +59,47 @@ def _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx):
 @inlined
 def _valid(weights, indices, n_rows, begin, end):
     """Whether the members begin <= i < end have ids in range and finite weights."""
-    valid = True
+    lowest = highest = indices.dtype.type(0)
     for i in range(begin, end):
         index = item(indices, i)
-        valid &= (index >= 0) & (index < n_rows)
+        lowest = min(lowest, index)
+        highest = max(highest, index)
+    infinite = 0  # counted, not tested one by one: that becomes vector code
     if weights is not None:
         for i in range(begin, end):
-            valid &= abs(item(weights, i)) < np.inf
-    return valid
+            infinite += not abs(item(weights, i)) < np.inf
+    return lowest >= 0 and (highest < n_rows or begin >= end) and infinite == 0
+
+
+@inlined
+def reduce_bag(
+    acc, mode, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, straddles
+):
+    """Return the tile with the rows of the members start <= i < stop added to it, or their maximum for MAX.
+
+    The whole loop keeps the tile in registers. ``base`` and ``spare`` are addresses: of the tile's first column in
+    row 0, and in the row that stands for a member that padding_idx takes out.
+    """
+    copies = n_copies(acc)
+    single = one_copy(acc)
+    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
+    whole = start + (stop - start) // copies * copies
+    for i in range(start, whole, copies):
+        if i < prefetch_until:
+            for j in range(i + ahead, i + ahead + copies):
+                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
+        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
+        if mode == MAX:
+            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
+        else:
+            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
+    for i in range(whole, stop):
+        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
+        if mode == MAX:
+            acc = max_rows(acc, row, items(multipliers, i, row), tail)
+        else:
+            acc = add_rows(acc, row, items(multipliers, i, row), tail)
+    return max_copies(acc) if mode == MAX else add_copies(acc)
 
 
 @cache
@@ -86,7 +122,7 @@ def pool_kernel(lanes, vectors, copies):
         padding_idx : members with this index are left out; -1 for none.
         neutral : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         ahead : how many members ahead rows are prefetched; 0 for not at all.
-        edges, progress : see above; the members of a block are checked before any row is looked up.
+        edges, progress : see above; a bag's members are checked before any of its rows is looked up.
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -95,38 +131,28 @@ def pool_kernel(lanes, vectors, copies):
         row_bytes = np.uintp(dim) * itemsize
         tail = min(span, dim) - lanes
         straddles = _straddles(table)
-        prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
         block = fetch_add(progress, NEXT, 1)
         while block < len(edges) - 1:
             first, last = edges[block], edges[block + 1]
-            if not _valid(weights, indices, n_rows, np.intp(item(indptr, first)), np.intp(item(indptr, last))):
-                progress[INVALID] = 1
-                last = first
+            checked = np.intp(item(indptr, first))
+            end = np.intp(item(indptr, last))
             for bag in range(first, last):
                 start = np.intp(item(indptr, bag))
                 stop = np.intp(item(indptr, bag + 1))
-                whole = start + (stop - start) // copies * copies
+                if stop > checked:
+                    begin, checked = checked, min(end, max(stop, checked + _CHECKED_AT_ONCE))
+                    if not _valid(weights, indices, n_rows, begin, checked):
+                        progress[INVALID] = 1
+                        break
                 for column in range(0, dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     base = np.uintp(table.ctypes.data) + offset
                     spare = np.uintp(neutral.ctypes.data) + offset
                     acc = full(neutral[0], lanes, vectors, copies)
-                    for i in range(start, whole, copies):
-                        if i < prefetch_until:
-                            for j in range(i + ahead, i + ahead + copies):
-                                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
-                        rows = row_addresses(base, row_bytes, spare, indices, padding_idx, i, copies)
-                        if mode == MAX:
-                            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
-                        else:
-                            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
-                    for i in range(whole, stop):
-                        row = row_addresses(base, row_bytes, spare, indices, padding_idx, i, 1)
-                        if mode == MAX:
-                            acc = max_rows(acc, row, items(multipliers, i, row), tail)
-                        else:
-                            acc = add_rows(acc, row, items(multipliers, i, row), tail)
-                    acc = max_copies(acc) if mode == MAX else add_copies(acc)
+                    acc = reduce_bag(
+                        acc, mode, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop,
+                        ahead, straddles,
+                    )  # fmt: skip
                     if mode != SUM:  # after the members: their weights are in the cache by now
                         sizes = full(zero, lanes, 1, 1)
                         size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
