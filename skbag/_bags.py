@@ -21,7 +21,7 @@ class Bags:
     indptr: Array  # (n_bags + 1,) of the same dtype: 0 <= indptr[0] <= ... <= indptr[-1] <= len(indices)
     weights: Array | None  # like indices, in the dtype of the table; None stands for weights of 1
     num_embeddings: int
-    padding_idx: int = -1  # members with this index are left out; -1 for none
+    padding_idx: int | None = None  # members with this index are left out
     name: str = "X"  # what the user calls the ids, for the texts of errors
     weights_name: str = "X"
 
@@ -78,7 +78,7 @@ def bags_from_csr(
     *,
     dtype: DTypeLike,
     weighted: bool = True,
-    padding_idx: int = -1,
+    padding_idx: int | None = None,
 ) -> Bags:
     """Take the rows of a CSR matrix as bags.
 
@@ -90,8 +90,8 @@ def bags_from_csr(
         The table's; weights of another dtype are converted.
     weighted : bool, default=True
         Whether the stored values weigh the members; otherwise they count as 1.
-    padding_idx : int, default=-1
-        Members with this index are left out; -1 for none.
+    padding_idx : int or None, default=None
+        Members with this index are left out.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def bags_from_ids(
     dtype: DTypeLike,
     per_sample_weights: ArrayLike | None = None,
     include_last_offset: bool = False,
-    padding_idx: int = -1,
+    padding_idx: int | None = None,
 ) -> Bags:
     """Take ids in one of torch's layouts as bags: (B, N) ids, or 1-D ids and the offset of each bag.
 

@@ -24,10 +24,10 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return result
 
 
-def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int:
-    """Return the index as one from the front, -1 for None; ValueError if the table has no such row."""
+def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | None:
+    """Return the index as one from the front; ValueError if the table has no such row."""
     if padding_idx is None:
-        return -1
+        return None
     if not -num_embeddings <= padding_idx < num_embeddings:
         raise ValueError(
             f"padding_idx must be at least {-num_embeddings} and less than the number of embeddings, "

@@ -292,7 +292,7 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
         if isinstance(self.init, str) and self.init in ("normal", "uniform"):
             shape = (n_features, self.embedding_dim)
             table = draw_table(self.init, shape, dtype, check_random_state(self.random_state))
-            if padding_idx >= 0:
+            if padding_idx is not None:
                 table[padding_idx] = 0
         else:
             table = take_table(self.init, dtype)

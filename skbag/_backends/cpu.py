@@ -43,7 +43,7 @@ def _tile(dim: int, itemsize: int) -> tuple[int, int]:
 
 def _copies(vectors: int) -> int:
     """Members in flight: an addition takes four cycles, so few vectors would wait for one another."""
-    return 4 if vectors <= 2 else 2 if vectors <= 4 else 1
+    return 4 if vectors == 1 else 2 if vectors <= 4 else 1
 
 
 def _ahead(table: Array) -> int:
@@ -63,16 +63,16 @@ def _edges(n_blocks: int, n: int, indptr: Array | None = None) -> Array:
     return np.concatenate(([0], np.searchsorted(indptr, targets), [n]))
 
 
-def _run(kernel: Any, args: tuple[Any, ...], edges: Array, n_jobs: int, out: tuple[Array, ...]) -> bool:
-    """Run a kernel over all blocks, in threads if there is more than one; return whether every block was valid."""
+def _run(kernel: Any, args: tuple[Any, ...], edges: Array, n_jobs: int, out: tuple[Array, ...]) -> Array:
+    """Run a kernel over all blocks, in threads if there is more than one, and return its ``progress``."""
     n_blocks = len(edges) - 1
-    progress = np.zeros(3, np.int64)
+    progress = np.zeros(4, np.int64)
     arguments = (*args, edges, progress, *out)
     if n_blocks == 1:
         kernel(*arguments)
     else:
         run(lambda: kernel(*arguments), min(n_jobs, n_blocks), lambda: kernels.wait(progress, n_blocks, _SPINS))
-    return not progress[kernels.INVALID]
+    return progress
 
 
 def _n_blocks(work: int, n_jobs: int) -> int:
@@ -83,7 +83,8 @@ def check(bags: Bags, n_jobs: int = 1) -> None:
     """Raise ValueError if an id is out of range or a weight is not finite."""
     n = bags.n_members
     edges = _edges(_n_blocks(n, n_jobs), n)
-    if not _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings), edges, n_jobs, ()):
+    progress = _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings), edges, n_jobs, ())
+    if progress[kernels.INVALID] or progress[kernels.INFINITE]:
         bags.raise_bad_member()
 
 
@@ -111,7 +112,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     """
     dim = table.shape[1]
     lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.pool_kernel(lanes, vectors, _copies(vectors))
+    kernel = kernels.pool_kernel(mode == "max", lanes, vectors, _copies(vectors))
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)
@@ -121,8 +122,11 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     out = np.empty((bags.n_bags, dim), table.dtype)
     edges = _edges(_n_blocks(bags.n_members * (dim + 16), n_jobs), bags.n_bags, bags.indptr)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    if not _run(kernel, (MODES[mode], table, *members, neutral, _ahead(table)), edges, n_jobs, (out,)):
+    progress = _run(kernel, (MODES[mode], table, *members, neutral, _ahead(table)), edges, n_jobs, (out,))
+    if progress[kernels.INVALID]:
         bags.raise_bad_member()
+    if progress[kernels.INFINITE]:  # by a weight, which is an error, or by a row or an overflow, which is the result
+        check(bags, n_jobs)
     return out
 
 
@@ -132,7 +136,8 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     out = np.empty((n, dim), table.dtype)
     kernel = kernels.lookup_kernel(*_tile(dim, table.itemsize))
     edges = _edges(_n_blocks(n * (dim + 16), n_jobs), n)
-    if not _run(kernel, (table, bags.indices, 4 * _ahead(table)), edges, n_jobs, (out,)):
+    progress = _run(kernel, (table, bags.indices, 4 * _ahead(table)), edges, n_jobs, (out,))
+    if progress[kernels.INVALID]:
         bags.raise_bad_member()
     return out
 

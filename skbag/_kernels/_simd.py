@@ -159,6 +159,23 @@ def divide(typingctx, tile, divisor):
 
 
 @intrinsic
+def is_finite(typingctx, tile):
+    """Whether the first copy of the tile has neither NaN nor infinity."""
+
+    def codegen(context, builder, signature, args):
+        vectors = [builder.extract_value(args[0], v) for v in range(tile.vectors)]
+        differences = [builder.fsub(vector, vector) for vector in vectors]  # 0, or NaN for what is not finite
+        total = differences[0]
+        for difference in differences[1:]:
+            total = builder.fadd(total, difference)
+        unordered = builder.fcmp_unordered("uno", total, total)
+        bits = builder.bitcast(unordered, ir.IntType(tile.lanes))
+        return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(tile), codegen
+
+
+@intrinsic
 def load(typingctx, tile, address, tail):
     """The tile with its first copy read from ``address``."""
 
@@ -217,40 +234,26 @@ def item(typingctx, array, index):
 
 
 @intrinsic
-def n_copies(typingctx, tile):
-    """How many rows a tile takes in at once, as a compile-time constant."""
-    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), tile.copies)
-
-
-@intrinsic
-def one_copy(typingctx, tile):
-    """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
-    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1)
-
-    def codegen(context, builder, signature, args):
-        return ir.Constant(context.get_value_type(single), ir.Undefined)
-
-    return single(tile), codegen
-
-
-@intrinsic
 def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx, member):
     """Where the rows of the members from ``member`` on lie, a tuple of as many as the tile has copies.
 
-    ``spare`` stands for the row of a member that ``padding_idx`` takes out.
+    ``spare`` stands for the row of a member that ``padding_idx``, if it is not None, takes out.
     """
     result = types.UniTuple(base, tile.copies)
 
     def codegen(context, builder, signature, args):
         _, base_, row_bytes_, spare_, indices_, padding_, member_ = args
         view = context.make_array(indices)(context, builder, indices_)
-        padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
+        if not isinstance(padding_idx, types.NoneType):
+            padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
         addresses = []
         for k in range(len(result)):
             index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
             row = builder.mul(context.cast(builder, index, indices.dtype, types.intp), row_bytes_)
-            kept = builder.icmp_signed("!=", index, padding_)
-            addresses.append(builder.select(kept, builder.add(base_, row), spare_))
+            address = builder.add(base_, row)
+            if not isinstance(padding_idx, types.NoneType):
+                address = builder.select(builder.icmp_signed("!=", index, padding_), address, spare_)
+            addresses.append(address)
         return context.make_tuple(builder, result, addresses)
 
     return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
@@ -294,8 +297,10 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
             align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
             return _call(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
 
-        padding = _splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
-        member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
+        member = inside
+        if not isinstance(padding_idx, types.NoneType):
+            padding = _splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
+            member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
         vector = ir.VectorType(_ir_scalar(tile.scalar), lanes)
         size = ir.Constant(vector, [1.0] * lanes)
         if not isinstance(weights, types.NoneType):

@@ -4,8 +4,8 @@ Every array is C-contiguous and was checked by ``skbag._bags``; a kernel that is
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
 
 Work comes in blocks: block k is edges[k] <= i < edges[k + 1] (int64, in). Every thread of a call runs the same kernel
-with the same ``progress`` (3,) int64 (in-out): [NEXT] is the next block that nobody has taken, [DONE] counts the
-finished ones, [INVALID] becomes 1 if a block has a member that may not be there; its rows are then not looked up.
+with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has taken, [DONE] counts the
+finished ones, [INVALID] becomes 1 if an id is out of range, [INFINITE] if something is not finite.
 """
 
 from functools import cache
@@ -20,21 +20,20 @@ from ._simd import (
     divide,
     fetch_add,
     full,
+    is_finite,
     item,
     items,
     lane_sum,
     load,
     max_copies,
     max_rows,
-    n_copies,
-    one_copy,
     prefetch,
     row_addresses,
     store,
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
-NEXT, DONE, INVALID = range(3)
+NEXT, DONE, INVALID, INFINITE = range(4)
 _LINE = 64  # bytes of a cache line
 _CHECKED_AT_ONCE = 2048  # members: few enough to stay in the nearest cache until they are pooled
 
@@ -57,53 +56,27 @@ def _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx):
 
 
 @inlined
-def _valid(weights, indices, n_rows, begin, end):
-    """Whether the members begin <= i < end have ids in range and finite weights."""
+def _in_range(indices, n_rows, begin, end):
+    """Whether 0 <= indices[i] < n_rows for begin <= i < end."""
     lowest = highest = indices.dtype.type(0)
     for i in range(begin, end):
         index = item(indices, i)
         lowest = min(lowest, index)
         highest = max(highest, index)
-    infinite = 0  # counted, not tested one by one: that becomes vector code
-    if weights is not None:
-        for i in range(begin, end):
-            infinite += not abs(item(weights, i)) < np.inf
-    return lowest >= 0 and (highest < n_rows or begin >= end) and infinite == 0
+    return lowest >= 0 and (highest < n_rows or begin >= end)
 
 
 @inlined
-def reduce_bag(
-    acc, mode, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, straddles
-):
-    """Return the tile with the rows of the members start <= i < stop added to it, or their maximum for MAX.
-
-    The whole loop keeps the tile in registers. ``base`` and ``spare`` are addresses: of the tile's first column in
-    row 0, and in the row that stands for a member that padding_idx takes out.
-    """
-    copies = n_copies(acc)
-    single = one_copy(acc)
-    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
-    whole = start + (stop - start) // copies * copies
-    for i in range(start, whole, copies):
-        if i < prefetch_until:
-            for j in range(i + ahead, i + ahead + copies):
-                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
-        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-        if mode == MAX:
-            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
-        else:
-            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
-    for i in range(whole, stop):
-        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
-        if mode == MAX:
-            acc = max_rows(acc, row, items(multipliers, i, row), tail)
-        else:
-            acc = add_rows(acc, row, items(multipliers, i, row), tail)
-    return max_copies(acc) if mode == MAX else add_copies(acc)
+def _finite(weights, begin, end):
+    """Whether weights[i] is finite for begin <= i < end."""
+    infinite = 0  # counted, not tested one by one: that becomes vector code
+    for i in range(begin, end):
+        infinite += not abs(item(weights, i)) < np.inf
+    return infinite == 0
 
 
 @cache
-def pool_kernel(lanes, vectors, copies):
+def pool_kernel(maximum, lanes, vectors, copies):
     """Make the pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
@@ -115,14 +88,16 @@ def pool_kernel(lanes, vectors, copies):
     def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, ahead, edges, progress, out):
         """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
 
-        mode : SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
+        mode : SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum,
+            and only that if the kernel was made for ``maximum``.
         table : (n_rows, dim), float32 or float64, in.
         multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
         indices : (n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in.
-        padding_idx : members with this index are left out; -1 for none.
+        padding_idx : members with this index are left out; or None.
         neutral : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         ahead : how many members ahead rows are prefetched; 0 for not at all.
-        edges, progress : see above; a bag's members are checked before any of its rows is looked up.
+        edges, progress : see above; a bag's members are checked before any of its rows is looked up. Their weights
+            are not: one that is not finite makes the sum of its bag so, which sets progress[INFINITE].
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -141,7 +116,7 @@ def pool_kernel(lanes, vectors, copies):
                 stop = np.intp(item(indptr, bag + 1))
                 if stop > checked:
                     begin, checked = checked, min(end, max(stop, checked + _CHECKED_AT_ONCE))
-                    if not _valid(weights, indices, n_rows, begin, checked):
+                    if not _in_range(indices, n_rows, begin, checked):
                         progress[INVALID] = 1
                         break
                 for column in range(0, dim, span):
@@ -149,10 +124,27 @@ def pool_kernel(lanes, vectors, copies):
                     base = np.uintp(table.ctypes.data) + offset
                     spare = np.uintp(neutral.ctypes.data) + offset
                     acc = full(neutral[0], lanes, vectors, copies)
-                    acc = reduce_bag(
-                        acc, mode, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop,
-                        ahead, straddles,
-                    )  # fmt: skip
+                    single = full(zero, lanes, vectors, 1)
+                    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
+                    whole = start + (stop - start) // copies * copies
+                    for i in range(start, whole, copies):
+                        if i < prefetch_until:
+                            for j in range(i + ahead, i + ahead + copies):
+                                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
+                        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
+                        if maximum:
+                            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
+                        else:
+                            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
+                    for i in range(whole, stop):
+                        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
+                        if maximum:
+                            acc = max_rows(acc, row, items(multipliers, i, row), tail)
+                        else:
+                            acc = add_rows(acc, row, items(multipliers, i, row), tail)
+                    acc = max_copies(acc) if maximum else add_copies(acc)
+                    if weights is not None and not is_finite(acc):
+                        progress[INFINITE] = 1
                     if mode != SUM:  # after the members: their weights are in the cache by now
                         sizes = full(zero, lanes, 1, 1)
                         size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
@@ -190,7 +182,7 @@ def lookup_kernel(lanes, vectors):
         block = fetch_add(progress, NEXT, 1)
         while block < len(edges) - 1:
             first, last = edges[block], edges[block + 1]
-            if not _valid(None, indices, n_rows, first, last):
+            if not _in_range(indices, n_rows, first, last):
                 progress[INVALID] = 1
                 last = first
             for i in range(first, last):
@@ -246,14 +238,17 @@ def norm_factors(table, indices, max_norm, norm_type, edges, progress, out):
 
 @kernel
 def check(weights, indices, n_rows, edges, progress):
-    """progress[INVALID] = 1 if an id is out of range or a weight is not finite.
+    """progress[INVALID] = 1 if an id is out of range, progress[INFINITE] = 1 if a weight is not finite.
 
     weights : (n_members,), in; or None. indices : (n_members,), in. edges, progress : see above.
     """
     block = fetch_add(progress, NEXT, 1)
     while block < len(edges) - 1:
-        if not _valid(weights, indices, n_rows, edges[block], edges[block + 1]):
+        first, last = edges[block], edges[block + 1]
+        if not _in_range(indices, n_rows, first, last):
             progress[INVALID] = 1
+        if weights is not None and not _finite(weights, first, last):
+            progress[INFINITE] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 
