@@ -66,7 +66,7 @@ def embedding_bag(
         TensorFlow's combiner of that name.
     per_sample_weights : array-like of the shape of ``input``, default=None
         A weight for each id, finite; converted to the dtype of ``weight``. None stands for weights of 1. It goes with
-        every mode but "max". (torch takes it with "sum" only.)
+        every mode but "max", where torch takes it with "sum" only.
     include_last_offset : bool, default=False
         Whether ``offsets`` has one more entry, ``len(input)``, at its end. It then is what SciPy calls ``indptr``.
     padding_idx : int, default=None
@@ -99,7 +99,7 @@ def embedding_bag(
         If an id is negative or not less than ``len(weight)``; a weight is NaN or infinite; ``offsets`` decrease, do not
         start at 0, or end where they may not; ``offsets`` come with a 2-D ``input`` or are missing for a 1-D one;
         shapes do not fit; ``per_sample_weights`` come with "max"; or another argument has a value that it cannot have.
-        Nothing is computed then.
+        No row outside of the table is ever read.
 
     See Also
     --------
@@ -211,7 +211,7 @@ def embedding(
         If ``input`` is not of integers, or ``weight`` is neither float32 nor float64.
     ValueError
         If an id is negative or not less than ``len(weight)``, ``weight`` is not 2-D, or another argument has a value
-        that it cannot have. Nothing is computed then.
+        that it cannot have. No row outside of the table is ever read.
 
     See Also
     --------

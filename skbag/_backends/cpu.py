@@ -112,7 +112,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     """
     dim = table.shape[1]
     lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.pool_kernel(mode == "max", lanes, vectors, _copies(vectors))
+    kernel = kernels.pool_kernel(int(mode == "max"), lanes, vectors, _copies(vectors))
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)

@@ -17,11 +17,11 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 class Tile(types.Type):
-    """Numba type of ``copies`` tiles, each of ``vectors`` vectors of ``lanes`` scalars."""
+    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by + or max."""
 
-    def __init__(self, scalar, lanes, vectors, copies):
-        self.scalar, self.lanes, self.vectors, self.copies = scalar, lanes, vectors, copies
-        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies})")
+    def __init__(self, scalar, lanes, vectors, copies, maximum):
+        self.scalar, self.lanes, self.vectors, self.copies, self.maximum = scalar, lanes, vectors, copies, maximum
+        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {maximum})")
 
     @property
     def itemsize(self):
@@ -69,65 +69,6 @@ def _call(builder, name, result, args, suffix=None):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
 
 
-@intrinsic(prefer_literal=True)
-def full(typingctx, value, lanes, vectors, copies):
-    """A tile filled with ``value``; the three counts must be compile-time integers."""
-    if not all(isinstance(n, types.IntegerLiteral) for n in (lanes, vectors, copies)):
-        return None
-    tile = Tile(value, lanes.literal_value, vectors.literal_value, copies.literal_value)
-
-    def codegen(context, builder, signature, args):
-        vector = _splat(builder, args[0], tile.lanes)
-        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
-        for v in range(tile.vectors * tile.copies):
-            acc = builder.insert_value(acc, vector, v)
-        return acc
-
-    return tile(value, lanes, vectors, copies), codegen
-
-
-def _each_row(combine):
-    """An intrinsic step(tile, addresses, weights, tail) -> tile: one row per address combined into the tile.
-
-    ``addresses`` is a tuple of integers, ``weights`` a tuple of as many scalars that multiply the rows, or None.
-    """
-
-    def step(typingctx, tile, addresses, weights, tail):
-        def codegen(context, builder, signature, args):
-            acc, addresses_, weights_, tail_ = args
-            for member in range(len(addresses)):
-                address = builder.extract_value(addresses_, member)
-                weight = None
-                if not isinstance(weights, types.NoneType):
-                    weight = _splat(builder, builder.extract_value(weights_, member), tile.lanes)
-                first = member % tile.copies * tile.vectors
-                for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
-                    row = builder.load(pointer, align=tile.itemsize)
-                    acc = builder.insert_value(acc, combine(builder, builder.extract_value(acc, v), row, weight), v)
-            return acc
-
-        return tile(tile, addresses, weights, types.intp), codegen
-
-    return step
-
-
-def _merge(combine):
-    """An intrinsic merge(tile) -> tile: the copies combined into the first one."""
-
-    def merge(typingctx, tile):
-        def codegen(context, builder, signature, args):
-            acc = args[0]
-            for v in range(tile.vectors, tile.vectors * tile.copies):
-                into = v % tile.vectors
-                both = builder.extract_value(acc, into), builder.extract_value(acc, v)
-                acc = builder.insert_value(acc, combine(builder, *both), into)
-            return acc
-
-        return tile(tile), codegen
-
-    return merge
-
-
 def _add(builder, acc, row, weight=None):
     if weight is None:
         return builder.fadd(acc, row)
@@ -140,8 +81,81 @@ def _max(builder, acc, row, weight=None):
     return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
 
 
-add_rows, add_copies = intrinsic(_each_row(_add)), intrinsic(_merge(_add))
-max_rows, max_copies = intrinsic(_each_row(_max)), intrinsic(_merge(_max))
+def _combine(tile, builder, acc, row, weight=None):
+    return (_max if tile.maximum else _add)(builder, acc, row, weight)
+
+
+@intrinsic(prefer_literal=True)
+def full(typingctx, value, maximum, lanes, vectors, copies):
+    """A tile filled with ``value``; all but the value must be compile-time integers, 1 for ``maximum``."""
+    shape = lanes, vectors, copies, maximum
+    if not all(isinstance(number, types.IntegerLiteral) for number in shape):
+        return None
+    tile = Tile(value, *(number.literal_value for number in shape))
+
+    def codegen(context, builder, signature, args):
+        vector = _splat(builder, args[0], tile.lanes)
+        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for v in range(tile.vectors * tile.copies):
+            acc = builder.insert_value(acc, vector, v)
+        return acc
+
+    return tile(value, maximum, lanes, vectors, copies), codegen
+
+
+@intrinsic
+def one_copy(typingctx, tile):
+    """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
+    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.maximum)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(single), ir.Undefined)
+
+    return single(tile), codegen
+
+
+@intrinsic
+def n_copies(typingctx, tile):
+    """How many rows a tile takes in at once, as a compile-time constant."""
+    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), tile.copies)
+
+
+@intrinsic
+def fold_rows(typingctx, tile, addresses, weights, tail):
+    """The tile with one row per address taken in.
+
+    ``addresses`` is a tuple of integers, ``weights`` a tuple of as many scalars that multiply the rows, or None.
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, addresses_, weights_, tail_ = args
+        for member in range(len(addresses)):
+            address = builder.extract_value(addresses_, member)
+            weight = None
+            if not isinstance(weights, types.NoneType):
+                weight = _splat(builder, builder.extract_value(weights_, member), tile.lanes)
+            first = member % tile.copies * tile.vectors
+            for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
+                row = builder.load(pointer, align=tile.itemsize)
+                acc = builder.insert_value(acc, _combine(tile, builder, builder.extract_value(acc, v), row, weight), v)
+        return acc
+
+    return tile(tile, addresses, weights, types.intp), codegen
+
+
+@intrinsic
+def fold_copies(typingctx, tile):
+    """The tile with its copies combined into the first one."""
+
+    def codegen(context, builder, signature, args):
+        acc = args[0]
+        for v in range(tile.vectors, tile.vectors * tile.copies):
+            into = v % tile.vectors
+            both = builder.extract_value(acc, into), builder.extract_value(acc, v)
+            acc = builder.insert_value(acc, _combine(tile, builder, *both), into)
+        return acc
+
+    return tile(tile), codegen
 
 
 @intrinsic

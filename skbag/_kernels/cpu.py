@@ -14,19 +14,19 @@ import numpy as np
 
 from ._jit import inlined, kernel
 from ._simd import (
-    add_copies,
-    add_rows,
     add_sizes,
     divide,
     fetch_add,
+    fold_copies,
+    fold_rows,
     full,
     is_finite,
     item,
     items,
     lane_sum,
     load,
-    max_copies,
-    max_rows,
+    n_copies,
+    one_copy,
     prefetch,
     row_addresses,
     store,
@@ -73,6 +73,29 @@ def _finite(weights, begin, end):
     for i in range(begin, end):
         infinite += not abs(item(weights, i)) < np.inf
     return infinite == 0
+
+
+@inlined
+def reduce_bag(acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, straddles):
+    """Return the tile with the rows of the members start <= i < stop taken in; it stays in registers throughout.
+
+    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
+    that padding_idx takes out.
+    """
+    copies = n_copies(acc)
+    single = one_copy(acc)
+    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
+    whole = start + (stop - start) // copies * copies
+    for i in range(start, whole, copies):
+        if i < prefetch_until:
+            for j in range(i + ahead, i + ahead + copies):
+                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
+        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
+        acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
+    for i in range(whole, stop):
+        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
+        acc = fold_rows(acc, row, items(multipliers, i, row), tail)
+    return fold_copies(acc)
 
 
 @cache
@@ -123,33 +146,18 @@ def pool_kernel(maximum, lanes, vectors, copies):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     base = np.uintp(table.ctypes.data) + offset
                     spare = np.uintp(neutral.ctypes.data) + offset
-                    acc = full(neutral[0], lanes, vectors, copies)
-                    single = full(zero, lanes, vectors, 1)
-                    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
-                    whole = start + (stop - start) // copies * copies
-                    for i in range(start, whole, copies):
-                        if i < prefetch_until:
-                            for j in range(i + ahead, i + ahead + copies):
-                                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
-                        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-                        if maximum:
-                            acc = max_rows(acc, rows, items(multipliers, i, rows), tail)
-                        else:
-                            acc = add_rows(acc, rows, items(multipliers, i, rows), tail)
-                    for i in range(whole, stop):
-                        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
-                        if maximum:
-                            acc = max_rows(acc, row, items(multipliers, i, row), tail)
-                        else:
-                            acc = add_rows(acc, row, items(multipliers, i, row), tail)
-                    acc = max_copies(acc) if maximum else add_copies(acc)
+                    acc = full(neutral[0], maximum, lanes, vectors, copies)
+                    acc = reduce_bag(
+                        acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead,
+                        straddles,
+                    )  # fmt: skip
                     if weights is not None and not is_finite(acc):
                         progress[INFINITE] = 1
                     if mode != SUM:  # after the members: their weights are in the cache by now
-                        sizes = full(zero, lanes, 1, 1)
+                        sizes = full(zero, 0, lanes, 1, 1)
                         size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
                         if size == 0:
-                            acc = full(zero, lanes, vectors, copies)
+                            acc = full(zero, maximum, lanes, vectors, copies)
                         elif mode != MAX:
                             acc = divide(acc, size)
                     store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
@@ -178,7 +186,7 @@ def lookup_kernel(lanes, vectors):
         tail = min(span, dim) - lanes
         straddles = _straddles(table)
         prefetch_until = len(indices) - ahead if ahead > 0 else 0
-        tile = full(table.dtype.type(0), lanes, vectors, 1)
+        tile = full(table.dtype.type(0), 0, lanes, vectors, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < len(edges) - 1:
             first, last = edges[block], edges[block + 1]
