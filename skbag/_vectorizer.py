@@ -84,7 +84,7 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
         if it is mapped from a file.
     n_features_in_ : int
         Number of columns of X, which is the number of rows of the table.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of X. Only after `fit` on a data frame with names that are all strings.
 
     See Also

@@ -8,6 +8,8 @@ width that is no multiple of ``lanes`` ends in a vector that overlaps the one be
 Addresses are plain integers and nothing is checked: the bags are validated before a kernel sees them.
 """
 
+import os
+
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
@@ -67,6 +69,17 @@ def _call(builder, name, result, args, suffix=None):
     function_type = ir.FunctionType(result, [arg.type for arg in args])
     name = f"{name}.{suffix or _suffix(result)}"
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
+def _lane_sum(builder, vector):
+    """Sum of the lanes of a vector, by halves."""
+    width = vector.type.count
+    while width > 1:
+        width //= 2
+        halves = (ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(k, k + width))) for k in (0, width))
+        low, high = (builder.shuffle_vector(vector, vector, half) for half in halves)
+        vector = builder.fadd(low, high)
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 
 def _add(builder, acc, row, weight=None):
@@ -329,16 +342,10 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
 
 @intrinsic
 def lane_sum(typingctx, tile):
-    """Sum of the lanes of the first vector, by halves."""
+    """Sum of the lanes of the first vector."""
 
     def codegen(context, builder, signature, args):
-        vector, width = builder.extract_value(args[0], 0), tile.lanes
-        while width > 1:
-            width //= 2
-            halves = (ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(k, k + width))) for k in (0, width))
-            low, high = (builder.shuffle_vector(vector, vector, half) for half in halves)
-            vector = builder.fadd(low, high)
-        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+        return _lane_sum(builder, builder.extract_value(args[0], 0))
 
     return tile.scalar(tile), codegen
 
@@ -352,3 +359,86 @@ def fetch_add(typingctx, array, index, value):
         return builder.atomic_rmw("add", builder.gep(view.data, [args[1]]), args[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), codegen
+
+
+@intrinsic
+def add_scaled(typingctx, tile, scale, other):
+    """The first copy of ``tile + scale * other``."""
+
+    def codegen(context, builder, signature, args):
+        acc, scale_, other_ = args
+        factor = _splat(builder, scale_, tile.lanes)
+        for v in range(tile.vectors):
+            value = _add(builder, builder.extract_value(acc, v), builder.extract_value(other_, v), factor)
+            acc = builder.insert_value(acc, value, v)
+        return acc
+
+    return tile(tile, tile.scalar, other), codegen
+
+
+def _columns(builder, tile, tail):
+    """For each vector of a tile the columns that its lanes hold, counted from the first column of the tile."""
+    for v in range(tile.vectors):
+        columns = ir.Constant(ir.VectorType(tail.type, tile.lanes), [v * tile.lanes + k for k in range(tile.lanes)])
+        if v and v == tile.vectors - 1:
+            shift = builder.sub(tail, ir.Constant(tail.type, v * tile.lanes))
+            columns = builder.add(columns, _splat(builder, shift, tile.lanes))
+        yield columns
+
+
+@intrinsic
+def from_column(typingctx, tile, tail, first):
+    """The first copy of the tile with 0 in the columns before ``first``."""
+
+    def codegen(context, builder, signature, args):
+        acc, tail_, first_ = args
+        zero = ir.Constant(ir.VectorType(_ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        for v, columns in enumerate(_columns(builder, tile, tail_)):
+            kept = builder.icmp_signed(">=", columns, _splat(builder, first_, tile.lanes))
+            acc = builder.insert_value(acc, builder.select(kept, builder.extract_value(acc, v), zero), v)
+        return acc
+
+    return tile(tile, types.intp, types.intp), codegen
+
+
+@intrinsic
+def dot(typingctx, tile, other, tail):
+    """The sum over the columns of the products of two tiles' first copies."""
+
+    def codegen(context, builder, signature, args):
+        one, other_, tail_ = args
+        zero = ir.Constant(ir.VectorType(_ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        total = zero
+        for v, columns in enumerate(_columns(builder, tile, tail_)):
+            left, right = builder.extract_value(one, v), builder.extract_value(other_, v)
+            if v and v == tile.vectors - 1:  # its first lanes may repeat columns of the vector before
+                seen = ir.Constant(columns.type, [v * tile.lanes] * tile.lanes)
+                left = builder.select(builder.icmp_signed(">=", columns, seen), left, zero)
+            total = _add(builder, total, left, right)
+        return _lane_sum(builder, total)
+
+    return tile.scalar(tile, other, types.intp), codegen
+
+
+@intrinsic
+def load_acquire(typingctx, array, index):
+    """Return array[index] (int64), with all that was written before it was written there."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        return builder.load_atomic(builder.gep(view.data, [args[1]]), "acquire", 8)
+
+    return types.int64(array, types.intp), codegen
+
+
+@intrinsic
+def yield_thread(typingctx):
+    """Let another thread run, where the system has a call for that."""
+
+    def codegen(context, builder, signature, args):
+        if os.name == "posix":
+            function_type = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.none(), codegen

@@ -211,34 +211,37 @@ def lookup_kernel(lanes, vectors):
     return lookup
 
 
+@inlined
+def row_norm(table, row, norm_type):
+    """Return the norm_type-norm of table[row], accumulated in float64."""
+    norm = 0.0
+    for column in range(table.shape[1]):
+        size = abs(np.float64(table[row, column]))
+        if norm_type == 2.0:
+            norm += size * size
+        elif norm_type == 1.0:
+            norm += size
+        elif norm_type == np.inf:
+            norm = max(norm, size)
+        else:
+            norm += size**norm_type
+    if norm_type == 2.0:
+        return np.sqrt(norm)
+    return norm if norm_type == 1.0 or norm_type == np.inf else norm ** (1.0 / norm_type)
+
+
 @kernel
 def norm_factors(table, indices, max_norm, norm_type, edges, progress, out):
     """out[i] = max_norm / (norm + 1e-7) where the norm of table[indices[i]] exceeds max_norm, else 1.
 
-    norm : the norm_type-norm, accumulated in float64. The 1e-7 is torch's (torch.embedding_renorm_).
+    The 1e-7 is torch's (torch.embedding_renorm_).
     table : (n_rows, dim), in. indices : (n,), int32 or int64, in; or None for out[i] of table[i]. out : (n,), out.
     edges, progress : see above.
     """
-    dim = table.shape[1]
     block = fetch_add(progress, NEXT, 1)
     while block < len(edges) - 1:
         for i in range(edges[block], edges[block + 1]):
-            row = np.intp(i) if indices is None else np.intp(item(indices, i))
-            norm = 0.0
-            for column in range(dim):
-                size = abs(np.float64(table[row, column]))
-                if norm_type == 2.0:
-                    norm += size * size
-                elif norm_type == 1.0:
-                    norm += size
-                elif norm_type == np.inf:
-                    norm = max(norm, size)
-                else:
-                    norm += size**norm_type
-            if norm_type == 2.0:
-                norm = np.sqrt(norm)
-            elif norm_type != 1.0 and norm_type != np.inf:
-                norm = norm ** (1.0 / norm_type)
+            norm = row_norm(table, np.intp(i) if indices is None else np.intp(item(indices, i)), norm_type)
             out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)

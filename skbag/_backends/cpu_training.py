@@ -1,0 +1,140 @@
+"""The CPU backend's training: scratch memory, threads and blocks of mini-batches."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbag._bags import Bags
+from skbag._kernels import cpu_training as kernels  # noqa: TID251
+
+from . import cpu  # noqa: TID251
+
+Array = NDArray[Any]
+
+LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
+SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
+_MEMBERS_AT_ONCE = 1 << 24  # members per compiled call, some tenths of a second: then Python can be interrupted
+
+
+@dataclass
+class Model:
+    """The arrays that training changes, of one dtype but for the states, which are float64."""
+
+    table: Array  # (num_embeddings, dim)
+    coef: Array  # (n_outputs, dim)
+    intercept: Array  # (n_outputs,)
+    table_state: Array  # (num_embeddings,), (n_outputs,), (n_outputs,): the solver's
+    coef_state: Array
+    intercept_state: Array
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step does."""
+
+    mode: str
+    loss: str
+    solver: str
+    alpha: float = 0.0
+    norm: tuple[float, float] | None = None
+    scale_grad_by_freq: bool = False
+    freeze: bool = False
+
+
+class Trainer:
+    """Trains a model on one set of checked bags; holds the scratch memory of its mini-batches.
+
+    Parameters
+    ----------
+    bags : Bags
+        Checked: ``cpu.check`` has passed.
+    y_indices, y_indptr : ndarray of int64
+        Of each bag the outputs whose label is 1, as in CSR.
+    sample_weight : ndarray of shape (n_bags,), float64
+    model : Model
+        Changed in place.
+    objective : Objective
+    batch_size, n_jobs : int
+    """
+
+    def __init__(
+        self,
+        bags: Bags,
+        y_indices: Array,
+        y_indptr: Array,
+        sample_weight: Array,
+        model: Model,
+        objective: Objective,
+        batch_size: int,
+        n_jobs: int,
+    ) -> None:
+        self.bags, self.model, self.objective = bags, model, objective
+        self.y_indices, self.y_indptr, self.sample_weight = y_indices, y_indptr, sample_weight
+        self.batch_size = min(batch_size, bags.n_bags)
+        self.n_jobs = n_jobs
+        self.lengths = np.diff(bags.indptr).astype(np.int64)
+        self._scratch: tuple[Array, ...] | None = None
+        self._scratch_members = -1
+
+    def epoch(self, order: Array, rates: tuple[float, float]) -> float:
+        """Go once through the bags in this order and return the mean loss; it is not finite after a divergence.
+
+        ``rates`` is the learning rate of the first mini-batch and what each mini-batch takes off it.
+        """
+        order_indptr = np.concatenate(([0], np.cumsum(self.lengths[order])))
+        n_batches = -(-len(order) // self.batch_size)
+        edges = order_indptr[np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))]
+        scratch = self._scratch_for(int(np.diff(edges).max()))
+        losses = np.zeros(n_batches)
+        first = 0
+        while first < n_batches:
+            limit = np.searchsorted(edges, edges[first] + _MEMBERS_AT_ONCE)
+            last = min(n_batches, max(first + 1, int(limit)))
+            self._run(order, order_indptr, rates, scratch, first, losses[first:last])
+            if not np.isfinite(losses[first:last]).all():
+                return float("nan")
+            first = last
+        sizes = np.full(n_batches, self.batch_size)
+        sizes[-1] = len(order) - (n_batches - 1) * self.batch_size
+        return float(losses @ sizes / len(order))
+
+    def _run(
+        self, order: Array, order_indptr: Array, rates: tuple[float, float], scratch: Any, first: int, losses: Array
+    ) -> None:
+        model, objective, bags = self.model, self.objective, self.bags
+        dim, itemsize = model.table.shape[1], model.table.itemsize
+        lanes, vectors = cpu._tile(dim, itemsize)
+        kernel = kernels.train_kernel(lanes, vectors, cpu._copies(vectors))
+        tickets = np.zeros(3, np.int64)
+        norm = objective.norm or (np.inf, 2.0)
+        arguments = (
+            cpu.MODES[objective.mode], LOSSES[objective.loss], SOLVERS[objective.solver], self.batch_size, rates,
+            float(objective.alpha), norm, objective.scale_grad_by_freq, objective.freeze,
+            model.table, model.table_state, model.coef, model.coef_state, model.intercept[None], model.intercept_state,
+            bags.weights, bags.indices, bags.indptr, -1 if bags.padding_idx is None else bags.padding_idx,
+            order, order_indptr, self.y_indices, self.y_indptr, self.sample_weight,
+            *scratch, first, tickets, losses,
+        )  # fmt: skip
+        n_tickets = 2 * self.n_jobs * len(losses)
+        cpu.run(lambda: kernel(*arguments), self.n_jobs, lambda: cpu.kernels.wait(tickets, n_tickets, cpu._SPINS))
+
+    def _scratch_for(self, n_members: int) -> tuple[Array, ...]:
+        """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
+        if self._scratch is None or n_members > self._scratch_members:
+            n, parts, model = self.batch_size, self.n_jobs, self.model
+            dim, dtype, n_outputs = model.table.shape[1], model.table.dtype, len(model.coef)
+            slots = 1 << max(4, (2 * n_members).bit_length())
+            grouped = (parts, 0 if self.objective.freeze else n_members)
+            self._scratch = (
+                np.empty(n, np.int64), np.empty(n, np.int64),
+                np.zeros(n_members, np.int64), np.zeros(n_members, dtype),
+                np.empty((n, dim), dtype), np.empty((n, dim) if self.objective.mode == "max" else (1, 1), np.int64),
+                np.empty((n, n_outputs), dtype), np.empty((n, dim), dtype), np.empty(n),
+                np.full((parts, slots), -1, np.int32), np.empty(grouped, np.int64), np.empty(grouped, np.int32),
+                np.empty(n_members, np.int32), np.empty(grouped, np.int32), np.empty(grouped, dtype),
+                np.empty((parts, dim), dtype),
+            )  # fmt: skip
+            self._scratch_members = n_members
+        return self._scratch

@@ -1,0 +1,371 @@
+"""Training on the CPU: mini-batches of bags, from the forward pass to the updated rows, in compiled code.
+
+A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
+together, pools them and leaves the gradient of the loss with respect to logits and pooled features. UPDATE: each part
+owns some rows of the table and of ``coef``: it collects what the mini-batch has for a row, in the order of the bags,
+and changes the row once. So every row has one writer, and the result does not depend on who runs which part.
+
+Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts, and begins when all tickets of
+earlier phases are done. A thread may join or leave at any time; one thread alone can do everything.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ._jit import inlined, kernel
+from ._simd import (
+    add_scaled,
+    dot,
+    fetch_add,
+    fold_rows,
+    from_column,
+    full,
+    item,
+    load,
+    load_acquire,
+    store,
+    yield_thread,
+)
+from .cpu import MAX, MEAN, SQRTN, reduce_bag, row_norm
+
+SOFTMAX, SIGMOID = range(2)
+SGD, ADAGRAD = range(2)
+NEXT, DONE, STOP = range(3)
+_EPSILON = 1e-10  # torch.optim.Adagrad's
+_SPINS = 2000
+_HASH = 0x9E3779B97F4A7C15  # 2 ** 64 divided by the golden ratio: Knuth's multiplicative hashing
+
+
+@inlined
+def _address(array, row):
+    """Where row ``row`` of a C-contiguous 2-D array begins."""
+    return np.uintp(array.ctypes.data) + np.uintp(row) * np.uintp(array.shape[1] * array.itemsize)
+
+
+@inlined
+def _wait(tickets, n_done):
+    spins = 0
+    while load_acquire(tickets, DONE) < n_done:
+        spins += 1
+        if spins > _SPINS:
+            yield_thread()
+
+
+@inlined
+def _collect(mode, weights, indices, start, stop, padding_idx, to, batch_indices, batch_weights):
+    """Copy a bag's members to ``to`` and on, with the weight that the gradient has for them; return the end.
+
+    Members that padding_idx or a weight of 0 takes out are not copied. ``batch_weights`` becomes w, for MEAN
+    w / sum |w|, for SQRTN w / sqrt(sum w ** 2).
+    """
+    size = 0.0
+    end = to
+    for i in range(start, stop):
+        index = item(indices, i)
+        weight = batch_weights.dtype.type(1) if weights is None else item(weights, i)
+        if index != padding_idx and weight != 0:
+            batch_indices[end] = index
+            batch_weights[end] = weight
+            size += weight * weight if mode == SQRTN else abs(weight)
+            end += 1
+    if mode == MEAN or mode == SQRTN:
+        scale = batch_weights.dtype.type(1.0 / (np.sqrt(size) if mode == SQRTN else size)) if end > to else 0
+        for i in range(to, end):
+            batch_weights[i] *= scale
+    return end
+
+
+@inlined
+def _pool_max(table, batch_indices, start, stop, pooled, winners, p):
+    """pooled[p] = elementwise maximum of the rows, winners[p] = the first member that has it; zeros, -1 if none."""
+    for d in range(table.shape[1]):
+        pooled[p, d] = 0
+        winners[p, d] = -1
+    for i in range(start, stop):
+        row = batch_indices[i]
+        for d in range(table.shape[1]):
+            if winners[p, d] < 0 or table[row, d] > pooled[p, d]:
+                pooled[p, d] = table[row, d]
+                winners[p, d] = i
+
+
+@inlined
+def _loss_gradient(loss, logits, p, y_indices, first, last):
+    """Replace logits[p] by the gradient of the loss with respect to it, and return the loss.
+
+    SOFTMAX: cross-entropy of the one class y_indices[first]. SIGMOID: sum over the columns of the binary
+    cross-entropies; y_indices[first:last] are the columns whose label is 1.
+    """
+    n = logits.shape[1]
+    value = 0.0
+    if loss == SOFTMAX:
+        highest = logits[p, 0]
+        for k in range(1, n):
+            highest = max(highest, logits[p, k])
+        total = 0.0
+        value = highest - logits[p, y_indices[first]]
+        for k in range(n):
+            logits[p, k] = np.exp(logits[p, k] - highest)
+            total += logits[p, k]
+        value += np.log(total)
+        for k in range(n):
+            logits[p, k] /= total
+        logits[p, y_indices[first]] -= 1
+        return value
+    for i in range(first, last):
+        value -= logits[p, y_indices[i]]
+    for k in range(n):
+        z = logits[p, k]
+        small = np.exp(-abs(z))
+        value += max(z, 0) + np.log1p(small)
+        logits[p, k] = 1 / (1 + small) if z >= 0 else small / (1 + small)
+    for i in range(first, last):
+        logits[p, y_indices[i]] -= 1
+    return value
+
+
+@inlined
+def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, parameters, state, row, norm):
+    """Change one row of ``parameters`` by its gradient g: the one place where solvers differ.
+
+    SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
+    ``alpha`` * row is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is rescaled to it.
+
+    gradient : (n_parts, dim), in: row ``part`` of it. parameters : (n, dim), in-out. state : (n,), in-out.
+    """
+    dim = parameters.shape[1]
+    source, target = _address(gradient, part), _address(parameters, row)
+    itemsize = np.uintp(parameters.itemsize)
+    step = parameters.dtype.type(-rate)
+    decay = parameters.dtype.type(alpha)
+    if solver == ADAGRAD:
+        squares = 0.0
+        for column in range(0, dim, span):
+            at = max(0, min(column, dim - span))
+            offset = np.uintp(at) * itemsize
+            g = load(shape, source + offset, tail)
+            if alpha != 0:
+                g = add_scaled(g, decay, load(shape, target + offset, tail))
+            g = from_column(g, tail, column - at)
+            squares += dot(g, g, tail)
+        state[row] += squares / dim
+        step = parameters.dtype.type(-rate / (np.sqrt(state[row]) + _EPSILON))
+    for column in range(0, dim, span):
+        at = max(0, min(column, dim - span))
+        offset = np.uintp(at) * itemsize
+        old = load(shape, target + offset, tail)
+        g = load(shape, source + offset, tail)
+        if alpha != 0:
+            g = add_scaled(g, decay, old)
+        store(add_scaled(old, step, from_column(g, tail, column - at)), target + offset, tail)
+    if norm[0] < np.inf:
+        length = row_norm(parameters, row, norm[1])
+        if length > norm[0]:
+            factor = parameters.dtype.type(norm[0] / (length + 1e-7))
+            for d in range(dim):
+                parameters[row, d] *= factor
+
+
+@inlined
+def _group(
+    part, n_parts, n_bags, starts, stops, batch_indices, batch_weights, slots, rows, ends, of_member, bags, pulls
+):
+    """Group the members of the mini-batch that belong to the rows of one part by row, in the order of the bags.
+
+    slots : (2 ** k >= 2 * n_members,) in-out, all -1 before and after: the hash table. of_member : scratch.
+    rows, ends : out: the rows that occur, and where the members of each end in bags and pulls.
+    bags, pulls : out: of each member its bag and its weight.
+    Returns how many rows there are.
+    """
+    mask = len(slots) - 1
+    n_rows = 0
+    for p in range(n_bags):
+        for i in range(starts[p], stops[p]):
+            row = batch_indices[i]
+            if n_parts > 1 and row % n_parts != part:
+                continue
+            at = np.intp((np.uint64(row) * np.uint64(_HASH)) >> np.uint64(32)) & mask
+            while slots[at] >= 0 and rows[slots[at]] != row:
+                at = (at + 1) & mask
+            if slots[at] < 0:
+                slots[at] = n_rows
+                rows[n_rows] = row
+                ends[n_rows] = 0
+                n_rows += 1
+            ends[slots[at]] += 1
+            of_member[i] = slots[at]
+    for r in range(n_rows):  # empty the hash table for the next mini-batch
+        at = np.intp((np.uint64(rows[r]) * np.uint64(_HASH)) >> np.uint64(32)) & mask
+        while slots[at] >= 0:
+            slots[at] = -1
+            at = (at + 1) & mask
+    total = 0
+    for r in range(n_rows):
+        count = ends[r]
+        ends[r] = total
+        total += count
+    for p in range(n_bags):
+        for i in range(starts[p], stops[p]):
+            if n_parts > 1 and batch_indices[i] % n_parts != part:
+                continue
+            to = ends[of_member[i]]
+            bags[to] = p
+            pulls[to] = batch_weights[i]
+            ends[of_member[i]] = to + 1
+    return n_rows
+
+
+@cache
+def train_kernel(lanes, vectors, copies):
+    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies."""
+    span = lanes * vectors
+
+    @kernel
+    def train(
+        mode, loss, solver, batch_size, rates, alpha, norm, by_freq, freeze,
+        table, table_state, coef, coef_state, intercept, intercept_state,
+        weights, indices, indptr, padding_idx, order, order_indptr, y_indices, y_indptr, sample_weight,
+        starts, stops, batch_indices, batch_weights, pooled, winners, logits, gradients, losses,
+        slots, rows, ends, of_member, bags, pulls, row_gradient,
+        first_batch, tickets, batch_losses,
+    ):  # fmt: skip
+        """Train on some mini-batches of the bags order[0], order[1], ...
+
+        mode, loss, solver : codes. batch_size : bags. rates : (rate of step 0, what each step takes off it).
+        alpha : L2 penalty, of the rows that a step changes. norm : (max_norm, norm_type), (inf, 2) for none.
+        by_freq : divide a table row's gradient by its members in the mini-batch. freeze : leave the table alone.
+        table (n_rows, dim), coef (n_outputs, dim), intercept (1, n_outputs) : in-out, of one dtype.
+        *_state : (n_rows,), (n_outputs,), (n_outputs,) float64, in-out: the solver's.
+        weights, indices, indptr, padding_idx : the bags, as in ``cpu.pool``. sample_weight : (n_bags,), in.
+        order : (n,) int64, in: the bags of the epoch; order_indptr : (n + 1,) int64, in: sums of their lengths.
+        y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
+        from starts to row_gradient : scratch; the first dimension of slots ... pulls and row_gradient is n_parts.
+        first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
+        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss is not finite.
+        """
+        zero = table.dtype.type(0)
+        dim, n_outputs = table.shape[1], len(coef)
+        row_bytes = np.uintp(dim * table.itemsize)
+        tail = min(span, dim) - lanes
+        shape = full(zero, 0, lanes, vectors, 1)
+        n_parts = len(slots)
+        n_tickets = 2 * n_parts * len(batch_losses)
+        ticket = fetch_add(tickets, NEXT, 1)
+        while ticket < n_tickets:
+            phase, part = ticket // n_parts, ticket % n_parts
+            step = phase // 2
+            batch = first_batch + step
+            _wait(tickets, phase * n_parts)
+            if tickets[STOP]:
+                break
+            first = batch * batch_size
+            n_bags = min(batch_size, len(order) - first)
+            member_0 = order_indptr[first]
+            if phase % 2 == 0:
+                begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
+                for p in range(begin, end):
+                    bag = order[first + p]
+                    starts[p] = order_indptr[first + p] - member_0
+                    stops[p] = _collect(
+                        mode, weights, indices, indptr[bag], indptr[bag + 1], padding_idx, starts[p],
+                        batch_indices, batch_weights,
+                    )  # fmt: skip
+                for p in range(begin, end):
+                    bag = order[first + p]
+                    if mode == MAX:
+                        _pool_max(table, batch_indices, starts[p], stops[p], pooled, winners, p)
+                    else:
+                        for column in range(0, dim, span):
+                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
+                            acc = full(zero, 0, lanes, vectors, copies)
+                            acc = reduce_bag(
+                                acc, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail,
+                                batch_weights, batch_indices, None, starts[p], stops[p], 16, False,
+                            )  # fmt: skip
+                            store(acc, _address(pooled, p) + offset, tail)
+                    for k in range(n_outputs):
+                        z = intercept[0, k]
+                        for column in range(0, dim, span):
+                            at = max(0, min(column, dim - span))
+                            offset = np.uintp(at * table.itemsize)
+                            h = from_column(load(shape, _address(pooled, p) + offset, tail), tail, column - at)
+                            z += dot(h, load(shape, _address(coef, k) + offset, tail), tail)
+                        logits[p, k] = z
+                    losses[p] = _loss_gradient(loss, logits, p, y_indices, y_indptr[bag], y_indptr[bag + 1])
+                    scale = zero + sample_weight[bag] / n_bags
+                    losses[p] *= scale
+                    for k in range(n_outputs):
+                        logits[p, k] *= scale
+                    if not freeze:
+                        for column in range(0, dim, span):
+                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
+                            acc = full(zero, 0, lanes, vectors, 1)
+                            for k in range(n_outputs):
+                                acc = fold_rows(acc, (_address(coef, k) + offset,), (logits[p, k],), tail)
+                            store(acc, _address(gradients, p) + offset, tail)
+            else:
+                rate = rates[0] - rates[1] * batch
+                if part == 0:
+                    total = 0.0
+                    for p in range(n_bags):
+                        total += losses[p]
+                    batch_losses[step] = total
+                    if not np.isfinite(total):
+                        tickets[STOP] = 1
+                for k in range(part, n_outputs, n_parts):
+                    for column in range(0, dim, span):
+                        offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
+                        acc = full(zero, 0, lanes, vectors, 1)
+                        for p in range(n_bags):
+                            acc = fold_rows(acc, (_address(pooled, p) + offset,), (logits[p, k],), tail)
+                        store(acc, _address(row_gradient, part) + offset, tail)
+                    _update_row(
+                        shape, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0)
+                    )
+                    g = 0.0
+                    for p in range(n_bags):
+                        g += logits[p, k]
+                    if solver == ADAGRAD:
+                        intercept_state[k] += g * g
+                        g /= np.sqrt(intercept_state[k]) + _EPSILON
+                    intercept[0, k] -= rate * g
+                n_rows = 0
+                if not freeze:
+                    n_rows = _group(
+                        part, n_parts, n_bags, starts, stops, batch_indices, batch_weights, slots[part], rows[part],
+                        ends[part], of_member, bags[part], pulls[part],
+                    )  # fmt: skip
+                start = 0
+                for r in range(n_rows):
+                    row, stop = rows[part, r], ends[part, r]
+                    if mode == MAX:
+                        for d in range(dim):
+                            row_gradient[part, d] = 0
+                        for i in range(start, stop):
+                            p = bags[part, i]
+                            if i > start and p == bags[part, i - 1]:
+                                continue  # named twice by one bag: the first member has won already
+                            for d in range(dim):
+                                if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
+                                    row_gradient[part, d] += gradients[p, d]
+                    else:
+                        for column in range(0, dim, span):
+                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
+                            acc = full(zero, 0, lanes, vectors, copies)
+                            acc = reduce_bag(
+                                acc, np.uintp(gradients.ctypes.data) + offset, row_bytes, np.uintp(0), tail,
+                                pulls[part], bags[part], None, start, stop, 0, False,
+                            )  # fmt: skip
+                            store(acc, _address(row_gradient, part) + offset, tail)
+                    if by_freq:
+                        for d in range(dim):
+                            row_gradient[part, d] /= stop - start
+                    _update_row(
+                        shape, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm
+                    )
+                    start = stop
+            fetch_add(tickets, DONE, 1)
+            ticket = fetch_add(tickets, NEXT, 1)
+
+    return train
