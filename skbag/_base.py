@@ -1,12 +1,21 @@
 """What the estimators share: how they read X, and what a pickle of them remembers."""
 
+import os
 import warnings
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
+from joblib import effective_n_jobs
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
-from sklearn.utils.validation import validate_data
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._bags import check_csr_source
+from ._backends import get_backend  # noqa: TID251
+from ._bags import Bags, bags_from_csr, check_csr_source, frozen
+from ._table import check_dtype, check_padding_idx, draw_table, take_table
 from ._version import __version__
 
 
@@ -28,6 +37,102 @@ class VersionedStateMixin:
                 stacklevel=2,
             )
         super().__setstate__(state)  # type: ignore[misc]
+
+
+class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A table, how it comes to be and how the rows of X are pooled with it."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
+        "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
+        "init": [str, os.PathLike, "array-like"],
+        "per_sample_weights": ["boolean"],
+        "padding_idx": [Integral, None],
+        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "norm_type": [Interval(Real, 0, None, closed="right")],
+        "dtype": "no_validation",
+        "device": [str],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Pool the rows of the table that each row of X names.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, embedding_dim)
+            The features, in the dtype of the table; a data frame if `set_output` asks for one.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
+            arrays are not those of a sparse matrix. The message names the row and the id.
+        """
+        check_is_fitted(self)
+        return self._pool(X)
+
+    def _pool(self, X: Any) -> NDArray[Any]:
+        backend = get_backend(self.device)
+        if self.mode not in backend.MODES:
+            raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
+        table = frozen(self.embeddings_)
+        bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
+        return backend.pool(bags, table, self.mode, effective_n_jobs(self.n_jobs))
+
+    def _read_bags(self, X: Any, dtype: Any) -> Bags:
+        """Take a CSR matrix as bags; their members are not checked yet."""
+        weighted = self.per_sample_weights and self.mode != "max"
+        padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
+        return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
+
+    def _check_bags(self, X: Any, *, reset: bool) -> Bags:
+        """Take X as bags that are wholly checked."""
+        backend, dtype = get_backend(self.device), check_dtype(self.dtype)
+        bags = self._read_bags(validate_bags(self, X, reset=reset), dtype)
+        backend.check(bags, effective_n_jobs(self.n_jobs))
+        return bags
+
+    def _new_table(self, bags: Bags, rng: Any = None) -> NDArray[Any]:
+        """Draw the table, or take it from ``init``, and bring its rows down to max_norm."""
+        dtype = check_dtype(self.dtype)
+        if isinstance(self.init, str) and self.init in ("normal", "uniform"):
+            rng = check_random_state(self.random_state) if rng is None else rng
+            table = draw_table(self.init, (bags.num_embeddings, self.embedding_dim), dtype, rng)
+            if bags.padding_idx is not None:
+                table[bags.padding_idx] = 0
+        else:
+            table = take_table(self.init, dtype)
+            if len(table) != bags.num_embeddings:
+                n = bags.num_embeddings
+                raise ValueError(f"init must have one row per feature of X, {n}, got {len(table)} rows.")
+        return self._rescaled(table)
+
+    def _rescaled(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return the table with no row longer than max_norm; a copy if that changes anything."""
+        if self.max_norm is None:
+            return table
+        norm = float(self.max_norm), float(self.norm_type)
+        factors = get_backend(self.device).norm_factors(table, norm, effective_n_jobs(self.n_jobs))
+        return table * factors[:, None] if (factors != 1).any() else table
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embeddings_.shape[1]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []  # the features have the dtype of the table, whatever X has
+        return tags
 
 
 def validate_bags(estimator: Any, X: Any, *, reset: bool) -> Any:

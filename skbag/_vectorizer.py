@@ -1,23 +1,16 @@
 """EmbeddingBagVectorizer: the rows of a sparse matrix as bags, pooled into dense features."""
 
 import os
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
-from joblib import effective_n_jobs
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike, DTypeLike
+from sklearn.base import _fit_context
 
-from ._backends import get_backend  # noqa: TID251
-from ._bags import bags_from_csr, frozen
-from ._base import VersionedStateMixin, validate_bags
-from ._table import check_dtype, check_padding_idx, draw_table, take_table
+from ._base import EmbeddingBagBase
+from ._table import check_padding_idx, take_table
 
 
-class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class EmbeddingBagVectorizer(EmbeddingBagBase):
     """Pool rows of a table of vectors, one bag per row of a sparse matrix.
 
     Row i of the table belongs to column i of X. The stored nonzeros of a row of X are the members of one bag: a column
@@ -142,20 +135,6 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
     (3, 16)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
-        "init": [str, os.PathLike, "array-like"],
-        "per_sample_weights": ["boolean"],
-        "padding_idx": [Integral, None],
-        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "norm_type": [Interval(Real, 0, None, closed="right")],
-        "dtype": "no_validation",
-        "device": [str],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-    }
-
     def __init__(
         self,
         embedding_dim: int = 100,
@@ -254,7 +233,8 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
             n_jobs=n_jobs,
         )
         vectorizer._validate_params()
-        vectorizer._set_table(table)
+        check_padding_idx(padding_idx, len(table))
+        vectorizer.embeddings_ = vectorizer._rescaled(table)
         vectorizer.n_features_in_ = len(table)
         return vectorizer
 
@@ -283,74 +263,6 @@ class EmbeddingBagVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixi
             matrix; if ``init`` is no table of finite numbers with one row per column of X, or its file is missing or
             holds another dtype; if a parameter has a value that it cannot have.
         """
-        backend = get_backend(self.device)
-        dtype = check_dtype(self.dtype)
-        X = validate_bags(self, X, reset=True)
-        n_features = X.shape[1]
-        padding_idx = check_padding_idx(self.padding_idx, n_features)
-        backend.check(bags_from_csr(X, dtype=dtype))
-        if isinstance(self.init, str) and self.init in ("normal", "uniform"):
-            shape = (n_features, self.embedding_dim)
-            table = draw_table(self.init, shape, dtype, check_random_state(self.random_state))
-            if padding_idx is not None:
-                table[padding_idx] = 0
-        else:
-            table = take_table(self.init, dtype)
-            if len(table) != n_features:
-                raise ValueError(f"init must have one row per feature of X, {n_features}, got {len(table)} rows.")
-        self._set_table(table)
+        bags = self._check_bags(X, reset=True)
+        self.embeddings_ = self._new_table(bags)
         return self
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Pool the rows of the table that each row of X names.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, embedding_dim)
-            The features, in the dtype of the table; a data frame if `set_output` asks for one.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
-            arrays are not those of a sparse matrix. The message names the row and the id.
-        """
-        check_is_fitted(self)
-        backend = get_backend(self.device)
-        if self.mode not in backend.MODES:
-            raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
-        X = validate_bags(self, X, reset=False)
-        table = frozen(self.embeddings_)
-        bags = bags_from_csr(
-            X,
-            dtype=table.dtype,
-            weighted=self.per_sample_weights and self.mode != "max",
-            padding_idx=check_padding_idx(self.padding_idx, len(table)),
-        )
-        return backend.pool(bags, table, self.mode, effective_n_jobs(self.n_jobs))
-
-    def _set_table(self, table: NDArray[Any]) -> None:
-        """Take a checked table as the fitted one, rescaled to max_norm in a copy where that changes anything."""
-        if self.max_norm is not None:
-            norm = float(self.max_norm), float(self.norm_type)
-            factors = get_backend(self.device).norm_factors(table, norm, effective_n_jobs(self.n_jobs))
-            if (factors != 1).any():
-                table = table * factors[:, None]
-        self.embeddings_ = table
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.embeddings_.shape[1]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []  # the features have the dtype of the table, whatever X has
-        return tags

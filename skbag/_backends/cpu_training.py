@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._bags import Bags
+from skbag._kernels import cpu as cpu_kernels  # noqa: TID251
 from skbag._kernels import cpu_training as kernels  # noqa: TID251
 
 from . import cpu  # noqa: TID251
+from ._threads import run  # noqa: TID251
 
 Array = NDArray[Any]
 
@@ -118,7 +120,7 @@ class Trainer:
             *scratch, first, tickets, losses,
         )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)
-        cpu.run(lambda: kernel(*arguments), self.n_jobs, lambda: cpu.kernels.wait(tickets, n_tickets, cpu._SPINS))
+        run(lambda: kernel(*arguments), self.n_jobs, lambda: cpu_kernels.wait(tickets, n_tickets, cpu._SPINS))
 
     def _scratch_for(self, n_members: int) -> tuple[Array, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""

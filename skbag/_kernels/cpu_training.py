@@ -69,7 +69,7 @@ def _collect(mode, weights, indices, start, stop, padding_idx, to, batch_indices
             batch_weights[end] = weight
             size += weight * weight if mode == SQRTN else abs(weight)
             end += 1
-    if mode == MEAN or mode == SQRTN:
+    if mode in (MEAN, SQRTN):
         scale = batch_weights.dtype.type(1.0 / (np.sqrt(size) if mode == SQRTN else size)) if end > to else 0
         for i in range(to, end):
             batch_weights[i] *= scale

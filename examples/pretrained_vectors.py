@@ -1,0 +1,114 @@
+"""
+Pool word vectors that were learnt before
+=========================================
+
+A document as the TF-IDF-weighted mean of its word vectors: the vectors come from an ``.npy`` file, and the vectorizer
+maps the file into memory instead of copying it.
+
+To stay without downloads, the vectors are learnt here, from the docstrings of numpy, scipy, scikit-learn and the
+standard library: positive pointwise mutual information of the words that stand close to one another, factorised by
+TruncatedSVD. Vectors from anywhere else are used in the same way, as long as row i of the file belongs to column i of
+the matrix.
+"""
+
+# %%
+# Word vectors
+# ------------
+# Only the training texts are read for them. Two words meet when at most four words stand between them.
+
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from _library import load_docstrings
+from scipy.sparse import coo_array, csr_array
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from skbag import EmbeddingBagVectorizer
+
+threadpool_limits(1)  # the matrices are small: threads of BLAS would only wait for one another
+start = perf_counter()
+texts, labels = load_docstrings()
+train, test, y_train, y_test = train_test_split(texts, labels, test_size=0.25, stratify=labels, random_state=0)
+tfidf = TfidfVectorizer(min_df=3, sublinear_tf=True).fit(train)
+words = tfidf.get_feature_names_out()
+
+
+def meetings(documents, window=5):
+    """Return how often word i stands at most ``window`` places before or after word j: (n_words, n_words)."""
+    tokenize, vocabulary = tfidf.build_analyzer(), tfidf.vocabulary_
+    gap = [-1] * window  # no word meets one of the next document
+    ids = np.array([i for text in documents for i in [*(vocabulary.get(w, -1) for w in tokenize(text)), *gap]])
+    total = csr_array((len(words), len(words)))
+    for distance in range(1, window + 1):
+        left, right = ids[:-distance], ids[distance:]
+        both = (left >= 0) & (right >= 0)
+        total += coo_array((np.ones(both.sum()), (left[both], right[both])), shape=total.shape).tocsr()
+    return total + total.T
+
+
+def ppmi(counts):
+    """Return the positive pointwise mutual information of a symmetric matrix of counts."""
+    counts = counts.tocoo()
+    sums = np.bincount(counts.row, counts.data, minlength=counts.shape[0])
+    information = np.log(counts.data * sums.sum() / (sums[counts.row] * sums[counts.col]))
+    return coo_array((np.maximum(information, 0), (counts.row, counts.col)), shape=counts.shape).tocsr()
+
+
+svd = TruncatedSVD(100, random_state=0)
+vectors = (svd.fit_transform(ppmi(meetings(train))) / np.sqrt(svd.singular_values_)).astype("float32")
+directory = tempfile.TemporaryDirectory()
+path = Path(directory.name) / "vectors.npy"
+np.save(path, vectors)
+print(f"{len(vectors)} vectors of {vectors.shape[1]} numbers learnt from {len(train)} docstrings")
+
+directions = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+for word in ["eigenvalues", "socket", "distance", "filter", "xml", "roots"]:
+    if word in tfidf.vocabulary_:
+        nearest = np.argsort(directions @ directions[tfidf.vocabulary_[word]])[::-1][1:6]
+        print(f"  nearest to {word}: {', '.join(words[nearest])}")
+
+# %%
+# Documents
+# ---------
+# ``init`` is the path of the file. The vocabulary is handed on, so that the columns of TF-IDF are the rows of the file.
+
+
+def accuracy(**parameters):
+    """Return the accuracy on the test set of the pipeline with an EmbeddingBagVectorizer of these parameters."""
+    pipeline = make_pipeline(
+        TfidfVectorizer(vocabulary=tfidf.vocabulary_, sublinear_tf=True),
+        EmbeddingBagVectorizer(**parameters),
+        StandardScaler(),
+        LogisticRegression(C=0.1, max_iter=1000),
+    )
+    return pipeline.fit(train, y_train).score(test, y_test)
+
+
+print(f"\naccuracy on {len(test)} other docstrings, {vectors.shape[1]} columns")
+for name, parameters in {
+    "learnt vectors, TF-IDF-weighted mean": {"init": path},
+    "learnt vectors, every word counts the same": {"init": path, "per_sample_weights": False},
+    "learnt vectors, maximum": {"init": path, "mode": "max"},
+    "random vectors, TF-IDF-weighted mean": {"embedding_dim": vectors.shape[1], "random_state": 0},
+}.items():
+    print(f"  {accuracy(**parameters):.3f}  {name}")
+
+# %%
+# Where the vectors come from
+# ---------------------------
+# ``from_pretrained`` gives the same vectorizer without a fit. It is ready to transform.
+
+X = tfidf.transform(test)
+fitted = EmbeddingBagVectorizer(init=path).fit(X).transform(X)
+ready = EmbeddingBagVectorizer.from_pretrained(path).transform(X)
+print(f"\nfrom_pretrained gives the same features as fit: {np.array_equal(fitted, ready)}")
+directory.cleanup()
+print(f"done in {perf_counter() - start:.1f} s")

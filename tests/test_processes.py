@@ -1,0 +1,308 @@
+"""Threads, processes, files and memory."""
+
+import copy
+import pickle
+import re
+import shutil
+import tracemalloc
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context, get_start_method
+from pathlib import Path
+
+import cloudpickle
+import joblib
+import numpy as np
+import pytest
+from helpers import MODES, csr, random_table, run_python
+from sklearn.base import clone
+
+import skbag
+from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
+
+DIM = 64
+
+
+@pytest.fixture(scope="module", name="X")
+def many_rows():
+    """Enough members for several blocks."""
+    rng = np.random.default_rng(0)
+    n_rows, length, n_columns = 2500, 60, 1000
+    data = rng.normal(size=n_rows * length).astype("float32")
+    indices = rng.integers(0, n_columns, len(data)).astype("int32")
+    return csr(data, indices, np.arange(0, len(data) + 1, length, dtype="int32"), n_columns)
+
+
+@pytest.fixture(scope="module")
+def vectorizer(X):
+    return EmbeddingBagVectorizer(DIM, n_jobs=2, random_state=0).fit(X)
+
+
+@pytest.fixture(scope="module")
+def features(X, vectorizer):
+    return vectorizer.transform(X)
+
+
+# --- threads and processes
+
+
+def test_eight_threads_share_one_estimator(X, vectorizer, features):
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: vectorizer.transform(X).tobytes(), range(40)))
+    assert set(results) == {features.tobytes()}
+
+
+def test_eight_threads_call_the_functions(X):
+    table = random_table(X.shape[1], DIM, dtype="float32")
+
+    def call(k):
+        if k % 2:
+            return embedding_bag(X.indices, table, X.indptr, include_last_offset=True, n_jobs=1 + k % 3).tobytes()
+        return embedding(X.indices[:20_000], table, n_jobs=1 + k % 3).tobytes()
+
+    expected = {call(0), call(1)}
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(call, range(40))) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_started_after_use(X, vectorizer, features, method):
+    if method == "fork" and get_start_method() == "spawn":
+        pytest.skip("no fork on this platform")
+    with ProcessPoolExecutor(2, mp_context=get_context(method)) as pool:
+        futures = [pool.submit(vectorizer.transform, X) for _ in range(3)]
+        assert all(np.array_equal(future.result(timeout=120), features) for future in futures)
+    assert np.array_equal(vectorizer.transform(X), features)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_while_other_threads_are_pooling(X, vectorizer, features):
+    if get_start_method() == "spawn":
+        pytest.skip("no fork on this platform")
+    with ThreadPoolExecutor(2) as threads:
+        busy = [threads.submit(vectorizer.transform, X) for _ in range(30)]
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+            assert np.array_equal(pool.submit(vectorizer.transform, X).result(timeout=120), features)
+        assert all(np.array_equal(future.result(timeout=120), features) for future in busy)
+
+
+def test_loky_workers(X, vectorizer, features):
+    with joblib.parallel_config(backend="loky", n_jobs=2, max_nbytes="10K"):  # X arrives read-only, memory-mapped
+        results = joblib.Parallel()(joblib.delayed(vectorizer.transform)(X) for _ in range(4))
+    assert all(np.array_equal(result, features) for result in results)
+
+
+def backing_file(estimator):
+    base = estimator.embeddings_
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    return base is not None and Path(base.filename).name
+
+
+def test_loky_workers_share_a_table_that_is_a_file(tmp_path):
+    np.save(tmp_path / "table.npy", random_table(1000, DIM, dtype="float32"))
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(tmp_path / "table.npy")
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert joblib.Parallel()([joblib.delayed(backing_file)(vectorizer)]) == ["table.npy"]
+
+
+# --- files
+
+
+@pytest.mark.parametrize(
+    "reload",
+    [
+        lambda v: pickle.loads(pickle.dumps(v)),
+        lambda v: pickle.loads(pickle.dumps(v, protocol=2)),
+        lambda v: pickle.loads(cloudpickle.dumps(v)),
+        copy.deepcopy,
+        copy.copy,
+    ],
+    ids=["pickle", "old pickle", "cloudpickle", "deepcopy", "copy"],
+)
+def test_copies_transform_the_same(X, vectorizer, features, reload):
+    other = reload(vectorizer)
+    assert np.array_equal(other.transform(X), features)
+    assert other.get_params() == vectorizer.get_params()
+    assert set(vars(other)) == set(vars(vectorizer))
+
+
+def test_clone_keeps_parameters_and_drops_the_table(X, vectorizer, features):
+    other = clone(vectorizer)
+    assert other.get_params() == vectorizer.get_params()
+    assert not hasattr(other, "embeddings_")
+    assert np.array_equal(other.fit(X).transform(X), features)
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r", "c"])
+@pytest.mark.parametrize("mode", MODES)
+def test_joblib_files_may_be_memory_mapped(X, tmp_path, mode, mmap_mode):
+    vectorizer = EmbeddingBagVectorizer(DIM, mode=mode, random_state=0).fit(X)
+    joblib.dump((vectorizer, X), tmp_path / "model.joblib")
+    other, Y = joblib.load(tmp_path / "model.joblib", mmap_mode=mmap_mode)
+    assert isinstance(other.embeddings_, np.memmap) == (mmap_mode is not None)
+    assert other.embeddings_.flags.writeable == (mmap_mode != "r")
+    assert Y.data.flags.writeable == (mmap_mode != "r")
+    assert np.array_equal(other.transform(Y), vectorizer.transform(X))
+
+
+def test_the_fitted_state_is_arrays_and_scalars(vectorizer):
+    state = {name: value for name, value in vars(vectorizer).items() if name not in vectorizer.get_params()}
+    assert {name: type(value) for name, value in state.items()} == {"embeddings_": np.ndarray, "n_features_in_": int}
+
+
+@pytest.mark.parametrize("dump", ["pickle", "joblib"])
+def test_a_pretrained_model_is_dumped_with_one_table(tmp_path, dump):
+    table = random_table(2000, DIM, dtype="float32")
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table)
+    path = tmp_path / "model"
+    if dump == "pickle":
+        path.write_bytes(pickle.dumps(vectorizer))
+    else:
+        joblib.dump(vectorizer, path)
+    assert path.stat().st_size < 1.1 * table.nbytes
+
+
+def test_a_model_of_another_version_is_loaded_with_a_warning(X, vectorizer, features, monkeypatch):
+    monkeypatch.setattr("skbag._base.__version__", "0.0.1")
+    old = pickle.dumps(vectorizer)
+    monkeypatch.undo()
+    message = rf"EmbeddingBagVectorizer .*skbag 0\.0\.1 .*skbag {re.escape(skbag.__version__)}"
+    with pytest.warns(UserWarning, match=message):
+        other = pickle.loads(old)
+    assert np.array_equal(other.transform(X), features)
+    assert "0.0.1" not in str(vars(pickle.loads(pickle.dumps(other))))
+
+
+# --- memory
+
+
+def peak_of(function):
+    """Bytes that a call allocates at its peak, its result included; NumPy reports its arrays to tracemalloc."""
+    function()  # compile
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+CONSTANT = 20_000
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_transform_needs_memory_for_its_result_alone(X, mode, weighted, n_jobs):
+    vectorizer = EmbeddingBagVectorizer(8, mode=mode, per_sample_weights=weighted, n_jobs=n_jobs).fit(X)
+    assert peak_of(lambda: vectorizer.transform(X)) < X.shape[0] * 8 * 4 + CONSTANT
+
+
+@pytest.mark.parametrize("convert", ["data", "indices", "indptr"])
+def test_transform_needs_one_array_of_members_where_a_dtype_is_converted(X, convert):
+    vectorizer = EmbeddingBagVectorizer(8).fit(X)
+    arrays = {name: getattr(X, name) for name in ("data", "indices", "indptr")}
+    arrays[convert] = arrays[convert].astype("float64" if convert == "data" else "int64")
+    Y = csr(*arrays.values(), X.shape[1])
+    size = 4 if convert == "data" else 8
+    assert peak_of(lambda: vectorizer.transform(Y)) < X.shape[0] * 8 * 4 + size * X.nnz + CONSTANT
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_stored_zeros_need_one_array_of_members_at_most(X, mode, weighted):
+    Y = X.copy()
+    Y.data[::7] = 0
+    vectorizer = EmbeddingBagVectorizer(8, mode=mode, per_sample_weights=weighted).fit(X)
+    assert peak_of(lambda: vectorizer.transform(Y)) < X.shape[0] * 8 * 4 + 8 * X.nnz + CONSTANT
+
+
+def test_embedding_bag_needs_memory_for_its_result_alone(X):
+    table = random_table(X.shape[1], 8, dtype="float32")
+    assert peak_of(lambda: embedding_bag(X.indices, table, X.indptr[:-1])) < X.shape[0] * 8 * 4 + CONSTANT
+    assert peak_of(lambda: embedding(X.indices, table)) < X.nnz * 8 * 4 + CONSTANT
+
+
+# --- compiled code on disk
+
+POOL = """
+import gc, sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from skbag import EmbeddingBagVectorizer, embedding
+table = np.arange(24.0).reshape(8, 3)
+vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="sum", max_norm=1e9)
+X = np.eye(8)[:2] + np.eye(8)[2:4]
+with ThreadPoolExecutor(8) as pool:
+    results = list(pool.map(lambda _: vectorizer.transform(X).tolist(), range(8)))
+assert results == results[:1] * 8
+embedding([0], table)
+from numba.core.dispatcher import Dispatcher
+kernels = [d for d in gc.get_objects() if issubclass(type(d), Dispatcher) and d.signatures]
+print(sum(sum(d.stats.cache_misses.values()) for d in kernels))
+print(sum(sum(d.stats.cache_hits.values()) for d in kernels))
+print(*np.ravel(results[0]))
+"""
+EXPECTED = [6, 8, 10, 12, 14, 16]
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, and the environment in which it is what ``import skbag`` finds."""
+    source = Path(skbag.__file__).parent
+    shutil.copytree(source, tmp_path / "copy" / "skbag", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {
+        "PYTHONPATH": str(tmp_path / "copy"), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": str(tmp_path / "cache")
+    }  # fmt: skip
+    return tmp_path / "copy" / "skbag", environment
+
+
+def pool_in_a_new_process(environment, code=POOL):
+    """Return the numbers of kernels compiled and of kernels found on disk, and the result."""
+    misses, hits, result = run_python(code, env=environment).splitlines()
+    return int(misses), int(hits), [float(number) for number in result.split()]
+
+
+def test_the_second_process_finds_every_kernel_and_an_edited_helper_is_compiled_again(package):
+    path, environment = package
+    misses, hits, result = pool_in_a_new_process(environment)
+    assert misses > 2
+    assert hits == 0
+    assert result == EXPECTED
+    misses, hits, result = pool_in_a_new_process(environment)
+    assert misses == 0
+    assert hits > 2
+    assert result == EXPECTED
+
+    helper = path / "_kernels" / "_simd.py"
+    text = helper.read_text()
+    helper.write_text(text + "\n# a comment\n")
+    misses, hits, result = pool_in_a_new_process(environment)
+    assert misses > 2
+    assert hits == 0
+    assert result == EXPECTED
+
+    wrong = text.replace("builder.fadd(", "builder.fsub(")
+    assert wrong != text
+    helper.write_text(wrong)
+    misses, hits, result = pool_in_a_new_process(environment, POOL.replace('"sum"', '"sum", per_sample_weights=False'))
+    assert misses > 2
+    assert hits == 0
+    assert result != EXPECTED
+
+
+@pytest.mark.parametrize("choice", ["NUMBA_CACHE_DIR", "no NUMBA_CACHE_DIR"])
+def test_a_read_only_install_works_without_a_cache(package, tmp_path, choice):
+    path, environment = package
+    for folder in (path, *(p for p in path.iterdir() if p.is_dir())):
+        (folder / "__pycache__").write_text("a file where a folder would be")
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file" / "folder")
+    environment.update({"NUMBA_CACHE_DIR": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere})
+    if choice != "NUMBA_CACHE_DIR":
+        environment["NUMBA_CACHE_DIR"] = ""
+    misses, hits, result = pool_in_a_new_process(environment)
+    assert misses > 0
+    assert hits == 0
+    assert result == EXPECTED

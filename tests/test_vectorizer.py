@@ -1,0 +1,515 @@
+"""EmbeddingBagVectorizer as a scikit-learn user meets it."""
+
+import inspect
+import pathlib
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import reference
+from helpers import FLOATS, MODES, assert_pooled, random_csr, random_table
+from joblib import parallel_config
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skbag import EmbeddingBagVectorizer
+
+TEXTS = ["a cat sat", "a dog ran", "the cat ran", "the dog sat", "a cat", "the dog", "cat cat", "dog dog"]
+LABELS = [0, 1, 0, 1, 0, 1, 0, 1]
+FORMATS = ("csr", "csc", "coo", "bsr", "lil", "dok", "dia")
+
+
+@pytest.fixture(name="X")
+def counts():
+    """Rows of counts, without duplicates and in order: what every format can hold."""
+    rng = np.random.default_rng(0)
+    return sparse.csr_array(rng.integers(1, 4, (8, 6)) * (rng.random((8, 6)) < 0.4) * 1.0)
+
+
+@pytest.fixture
+def table_path(tmp_path):
+    path = tmp_path / "table.npy"
+    np.save(path, random_table(6, 3, dtype="float32"))
+    return path
+
+
+def is_memory_mapped(array):
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+# --- parameters
+
+
+def test_the_signature_is_the_documented_one():
+    parameters = inspect.signature(EmbeddingBagVectorizer).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        "embedding_dim": 100, "mode": "mean", "init": "normal", "per_sample_weights": True, "padding_idx": None,
+        "max_norm": None, "norm_type": 2.0, "dtype": "float32", "device": "cpu", "n_jobs": None, "random_state": None,
+    }  # fmt: skip
+    assert [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY] == ["embedding_dim"]
+    assert EmbeddingBagVectorizer().get_params() == {name: p.default for name, p in parameters.items()}
+
+
+def test_defaults(X):
+    vectorizer = EmbeddingBagVectorizer()
+    assert vectorizer.fit(X) is vectorizer
+    assert vectorizer.embeddings_.shape == (6, 100)
+    assert vectorizer.embeddings_.dtype == np.float32
+    assert vectorizer.n_features_in_ == 6
+    assert not hasattr(vectorizer, "feature_names_in_")
+    assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), vectorizer.embeddings_, "mean")
+    assert np.array_equal(vectorizer.fit_transform(X, [0] * 8), vectorizer.transform(X))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_normal_tables_are_drawn_from_the_standard_normal_distribution(dtype):
+    X = sparse.csr_array((1, 2000))
+    table = EmbeddingBagVectorizer(50, dtype=dtype, random_state=0).fit(X).embeddings_
+    assert table.dtype == dtype
+    assert abs(table.mean()) < 0.01
+    assert abs(table.std() - 1) < 0.01
+    assert abs((np.abs(table) < 1).mean() - 0.6827) < 0.01
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dim", [1, 50])
+def test_uniform_tables_are_drawn_between_plus_and_minus_one_over_the_width(dtype, dim):
+    X = sparse.csr_array((1, 100_000 // dim))
+    table = EmbeddingBagVectorizer(dim, init="uniform", dtype=dtype, random_state=0).fit(X).embeddings_ * dim
+    assert table.dtype == dtype
+    assert 0.99 < table.max() <= 1
+    assert -1 <= table.min() < -0.99
+    assert abs(table.mean()) < 0.01
+    assert abs(table.std() - 3**-0.5) < 0.01
+
+
+@pytest.mark.parametrize("init", ["normal", "uniform"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_same_random_state_gives_the_same_bytes(X, init, n_jobs):
+    def table(random_state):
+        vectorizer = EmbeddingBagVectorizer(7, init=init, n_jobs=n_jobs, random_state=random_state)
+        return vectorizer.fit(X).embeddings_.tobytes()
+
+    assert table(0) == table(0) == table(np.random.RandomState(0))
+    assert table(0) != table(1)
+    generator = np.random.RandomState(0)
+    assert table(generator) != table(generator)
+
+
+def test_refitting_with_an_int_draws_the_same_table_again(X):
+    vectorizer = EmbeddingBagVectorizer(4, random_state=3).fit(X)
+    first = vectorizer.embeddings_.copy()
+    assert np.array_equal(vectorizer.fit(X).embeddings_, first)
+    assert vectorizer.fit(X[:, :5]).embeddings_.shape == (5, 4)
+    assert vectorizer.n_features_in_ == 5
+
+
+@pytest.mark.parametrize("init", ["normal", "uniform"])
+@pytest.mark.parametrize(("padding_idx", "row"), [(0, 0), (2, 2), (-1, 5)])
+def test_the_padding_row_of_a_drawn_table_is_zero(X, init, padding_idx, row):
+    table = EmbeddingBagVectorizer(4, init=init, padding_idx=padding_idx, random_state=0).fit(X).embeddings_
+    plain = EmbeddingBagVectorizer(4, init=init, random_state=0).fit(X).embeddings_
+    assert not table[row].any()
+    assert plain.all()
+    assert np.array_equal(np.delete(table, row, 0), np.delete(plain, row, 0))
+
+
+@pytest.mark.parametrize("padding_idx", [2, -4])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_padding_row_of_a_given_table_is_kept_and_left_out(X, mode, padding_idx):
+    table = random_table(6, 3)
+    vectorizer = EmbeddingBagVectorizer(init=table, dtype="float64", mode=mode, padding_idx=padding_idx).fit(X)
+    assert np.array_equal(vectorizer.embeddings_, table)
+    dense = X.toarray()
+    dense[:, 2] = 0
+    without = EmbeddingBagVectorizer(init=table, dtype="float64", mode=mode).fit(X).transform(dense)
+    np.testing.assert_allclose(vectorizer.transform(X), without, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_per_sample_weights_every_stored_value_counts_as_one(X, mode):
+    ones = X.copy()
+    ones.data[:] = 1
+    table = random_table(6, 3)
+    plain = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, per_sample_weights=False)
+    expected = EmbeddingBagVectorizer.from_pretrained(table, mode=mode).transform(ones)
+    assert np.array_equal(plain.transform(X), expected)
+    assert np.array_equal(plain.transform(-X), expected)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_stored_zeros_mean_nothing(mode, weighted):
+    X = random_csr()
+    assert (X.data == 0).any()
+    without = X.copy()
+    without.eliminate_zeros()
+    table = random_table() - 9  # a zero that slips in would be the maximum
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, per_sample_weights=weighted)
+    np.testing.assert_allclose(vectorizer.transform(X), vectorizer.transform(without), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2.0, 3, np.inf])
+@pytest.mark.parametrize("init", ["normal", "array"])
+def test_max_norm_rescales_the_table_once_in_fit(X, init, norm_type):
+    given = random_table(6, 3)
+    before = given.copy()
+    plain = EmbeddingBagVectorizer(3, init=given if init == "array" else init, dtype="float64", random_state=0)
+    short = clone(plain).set_params(max_norm=0.8, norm_type=norm_type).fit(X)
+    if init == "array":
+        short.init = given
+        short.fit(X)
+    expected = reference.rescaled(plain.fit(X).embeddings_, 0.8, norm_type)
+    assert not np.array_equal(expected, plain.embeddings_)
+    np.testing.assert_allclose(short.embeddings_, expected, rtol=1e-14)
+    assert np.array_equal(given, before)
+    fitted = short.embeddings_.copy()
+    features = short.transform(X)
+    assert np.array_equal(short.embeddings_, fitted)
+    assert_pooled(features, reference.bags_of_csr(X), fitted, "mean")
+
+
+def test_max_norm_leaves_a_pretrained_array_and_a_file_as_they_were(X, table_path):
+    given = np.load(table_path)
+    for source in (given, table_path):
+        vectorizer = EmbeddingBagVectorizer.from_pretrained(source, max_norm=0.5)
+        np.testing.assert_allclose(np.linalg.norm(vectorizer.embeddings_, axis=1), 0.5, rtol=1e-5)
+    assert np.array_equal(given, random_table(6, 3, dtype="float32"))
+    assert np.array_equal(np.load(table_path), given)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float32, np.dtype("float64"), float])
+def test_dtype_is_that_of_the_table_and_of_the_features(X, dtype):
+    for init in ("normal", random_table(6, 3), random_table(6, 3, dtype="float32").tolist()):
+        vectorizer = EmbeddingBagVectorizer(3, init=init, dtype=dtype).fit(X)
+        assert vectorizer.embeddings_.dtype == dtype
+        for given in (X, X.astype("float32"), X.astype(int), X != 0):
+            assert vectorizer.transform(given).dtype == dtype
+
+
+def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
+    asked = []
+    X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())
+    pool = "skbag._backends.cpu.pool"
+    monkeypatch.setattr(pool, lambda bags, table, mode, n_jobs, *rest: asked.append(n_jobs) or table[:1])
+    vectorizer.transform(X)
+    with parallel_config(backend="threading", n_jobs=3):
+        vectorizer.transform(X)
+    vectorizer.set_params(n_jobs=2).transform(X)
+    assert asked == [1, 3, 2]
+
+
+# --- tables that are given
+
+
+@pytest.mark.parametrize("embedding_dim", [3, 100])
+def test_embedding_dim_is_taken_from_the_table(X, embedding_dim):
+    table = random_table(6, 3)
+    vectorizer = EmbeddingBagVectorizer(embedding_dim, init=table, dtype="float64").fit(X)
+    assert np.array_equal(vectorizer.embeddings_, table)
+    assert vectorizer.transform(X).shape == (8, 3)
+    assert vectorizer.embedding_dim == embedding_dim
+    assert len(vectorizer.get_feature_names_out()) == 3
+
+
+@pytest.mark.parametrize(
+    "make",
+    [np.asarray, np.asfortranarray, np.ndarray.tolist, pd.DataFrame, lambda t: t.astype(">f8")],
+    ids=["array", "Fortran", "list", "frame", "big-endian"],
+)
+def test_tables_of_any_kind(X, make):
+    table = random_table(6, 3)
+    vectorizer = EmbeddingBagVectorizer(init=make(table), dtype="float64").fit(X)
+    assert np.array_equal(vectorizer.embeddings_, table)
+    assert vectorizer.embeddings_.flags.c_contiguous
+    assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), table, "mean")
+
+
+def test_a_table_that_fits_is_not_copied(X):
+    table = random_table(6, 3, dtype="float32")
+    assert np.shares_memory(EmbeddingBagVectorizer(init=table).fit(X).embeddings_, table)
+    assert np.shares_memory(EmbeddingBagVectorizer.from_pretrained(table).embeddings_, table)
+
+
+def test_integers_are_a_table(X):
+    table = np.arange(18).reshape(6, 3)
+    assert np.array_equal(EmbeddingBagVectorizer(init=table).fit(X).embeddings_, table)
+    assert EmbeddingBagVectorizer.from_pretrained(table).embeddings_.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [str, pathlib.Path])
+def test_a_path_is_memory_mapped(X, table_path, kind):
+    table = random_table(6, 3, dtype="float32")
+    for vectorizer in (
+        EmbeddingBagVectorizer(init=kind(table_path)).fit(X),
+        EmbeddingBagVectorizer.from_pretrained(kind(table_path)),
+    ):
+        assert vectorizer.init == kind(table_path)
+        assert is_memory_mapped(vectorizer.embeddings_)
+        assert np.array_equal(vectorizer.embeddings_, table)
+        assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), table, "mean")
+        copy = clone(vectorizer)
+        assert copy.init == kind(table_path)
+        assert not hasattr(copy, "embeddings_")
+        assert is_memory_mapped(copy.fit(X).embeddings_)
+
+
+def test_a_search_over_a_path_reads_the_one_file(X, table_path, monkeypatch):
+    tables, fit = [], EmbeddingBagVectorizer.fit
+
+    def spy(self, X, y=None):
+        tables.append(fit(self, X, y).embeddings_)
+        return self
+
+    monkeypatch.setattr(EmbeddingBagVectorizer, "fit", spy)
+    pipeline = make_pipeline(EmbeddingBagVectorizer(init=str(table_path)), LogisticRegression())
+    search = GridSearchCV(pipeline, {"embeddingbagvectorizer__mode": list(MODES)}, cv=2, error_score="raise")
+    search.fit(X, LABELS)
+    assert len(tables) == 9
+    assert all(is_memory_mapped(table) for table in tables)
+
+
+def test_from_pretrained_is_fitted(X):
+    table = random_table(6, 3)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table)
+    check_is_fitted(vectorizer)
+    assert vectorizer.n_features_in_ == 6
+    assert vectorizer.mode == "mean"
+    assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), table, "mean")
+    again = clone(vectorizer).fit(X)
+    assert again.embeddings_.dtype == np.float64
+    assert np.array_equal(again.transform(X), vectorizer.transform(X))
+
+
+def test_from_pretrained_takes_every_option_but_those_of_drawing():
+    table = random_table(6, 3)
+    options = {
+        "mode": "sum", "per_sample_weights": False, "padding_idx": 1, "max_norm": 2.0, "norm_type": 1.0,
+        "device": "cpu", "n_jobs": 2,
+    }  # fmt: skip
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, **options)
+    assert options.items() <= vectorizer.get_params().items()
+    assert vectorizer.embedding_dim == 3
+    parameters = inspect.signature(EmbeddingBagVectorizer.from_pretrained).parameters
+    assert set(parameters) == {"embeddings", *options}
+    np.testing.assert_allclose(vectorizer.embeddings_, reference.rescaled(table, 2.0, 1.0), rtol=1e-14)
+
+
+def test_writing_into_the_table_takes_effect(X):
+    vectorizer = EmbeddingBagVectorizer(3, mode="sum", random_state=0).fit(X)
+    vectorizer.embeddings_[:] = 1
+    np.testing.assert_array_equal(vectorizer.transform(X), np.tile(X.sum(axis=1)[:, None], 3))
+
+
+# --- what goes in
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+def test_sparse_formats_all_give_the_same(X, form, kind):
+    given = getattr(sparse, f"{form}_{kind}")(X)
+    assert given.format == form
+    expected = EmbeddingBagVectorizer(4, random_state=0).fit(X)
+    vectorizer = EmbeddingBagVectorizer(4, random_state=0).fit(given)
+    assert np.array_equal(vectorizer.embeddings_, expected.embeddings_)
+    np.testing.assert_allclose(vectorizer.transform(given), expected.transform(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.asarray, np.asfortranarray, np.ndarray.tolist, lambda a: a.astype(int), lambda a: a.astype("float16"),
+        lambda a: a.astype(object), pd.DataFrame, pl.DataFrame, lambda a: pd.DataFrame(a).astype("Int64"),
+        lambda a: pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(a)),
+    ],
+    ids=["array", "Fortran", "list", "int", "float16", "object", "pandas", "polars", "nullable", "sparse pandas"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_dense_data_and_frames_all_give_the_same(X, make):
+    given = make(X.toarray())
+    if isinstance(given, pd.DataFrame):
+        given.columns = list("abcdef")
+    vectorizer = EmbeddingBagVectorizer(4, random_state=0).fit(given)
+    expected = EmbeddingBagVectorizer(4, random_state=0).fit(X).transform(X)
+    np.testing.assert_allclose(vectorizer.transform(given), expected, rtol=1e-6)
+    if hasattr(given, "columns"):
+        assert list(vectorizer.feature_names_in_) == list(given.columns)
+        with pytest.raises(ValueError, match="feature names"):
+            vectorizer.transform(given[list(given.columns)[::-1]])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "uint64", "float32", "longdouble"])
+def test_values_of_any_real_dtype(X, dtype):
+    given = X.astype(dtype)
+    table = random_table(6, 3)
+    actual = EmbeddingBagVectorizer.from_pretrained(table).transform(given)
+    assert_pooled(actual, reference.bags_of_csr(given), table, "mean")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_rows_give_no_rows(X, mode):
+    vectorizer = EmbeddingBagVectorizer(4, mode=mode).fit(X)
+    for nothing in (X[:0], np.empty((0, 6)), X[:0].tocsc(), X[:0].tocoo()):
+        features = vectorizer.transform(nothing)
+        assert features.shape == (0, 4)
+        assert features.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_empty_rows_give_zeros(mode):
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(6, 4) - 9, mode=mode)
+    for X in (sparse.csr_array((3, 6)), np.zeros((3, 6))):
+        assert np.array_equal(vectorizer.transform(X), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_matrix_is_never_modified(mode, weighted):
+    X = random_csr()
+    before = X.copy()
+    vectorizer = EmbeddingBagVectorizer(4, mode=mode, per_sample_weights=weighted)
+    vectorizer.fit(X).transform(X)
+    vectorizer.fit_transform(X)
+    assert not {"_has_sorted_indices", "_has_canonical_format"} & set(vars(X))
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(X, name), getattr(before, name))
+        assert getattr(X, name).flags.writeable
+    assert not X.has_sorted_indices
+    assert not X.has_canonical_format
+
+
+@pytest.mark.parametrize("form", [f for f in FORMATS if f != "csr"])
+def test_no_other_format_is_modified(X, form):
+    given = X.asformat(form)
+    before = given.copy()
+    EmbeddingBagVectorizer(4).fit(given).transform(given)
+    assert given.format == form
+    assert given.nnz == before.nnz
+    assert np.array_equal(given.toarray(), before.toarray())
+    if form == "coo":
+        given = sparse.coo_array(([1.0, 2.0], ([0, 0], [1, 1])), shape=(2, 6))
+        EmbeddingBagVectorizer(4).fit(given).transform(given)
+        assert given.nnz == 2
+        assert not given.has_canonical_format
+
+
+def test_duplicates_are_members_of_their_own_and_coo_sums_them():
+    table = random_table(6, 3)
+    X = sparse.csr_array((1, 6))
+    X.data, X.indices, X.indptr = np.array([3.0, -1.0]), np.array([2, 2]), np.array([0, 2])
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="mean")
+    np.testing.assert_allclose(vectorizer.transform(X), table[[2]] * 2 / 4, rtol=1e-15)
+    np.testing.assert_allclose(vectorizer.transform(X.tocoo()), table[[2]], rtol=1e-15)
+
+
+# --- the scikit-learn contract
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_set_output(X, kind):
+    vectorizer = EmbeddingBagVectorizer(3, random_state=0).fit(X)
+    plain = vectorizer.transform(X)
+    frame = vectorizer.set_output(transform=kind).transform(X)
+    assert isinstance(frame, {"pandas": pd.DataFrame, "polars": pl.DataFrame}[kind])
+    assert list(frame.columns) == list(vectorizer.get_feature_names_out())
+    assert np.array_equal(frame.to_numpy(), plain)
+    assert clone(vectorizer).fit_transform(X).shape == (8, 3)
+
+
+def test_set_output_keeps_the_index_of_a_frame(X):
+    given = pd.DataFrame(X.toarray(), columns=list("abcdef"), index=range(10, 18))
+    frame = EmbeddingBagVectorizer(3).set_output(transform="pandas").fit_transform(given)
+    assert list(frame.index) == list(range(10, 18))
+
+
+def test_feature_names_out(X):
+    names = EmbeddingBagVectorizer(3).fit(X).get_feature_names_out()
+    assert list(names) == [f"embeddingbagvectorizer{i}" for i in range(3)]
+
+
+def test_pipelines_of_text():
+    pipeline = make_pipeline(
+        TfidfVectorizer(), EmbeddingBagVectorizer(16, mode="sum", random_state=0), LogisticRegression(C=100)
+    )
+    assert pipeline.fit(TEXTS, LABELS).score(TEXTS, LABELS) == 1
+    assert pipeline.predict(["cat", "dog dog"]).tolist() == [0, 1]
+    assert list(pipeline[:-1].get_feature_names_out()) == [f"embeddingbagvectorizer{i}" for i in range(16)]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search_over_mode_and_embedding_dim(n_jobs):
+    pipeline = make_pipeline(CountVectorizer(), EmbeddingBagVectorizer(random_state=0), LogisticRegression(C=100))
+    grid = {"embeddingbagvectorizer__mode": list(MODES), "embeddingbagvectorizer__embedding_dim": [4, 16]}
+    with parallel_config(backend="threading"):
+        search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise").fit(TEXTS, LABELS)
+    assert len(search.cv_results_["params"]) == 8
+    best = search.best_estimator_[1]
+    assert best.embeddings_.shape[1] == search.best_params_["embeddingbagvectorizer__embedding_dim"]
+    assert search.score(TEXTS, LABELS) > 0.5
+
+
+def test_metadata_routing_passes_by(X):
+    """The vectorizer asks for nothing; sample_weight goes through the pipeline to the step that does."""
+    weight = np.array([1.0, 0, 1, 0, 1, 0, 1, 1])
+    with config_context(enable_metadata_routing=True):
+        vectorizer = EmbeddingBagVectorizer(16, mode="sum", random_state=0)
+        assert not hasattr(vectorizer, "set_fit_request")
+        assert not hasattr(vectorizer, "set_transform_request")
+        head = LogisticRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline(vectorizer, head).fit(X, LABELS, sample_weight=weight)
+        expected = LogisticRegression().fit(vectorizer.fit_transform(X), LABELS, sample_weight=weight)
+        assert np.array_equal(pipeline[-1].coef_, expected.coef_)
+        unweighted = make_pipeline(vectorizer, LogisticRegression()).fit(X, LABELS)
+        assert not np.array_equal(pipeline[-1].coef_, unweighted[-1].coef_)
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            make_pipeline(vectorizer, LogisticRegression()).fit(X, LABELS, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mode": "max"}, {"mode": "sqrtn"}, {"per_sample_weights": False}, {"padding_idx": 2}, {"n_jobs": 2}]
+)
+def test_parameters_of_pooling_may_change_after_fit(X, change):
+    vectorizer = EmbeddingBagVectorizer(4, random_state=0).fit(X)
+    table = vectorizer.embeddings_.copy()
+    changed = vectorizer.set_params(**change).transform(X)
+    expected = EmbeddingBagVectorizer.from_pretrained(table, **change).transform(X)
+    assert np.array_equal(changed, expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"embedding_dim": 9}, {"init": "uniform"}, {"dtype": "float64"}, {"max_norm": 0.1}, {"random_state": 7}],
+)
+def test_parameters_of_the_table_wait_for_the_next_fit(X, change):
+    vectorizer = EmbeddingBagVectorizer(4, random_state=0).fit(X)
+    before = vectorizer.transform(X)
+    assert np.array_equal(vectorizer.set_params(**change).transform(X), before)
+    assert list(vectorizer.get_feature_names_out()) == [f"embeddingbagvectorizer{i}" for i in range(4)]
+    after = vectorizer.fit(X).transform(X)
+    assert after.shape != before.shape or not np.array_equal(after, before)
+
+
+def test_padding_idx_is_checked_again_when_it_changes_after_fit(X):
+    vectorizer = EmbeddingBagVectorizer(4).fit(X).set_params(padding_idx=6)
+    with pytest.raises(ValueError, match=r"padding_idx.* 6"):
+        vectorizer.transform(X)
+    with pytest.raises(ValueError, match=r"mode.*median"):
+        vectorizer.set_params(padding_idx=None, mode="median").transform(X)
+
+
+def test_representations(X):
+    vectorizer = EmbeddingBagVectorizer(4, mode="sum")
+    assert repr(vectorizer) == "EmbeddingBagVectorizer(embedding_dim=4, mode='sum')"
+    assert "EmbeddingBagVectorizer" in vectorizer.fit(X)._repr_html_()
