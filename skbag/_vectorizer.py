@@ -46,8 +46,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does [3]_.
         - An array is the table itself. It is used without a copy if it has ``dtype`` and is C-contiguous, so writing
           into it later writes into the estimator; otherwise it is converted.
-        - A path of an ``.npy`` file is mapped into memory and never read as a whole into it. The file must hold
-          ``dtype`` in C order. scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
+        - An ``.npy`` file is given by its path and mapped into memory, not copied. It must hold ``dtype`` in C order.
+          scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import Bags
+from skbag._bags import Bags, frozen
 from skbag._kernels import cpu as cpu_kernels  # noqa: TID251
 from skbag._kernels import cpu_training as kernels  # noqa: TID251
 
@@ -30,6 +30,14 @@ class Model:
     table_state: Array  # (num_embeddings,), (n_outputs,), (n_outputs,): the solver's
     coef_state: Array
     intercept_state: Array
+
+    def arrays(self) -> tuple[Array, ...]:
+        """Return all arrays."""
+        return self.table, self.table_state, *self.small_arrays()
+
+    def small_arrays(self) -> tuple[Array, ...]:
+        """Return all but the table and its state."""
+        return self.coef, self.intercept, self.coef_state, self.intercept_state
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,16 @@ class Trainer:
         self.lengths = np.diff(bags.indptr).astype(np.int64)
         self._scratch: tuple[Array, ...] | None = None
         self._scratch_members = -1
+
+    def pool(self, rows: Array) -> Array:
+        """Return the pooled features of some bags."""
+        bags = self.bags
+        lengths = self.lengths[rows]
+        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(bags.indptr.dtype)
+        members = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        weights = None if bags.weights is None else frozen(bags.weights[members])
+        some = Bags(frozen(bags.indices[members]), frozen(indptr), weights, bags.num_embeddings, bags.padding_idx)
+        return cpu.pool(some, frozen(self.model.table), self.objective.mode, self.n_jobs)
 
     def epoch(self, order: Array, rates: tuple[float, float]) -> float:
         """Go once through the bags in this order and return the mean loss; it is not finite after a divergence.

@@ -1,0 +1,91 @@
+"""The epoch loop: targets, learning rates and the rule for stopping."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Schedule:
+    """Learning rates: "constant", or "linear" from learning_rate_init down to 0 at the end of the last epoch."""
+
+    name: str
+    initial: float
+    n_epochs: int
+    n_batches: int
+
+    def rates(self, epoch: int) -> tuple[float, float]:
+        """Return the rate of the epoch's first mini-batch, and what each mini-batch takes off it."""
+        if self.name == "constant":
+            return self.initial, 0.0
+        slope = self.initial / (self.n_epochs * self.n_batches)
+        return self.initial - slope * epoch * self.n_batches, slope
+
+
+@dataclass
+class Stopper:
+    """Says when an objective, to be made small, has not improved by ``tol`` for ``patience`` epochs in a row."""
+
+    tol: float
+    patience: int
+    best: float = np.inf
+    n_stale: int = 0
+    improved: bool = field(default=False, init=False)
+
+    def update(self, value: float) -> bool:
+        """Take the value after one more epoch; return whether to stop."""
+        self.improved = value < self.best
+        self.n_stale = 0 if value < self.best - self.tol else self.n_stale + 1
+        self.best = min(self.best, value)
+        return self.n_stale >= self.patience
+
+
+class DivergenceError(ValueError):
+    """The loss is no finite number any more."""
+
+
+def epochs(trainer: Any, bags: Array, schedule: Schedule, shuffle: bool, rng: np.random.RandomState) -> Iterator[float]:
+    """Train for one epoch after the other and yield the mean loss of each.
+
+    Raises
+    ------
+    DivergenceError
+        In the epoch in which the loss stops being finite.
+    """
+    for epoch in range(schedule.n_epochs):
+        order = rng.permutation(bags) if shuffle else bags
+        loss = trainer.epoch(order, schedule.rates(epoch))
+        if not np.isfinite(loss):
+            raise DivergenceError(
+                f"The loss became infinite or NaN in epoch {epoch + 1}: training diverges. Use a smaller "
+                f"learning_rate_init, which is {schedule.initial}, or scale the values of X."
+            )
+        yield loss
+
+
+@dataclass
+class Targets:
+    """The labels of y: of each sample the outputs whose label is 1, as in CSR."""
+
+    indices: Array  # int64
+    indptr: Array  # (n_samples + 1,) int64
+    n_outputs: int
+    loss: str  # "softmax": one label per sample; "sigmoid": any number of labels
+
+
+def targets_of_classes(codes: Array, n_classes: int) -> Targets:
+    """Take class numbers: one output for two classes, else one output per class."""
+    if n_classes == 2:
+        indptr = np.concatenate(([0], np.cumsum(codes))).astype(np.int64)
+        return Targets(np.zeros(indptr[-1], np.int64), indptr, 1, "sigmoid")
+    return Targets(codes.astype(np.int64), np.arange(len(codes) + 1), n_classes, "softmax")
+
+
+def targets_of_labels(y: Any) -> Targets:
+    """Take a CSR label indicator: one output per label."""
+    return Targets(y.indices.astype(np.int64), y.indptr.astype(np.int64), y.shape[1], "sigmoid")
