@@ -21,7 +21,6 @@ from time import perf_counter
 
 import numpy as np
 from _library import load_histories
-from scipy.sparse import diags_array
 from sklearn.decomposition import TruncatedSVD
 from sklearn.model_selection import train_test_split
 
@@ -54,7 +53,7 @@ print(f"{len(train)} histories to learn from, {len(test)} to guess, {len(names)}
 X = bags_to_csr(*layout(train), num_embeddings=len(names), include_last_offset=True)
 popularity = X.sum(axis=0)
 damping = popularity**-0.3
-svd = TruncatedSVD(128, random_state=0).fit(X @ diags_array(damping))
+svd = TruncatedSVD(128, random_state=0).fit(X.multiply(damping).tocsr())
 table = np.ascontiguousarray(svd.components_.T, dtype=np.float32)
 
 # %%

@@ -70,7 +70,7 @@ np.save(path, vectors)
 print(f"{len(vectors)} vectors of {vectors.shape[1]} numbers learnt from {len(train)} docstrings")
 
 directions = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-for word in ["eigenvalues", "socket", "distance", "filter", "xml", "roots"]:
+for word in ["eigenvalues", "socket", "distance", "filter"]:
     if word in tfidf.vocabulary_:
         nearest = np.argsort(directions @ directions[tfidf.vocabulary_[word]])[::-1][1:6]
         print(f"  nearest to {word}: {', '.join(words[nearest])}")
