@@ -24,6 +24,7 @@ class Bags:
     padding_idx: int | None = None  # members with this index are left out
     name: str = "X"  # what the user calls the ids, for the texts of errors
     weights_name: str = "X"
+    shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
 
     @property
     def n_bags(self) -> int:
@@ -56,6 +57,8 @@ class Bags:
         raise ValueError(f"{self.name} was changed by another thread while it was read.")
 
     def _place(self, member: int) -> str:
+        if self.shape is not None:
+            return f"position {tuple(int(i) for i in np.unravel_index(member, self.shape))}"
         row = int(np.searchsorted(self.indptr, member, side="right")) - 1
         return f"row {row} (position {member})"
 
@@ -159,6 +162,8 @@ def bags_from_ids(
         if starts.ndim != 1:
             raise ValueError(f"offsets must be 1-D, got {starts.ndim}-D of shape {starts.shape}.")
         if not include_last_offset:
+            if not len(starts) and len(ids):
+                raise ValueError(f"offsets must not be empty: input has {len(ids)} ids, which are in no bag.")
             starts = np.append(starts, starts.dtype.type(len(ids)))
         elif not len(starts) or starts[-1] != len(ids):
             last = starts[-1] if len(starts) else "nothing"
@@ -172,7 +177,12 @@ def bags_from_ids(
 
 def as_ids(ids: ArrayLike, name: str) -> Array:
     """Return ids as an array of int32 or int64, of any shape; TypeError if they are no integers."""
-    array = np.asarray(ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be a rectangular array ({error}). Bags of different lengths are 1-D ids and offsets."
+        ) from None
     if array.dtype.kind not in "iu":
         if array.size:
             raise TypeError(f"{name} must contain integers, got {array.dtype!r}.")

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,8 +16,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._backends import get_backend  # noqa: TID251
-from ._bags import Bags, bags_from_csr, check_csr_source, frozen
-from ._table import check_dtype, check_padding_idx, draw_table, take_table
+from ._bags import Bags, bags_from_csr, check_csr_source
+from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from ._version import __version__
 
 
@@ -37,6 +39,18 @@ class VersionedStateMixin:
                 stacklevel=2,
             )
         super().__setstate__(state)  # type: ignore[misc]
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Give an estimator all its attributes back, and no more, if an error ends the block."""
+    attributes = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(attributes)
+        raise
 
 
 class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -84,7 +98,11 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         backend = get_backend(self.device)
         if self.mode not in backend.MODES:
             raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
-        table = frozen(self.embeddings_)
+        table = check_weight(self.embeddings_, "embeddings_")
+        if len(table) != self.n_features_in_:
+            raise ValueError(
+                f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
+            )
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
         return backend.pool(bags, table, self.mode, effective_n_jobs(self.n_jobs))
 

@@ -20,8 +20,8 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from ._backends import get_trainer  # noqa: TID251
 from ._bags import Bags
-from ._base import EmbeddingBagBase
-from ._training import DivergenceError, Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
+from ._base import EmbeddingBagBase, unchanged_on_error
+from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -120,18 +120,17 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on X and y from the start, or from where it is with ``warm_start``."""
         warm = self.warm_start and hasattr(self, "coef_")
-        bags = self._check_bags(X, reset=not warm)
-        classes, labels = _check_y(y, None)
-        if warm and not np.array_equal(classes, self.classes_):
-            raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
-        weights = self._check_weights(sample_weight, labels, bags.n_bags)
-        rng = check_random_state(self.random_state)
-        model = self._model() if warm else self._new_model(bags, _encode(labels, classes).n_outputs, rng)
-        weights = weights / (weights.mean() or 1.0)
-        losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
-        self._rng = rng
-        self._multilabel = issparse(labels)
-        self._keep(model, classes, ([*self.loss_curve_, *losses] if warm else losses))
+        with unchanged_on_error(self):
+            bags = self._check_bags(X, reset=not warm)
+            classes, labels = _check_y(y, None)
+            if warm and not np.array_equal(classes, self.classes_):
+                raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
+            weights = self._check_weights(sample_weight, labels, bags.n_bags)
+            weights = weights / (weights.mean() or 1.0)
+            rng = check_random_state(self.random_state)
+            model = self._model() if warm else self._new_model(bags, _encode(labels, classes).n_outputs, rng)
+            losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
+            self._keep(model, classes, labels, rng, [*self.loss_curve_, *losses] if warm else losses)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -145,43 +144,32 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
         first = not hasattr(self, "coef_")
-        rng: np.random.RandomState
-        bags = self._check_bags(X, reset=first)
-        known = None if first else self.classes_
-        if classes is not None:
-            given = np.unique(np.asarray(classes))
-            if known is not None and not np.array_equal(given, known):
-                raise ValueError(
-                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
-                )
-            known = given
-        if known is None and type_of_target(y) != "multilabel-indicator":
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        known, labels = _check_y(y, known)
-        weights = self._check_weights(sample_weight, labels, bags.n_bags)
-        if not first:
-            model, rng = self._model(), self._rng
-        else:
-            rng = check_random_state(self.random_state)
-            model = self._new_model(bags, _encode(labels, known).n_outputs, rng)
-        rows = np.unique(bags.indices[: bags.n_members])
-        arrays = model.table, model.table_state
-        saved = [] if first else [array[rows] for array in arrays]
-        others = [array.copy() for array in model.small_arrays()]
-        trainer = self._trainer(bags, _encode(labels, known), weights, model)
-        schedule = Schedule("constant", self.learning_rate_init, 1, 1)
-        try:
-            losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, self.shuffle, rng))
-        except DivergenceError:  # a failed call leaves the model as it was
-            for array, old in zip(arrays, saved, strict=False):
-                array[rows] = old
-            for array, old in zip(model.small_arrays(), others, strict=True):
-                array[:] = old
-            raise
-        self._multilabel = issparse(labels)
-        self._keep(model, known, losses if first else [*self.loss_curve_, *losses])
-        self._rng = rng
+        with unchanged_on_error(self):
+            bags = self._check_bags(X, reset=first)
+            known, labels = _check_y(y, self._known_classes(y, classes, first))
+            weights = self._check_weights(sample_weight, labels, bags.n_bags)
+            targets = _encode(labels, known)
+            rng = check_random_state(self.random_state) if first else self._rng
+            model = self._new_model(bags, targets.n_outputs, rng) if first else self._model()
+            trainer = self._trainer(bags, targets, weights, model)
+            schedule = Schedule("constant", self.learning_rate_init, 1, 1)
+            with model.restored_on_error(bags.indices[: bags.n_members]):
+                losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, self.shuffle, rng))
+            self._keep(model, known, labels, rng, losses if first else [*self.loss_curve_, *losses])
         return self
+
+    def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
+        """Return the classes of a partial_fit; None where only a label indicator y can tell."""
+        given = None if classes is None else np.unique(np.asarray(classes))
+        if first:
+            if given is None and type_of_target(y) != "multilabel-indicator":
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return given
+        if given is not None and not np.array_equal(given, self.classes_):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        return self.classes_
 
     def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, n_samples: int) -> Array:
         """Return one weight per sample: sample_weight times class_weight."""
@@ -211,10 +199,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         arrays = (np.require(array, kind, ["C", "A", "W"]) for array, kind in zip(fitted, dtypes, strict=True))
         return get_trainer(self.device).Model(*arrays)
 
-    def _keep(self, model: Any, classes: Array, losses: list[float]) -> None:
+    def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float]) -> None:
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
         self._solver_state = model.table_state, model.coef_state, model.intercept_state
-        self.classes_ = classes
+        self.classes_, self._multilabel = classes, issparse(labels)
+        self._rng = rng
         self.loss_curve_ = losses
         self.n_iter_ = len(losses)
 

@@ -160,7 +160,7 @@ def embedding_bag(
         include_last_offset=include_last_offset,
         padding_idx=check_padding_idx(padding_idx, len(table)),
     )
-    return backend.pool(bags, table, mode, effective_n_jobs(n_jobs), _norm(max_norm, norm_type))
+    return backend.pool(bags, table, mode, _jobs(n_jobs), _norm(max_norm, norm_type))
 
 
 def embedding(
@@ -239,8 +239,8 @@ def embedding(
     norm = _norm(max_norm, norm_type)
     ids = as_ids(input, "input")
     flat = frozen(ids.reshape(-1))
-    bags = Bags(flat, frozen(np.array([0, flat.size], flat.dtype)), None, len(table), name="input")
-    jobs = effective_n_jobs(n_jobs)
+    bags = Bags(flat, frozen(np.array([0, flat.size], flat.dtype)), None, len(table), name="input", shape=ids.shape)
+    jobs = _jobs(n_jobs)
     rows = backend.lookup(bags, table, jobs)
     if norm is not None:
         rows *= backend.norm_factors(rows, norm, jobs)[:, None]
@@ -312,7 +312,7 @@ def bags_to_csr(
         input,
         offsets,
         num_embeddings=num_embeddings,
-        dtype=weights.dtype if weights is not None and weights.dtype.kind == "f" else np.float32,
+        dtype=np.float32 if weights is None or weights.dtype in (np.float16, np.float32) else np.float64,
         per_sample_weights=weights,
         include_last_offset=include_last_offset,
     )
@@ -324,6 +324,14 @@ def bags_to_csr(
 def _norm(max_norm: float | None, norm_type: float) -> tuple[float, float] | None:
     if max_norm is None:
         return None
-    check_scalar(max_norm, "max_norm", Real, min_val=0, include_boundaries="neither")
-    check_scalar(norm_type, "norm_type", Real, min_val=0, include_boundaries="neither")
+    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
+        check_scalar(value, name, Real, min_val=0, include_boundaries="neither")
+        if np.isnan(value):
+            raise ValueError(f"{name} must not be NaN.")
     return float(max_norm), float(norm_type)
+
+
+def _jobs(n_jobs: int | None) -> int:
+    if n_jobs is not None:
+        check_scalar(n_jobs, "n_jobs", Integral)
+    return effective_n_jobs(n_jobs)

@@ -1,6 +1,7 @@
 """The table: drawn, taken from an array or mapped from a file, and always checked."""
 
 import os
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
     """Return the index as one from the front; ValueError if the table has no such row."""
     if padding_idx is None:
         return None
+    if not isinstance(padding_idx, Integral):
+        raise TypeError(f"padding_idx must be an integer or None, got {padding_idx!r}.")
     if not -num_embeddings <= padding_idx < num_embeddings:
         raise ValueError(
             f"padding_idx must be at least {-num_embeddings} and less than the number of embeddings, "
@@ -36,16 +39,16 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
     return int(padding_idx) % num_embeddings
 
 
-def check_weight(weight: Any) -> Array:
-    """Return a table given to a function as a frozen array (num_embeddings, dim) of float32 or float64.
+def check_weight(weight: Any, name: str = "weight") -> Array:
+    """Return a table as a frozen array (num_embeddings, dim) of float32 or float64.
 
     Its values are not looked at: that would cost more than most calls.
     """
     table = np.asarray(weight)
     if table.dtype not in (np.float32, np.float64):
-        raise TypeError(f"weight must be float32 or float64, got {table.dtype!r}.")
+        raise TypeError(f"{name} must be float32 or float64, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[1] == 0:
-        raise ValueError(f"weight must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")
+        raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")
     return frozen(table)
 
 
@@ -103,7 +106,7 @@ def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Ar
         order = "C" if table.flags.c_contiguous else "Fortran"
         raise ValueError(
             f"{name} is memory-mapped as it is, so the file must hold {dtype!r} in C order, got {table.dtype!r} in "
-            f"{order} order: {os.fspath(init)!r}."
+            f"{order} order: {os.fspath(init)!r}. Set dtype to that of the file, or convert the file."
         )
     with np.errstate(over="ignore"):
         table = np.require(table, dtype, ["C", "A"])
@@ -126,7 +129,8 @@ def check_finite(table: Array, name: str) -> None:
 
 def _map_file(path: str, name: str) -> Array:
     if not path.endswith(".npy"):
-        raise ValueError(f"{name} must be 'normal', 'uniform', an array, or the path of an .npy file, got {path!r}.")
+        names = "'normal', 'uniform', " if name == "init" else ""
+        raise ValueError(f"{name} must be {names}an array or the path of an .npy file, got {path!r}.")
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import _fit_context
 
-from ._base import EmbeddingBagBase
+from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_padding_idx, take_table
 
 
@@ -263,6 +263,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             matrix; if ``init`` is no table of finite numbers with one row per column of X, or its file is missing or
             holds another dtype; if a parameter has a value that it cannot have.
         """
-        bags = self._check_bags(X, reset=True)
-        self.embeddings_ = self._new_table(bags)
+        with unchanged_on_error(self):
+            bags = self._check_bags(X, reset=True)
+            self.embeddings_ = self._new_table(bags)
         return self

@@ -1,5 +1,7 @@
 """The CPU backend's training: scratch memory, threads and blocks of mini-batches."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,19 @@ class Model:
     def small_arrays(self) -> tuple[Array, ...]:
         """Return all but the table and its state."""
         return self.coef, self.intercept, self.coef_state, self.intercept_state
+
+    @contextmanager
+    def restored_on_error(self, ids: Array) -> Iterator[None]:
+        """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
+        rows = np.unique(ids)
+        saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
+        try:
+            yield
+        except Exception:
+            self.table[rows], self.table_state[rows] = saved[:2]
+            for array, old in zip(self.small_arrays(), saved[2:], strict=True):
+                array[:] = old
+            raise
 
 
 @dataclass(frozen=True)
