@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from skbag import EmbeddingBagVectorizer, bags_to_csr, embedding, embedding_bag
 
-TABLE = random_table(4, 3)
+TABLE = random_table(4, 5)
 IDS = [[0, 1, 2], [3, 0, 1]]
 
 
@@ -56,7 +56,7 @@ def test_ids_beyond_int64():
 
 def test_any_id_is_out_of_range_of_an_empty_table():
     with refuses(ValueError, "input", "id 0", "row 0"):
-        embedding_bag([[0]], np.empty((0, 3)))
+        embedding_bag([[0]], np.empty((0, 5)))
 
 
 BAGS = [
@@ -124,7 +124,7 @@ OPTIONS = [
     ("no device", ValueError, ["device"], {"device": None}),
     ("n_jobs 0", ValueError, ["n_jobs", "0"], {"n_jobs": 0}),
     ("a 1-D table", ValueError, ["weight", "(num_embeddings, embedding_dim", "(4,)"], {"weight": TABLE[:, 0]}),
-    ("a 3-D table", ValueError, ["weight", "(1, 4, 3)"], {"weight": TABLE[None]}),
+    ("a 3-D table", ValueError, ["weight", "(1, 4, 5)"], {"weight": TABLE[None]}),
     ("a table of width 0", ValueError, ["weight", "(4, 0)"], {"weight": TABLE[:, :0]}),
     ("an int table", TypeError, ["weight", "float32", "float64", "int64"], {"weight": TABLE.astype(np.int64)}),
     ("a float16 table", TypeError, ["weight", "float16"], {"weight": TABLE.astype(np.float16)}),
@@ -224,7 +224,7 @@ def test_values_too_large_for_the_table(mode):
 @pytest.mark.parametrize("weighted", [True, False])
 def test_finite_values_whose_sum_is_not_are_fine(weighted):
     """Neither an error nor a warning."""
-    for dtype, value in (("float16", 6e4), ("float32", 3e38), ("float64", 1.7e308)):
+    for dtype, value in (("float32", 3e38), ("float64", 1.7e308)):
         X = with_parts(data=np.array([1, 1, value, value, 1], dtype))
         vectorizer = EmbeddingBagVectorizer.from_pretrained(TABLE, mode="max", per_sample_weights=weighted)
         assert np.isfinite(vectorizer.transform(X)).all()
@@ -361,7 +361,7 @@ PARAMETER_CASES = pytest.mark.parametrize(
 
 @PARAMETER_CASES
 def test_parameters(npy, error, words, change):
-    vectorizer = EmbeddingBagVectorizer(3).set_params(**change)
+    vectorizer = EmbeddingBagVectorizer(5).set_params(**change)
     with refuses(error, *words):
         vectorizer.fit(with_parts())
     with pytest.raises(NotFittedError):
@@ -402,7 +402,7 @@ def assert_same_state(estimator, before):
 @PARAMETER_CASES
 def test_a_failed_fit_leaves_the_fitted_estimator_as_it_was(npy, error, words, change):
     X = with_parts()
-    vectorizer = EmbeddingBagVectorizer(3, random_state=0).fit(X)
+    vectorizer = EmbeddingBagVectorizer(5, random_state=0).fit(X)
     before, parameters, features = state(vectorizer), vectorizer.get_params(), vectorizer.transform(X)
     with pytest.raises(error):
         vectorizer.set_params(**change).fit(csr(np.ones(2), np.array([0, 3]), np.array([0, 2]), 4))
@@ -424,14 +424,14 @@ def test_a_failed_fit_leaves_the_fitted_estimator_as_it_was(npy, error, words, c
 )
 def test_a_fit_to_bad_rows_leaves_the_fitted_estimator_as_it_was(bad):
     X = with_parts()
-    vectorizer = EmbeddingBagVectorizer(3, random_state=0).fit(X)
+    vectorizer = EmbeddingBagVectorizer(5, random_state=0).fit(X)
     before, features = state(vectorizer), vectorizer.transform(X)
     with pytest.raises(ValueError):  # noqa: PT011
         vectorizer.fit(bad)
     assert_same_state(vectorizer, before)
     assert np.array_equal(vectorizer.transform(X), features)
     with pytest.raises(ValueError):  # noqa: PT011
-        EmbeddingBagVectorizer(3).fit(bad)
+        EmbeddingBagVectorizer(5).fit(bad)
 
 
 def test_a_table_that_was_replaced_by_a_smaller_one_is_not_read_beyond_its_end():

@@ -2,6 +2,7 @@
 
 import inspect
 
+import pytest
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -15,9 +16,10 @@ ESTIMATORS = [
     EmbeddingBagVectorizer(17, mode="max", max_norm=1.0, norm_type=1),
     EmbeddingBagVectorizer(4, padding_idx=0, max_norm=2.0),
 ]
+CHECKS = parametrize_with_checks(ESTIMATORS)
 
 
-@parametrize_with_checks(ESTIMATORS)
+@pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)  # scikit-learn 1.6 passes a generator
 def test_scikit_learn(estimator, check):
     check(estimator)
 

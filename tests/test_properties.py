@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._backends import cpu as backend
 
-# One width per shape of the kernels' register tile; each is compiled for every combination of dtypes.
-DIMS = (1, 3, 5, 13, 16, 40, 65, 385)
+# Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
+DIMS = (1, 2, 5, 13, 40, 65)
 EVERY_DIM = (*range(1, 41), 63, 64, 65, 100, 127, 300, 385, 513, 1000, 2048)
+BIG = (63, 65, 127, 300, 513, 2048)  # in float64 those between them show the same
 VALUES = {
     "float32": st.just(0.0) | st.floats(-100, 100, width=32).filter(lambda w: abs(w) > 1e-3),
     "float64": st.just(-0.0) | st.floats(-100, 100).filter(lambda w: abs(w) > 1e-3),
@@ -99,9 +100,11 @@ def test_embedding_is_the_reference(data, X, norm):
     assert_pooled(embedding(X.indices, table, **norm), bags, table, "sum", **norm)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("dim", EVERY_DIM)
-def test_every_width(dim, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "dim"),
+    [("float32", dim) for dim in EVERY_DIM] + [("float64", dim) for dim in EVERY_DIM if dim not in BIG],
+)
+def test_every_width(dtype, dim):
     table = random_table(9, dim, dtype=dtype)
     X = random_csr(index_dtype="int32" if dtype == "float32" else "int64")
     for mode in MODES:
@@ -111,7 +114,7 @@ def test_every_width(dim, dtype):
 
 
 @pytest.mark.parametrize("register", [(16, 12), (32, 12), (64, 24)])
-@pytest.mark.parametrize("dim", [2, 7, 31, 64, 100, 129])
+@pytest.mark.parametrize("dim", [7, 100, 129])
 def test_every_register_width(dim, register, monkeypatch):
     monkeypatch.setattr(backend, "_registers", lambda: register)
     X, table = random_csr(), random_table(9, dim, dtype="float32")
@@ -208,8 +211,7 @@ def test_index_dtypes_change_nothing(index_dtype):
         embedding_bag(Y.indices, table, Y.indptr[:-1]).tobytes()
         == embedding_bag(X.indices, table, X.indptr[:-1]).tobytes()
     )
-    if index_dtype != ">i4":  # scikit-learn's validation refuses what SciPy does not know
-        assert vectorizer.transform(Y).tobytes() == expected
+    assert vectorizer.transform(Y).tobytes() == expected
 
 
 def read_only(array, tmp_path):

@@ -1,11 +1,10 @@
 """Real text, where the project's folder of data sets is at hand."""
 
+import csv
 import gzip
-import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -21,8 +20,9 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}")
 
 @pytest.fixture(scope="module")
 def messages():
-    frame = pd.read_csv(io.BytesIO(gzip.decompress(FILE.read_bytes())), encoding="latin-1")
-    return train_test_split(frame["v2"], frame["v1"], test_size=0.2, random_state=0, stratify=frame["v1"])
+    with gzip.open(FILE, "rt", encoding="latin-1", newline="") as file:
+        labels, texts, *_ = zip(*list(csv.reader(file))[1:], strict=True)
+    return train_test_split(texts, labels, test_size=0.2, random_state=0, stratify=labels)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_drawn_table_finds_spam(messages, mode, dim, least):
         EmbeddingBagVectorizer(dim, mode=mode, random_state=0),
         LogisticRegression(C=1000, max_iter=3000),
     )
-    always_ham = np.mean(new_labels == "ham")
+    always_ham = new_labels.count("ham") / len(new_labels)
     assert model.fit(texts, labels).score(new_texts, new_labels) > least > always_ham
 
 

@@ -160,16 +160,15 @@ class Trainer:
         if self._scratch is None or n_members > self._scratch_members:
             n, parts, model = self.batch_size, self.n_jobs, self.model
             dim, dtype, n_outputs = model.table.shape[1], model.table.dtype, len(model.coef)
-            slots = 1 << max(4, (2 * n_members).bit_length())
-            grouped = (parts, 0 if self.objective.freeze else n_members)
+            ids = self.bags.indices.dtype
+            sorted_members = parts, 2, 0 if self.objective.freeze else n_members
             self._scratch = (
                 np.empty(n, np.int64), np.empty(n, np.int64),
-                np.zeros(n_members, np.int64), np.zeros(n_members, dtype),
+                np.zeros(n_members, ids), np.zeros(n_members, dtype), np.zeros(n_members, np.int32),
                 np.empty((n, dim), dtype), np.empty((n, dim) if self.objective.mode == "max" else (1, 1), np.int64),
                 np.empty((n, n_outputs), dtype), np.empty((n, dim), dtype), np.empty(n),
-                np.full((parts, slots), -1, np.int32), np.empty(grouped, np.int64), np.empty(grouped, np.int32),
-                np.empty(n_members, np.int32), np.empty(grouped, np.int32), np.empty(grouped, dtype),
-                np.empty((parts, dim), dtype),
+                np.empty(sorted_members, ids), np.empty(sorted_members, np.int32),
+                np.empty((parts, 2048), np.int32), np.empty((parts, dim), dtype),
             )  # fmt: skip
             self._scratch_members = n_members
         return self._scratch

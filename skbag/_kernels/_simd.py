@@ -71,6 +71,13 @@ def _call(builder, name, result, args, suffix=None):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
 
 
+def _prefetch(builder, pointer):
+    int32 = ir.IntType(32)
+    function_type = ir.FunctionType(ir.VoidType(), [_BYTES, int32, int32, int32])
+    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(pointer, _BYTES), *(ir.Constant(int32, hint) for hint in (0, 3, 1))])
+
+
 def _lane_sum(builder, vector):
     """Sum of the lanes of a vector, by halves."""
     width = vector.type.count
@@ -229,21 +236,29 @@ def store(typingctx, tile, address, tail):
 
 
 @intrinsic
+def prefetch_item(typingctx, array, index):
+    """Ask for the cache line of array[index] of a C-contiguous 1-D array."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        _prefetch(builder, builder.gep(view.data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), codegen
+
+
+@intrinsic
 def prefetch(typingctx, tile, address, tail, straddles):
     """Ask for the cache lines of one row: where each vector begins and, for rows that straddle, where it ends."""
 
     def codegen(context, builder, signature, args):
         _, address_, tail_, straddles_ = args
-        int32 = ir.IntType(32)
-        function_type = ir.FunctionType(ir.VoidType(), [_BYTES, int32, int32, int32])
-        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
-        hints = [ir.Constant(int32, hint) for hint in (0, 3, 1)]
-        pointers = [builder.bitcast(p, _BYTES) for p in _vector_pointers(builder, tile, address_, tail_)]
+        pointers = list(_vector_pointers(builder, tile, address_, tail_))
         for pointer in pointers:
-            builder.call(function, [pointer, *hints])
+            _prefetch(builder, pointer)
         with builder.if_then(straddles_, likely=False):
-            last_byte = builder.gep(pointers[-1], [ir.Constant(int32, tile.lanes * tile.itemsize - 1)])
-            builder.call(function, [last_byte, *hints])
+            last = builder.bitcast(pointers[-1], _BYTES)
+            _prefetch(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.itemsize - 1)]))
         return context.get_dummy_value()
 
     return types.none(tile, address, types.intp, types.boolean), codegen
@@ -284,6 +299,19 @@ def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx,
         return context.make_tuple(builder, result, addresses)
 
     return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, array, index, value):
+    """array[index] = value for a C-contiguous 1-D array, without Numba's handling of negative indices."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        item_ = context.cast(builder, args[2], value, array.dtype)
+        builder.store(item_, builder.gep(view.data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, value), codegen
 
 
 @intrinsic

@@ -2,10 +2,10 @@
 
 A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
 together, pools them and leaves the gradient of the loss with respect to logits and pooled features. UPDATE: each part
-owns some rows of the table and of ``coef``: it collects what the mini-batch has for a row, in the order of the bags,
-and changes the row once. So every row has one writer, and the result does not depend on who runs which part.
+owns some rows of the table and of ``coef``: it sorts their members by row, sums what the mini-batch has for a row in
+the order of the bags, and changes the row once. So every row has one writer, and the result does not depend on who runs which part.
 
-Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts, and begins when all tickets of
+Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts; it begins when all tickets of
 earlier phases are done. A thread may join or leave at any time; one thread alone can do everything.
 """
 
@@ -24,6 +24,9 @@ from ._simd import (
     item,
     load,
     load_acquire,
+    prefetch,
+    prefetch_item,
+    put,
     store,
     yield_thread,
 )
@@ -34,7 +37,6 @@ SGD, ADAGRAD = range(2)
 NEXT, DONE, STOP = range(3)
 _EPSILON = 1e-10  # torch.optim.Adagrad's
 _SPINS = 2000
-_HASH = 0x9E3779B97F4A7C15  # 2 ** 64 divided by the golden ratio: Knuth's multiplicative hashing
 
 
 @inlined
@@ -53,8 +55,8 @@ def _wait(tickets, n_done):
 
 
 @inlined
-def _collect(mode, weights, indices, start, stop, padding_idx, to, batch_indices, batch_weights):
-    """Copy a bag's members to ``to`` and on, with the weight that the gradient has for them; return the end.
+def _collect(mode, weights, indices, start, stop, padding_idx, to, p, batch_indices, batch_weights, batch_bags):
+    """Copy the members of bag p to ``to`` and on, with the weight that the gradient has for them; return the end.
 
     Members that padding_idx or a weight of 0 takes out are not copied. ``batch_weights`` becomes w, for MEAN
     w / sum |w|, for SQRTN w / sqrt(sum w ** 2).
@@ -65,8 +67,9 @@ def _collect(mode, weights, indices, start, stop, padding_idx, to, batch_indices
         index = item(indices, i)
         weight = batch_weights.dtype.type(1) if weights is None else item(weights, i)
         if index != padding_idx and weight != 0:
-            batch_indices[end] = index
-            batch_weights[end] = weight
+            put(batch_indices, end, index)
+            put(batch_weights, end, weight)
+            put(batch_bags, end, p)
             size += weight * weight if mode == SQRTN else abs(weight)
             end += 1
     if mode in (MEAN, SQRTN):
@@ -168,52 +171,37 @@ def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, paramete
 
 
 @inlined
-def _group(
-    part, n_parts, n_bags, starts, stops, batch_indices, batch_weights, slots, rows, ends, of_member, bags, pulls
-):
-    """Group the members of the mini-batch that belong to the rows of one part by row, in the order of the bags.
+def _sort(n, n_bits, keys, values, other_keys, other_values, counts):
+    """Sort pairs by their keys below 2 ** n_bits, equal keys in their order (least significant digit first).
 
-    slots : (2 ** k >= 2 * n_members,) in-out, all -1 before and after: the hash table. of_member : scratch.
-    rows, ends : out: the rows that occur, and where the members of each end in bags and pulls.
-    bags, pulls : out: of each member its bag and its weight.
-    Returns how many rows there are.
+    keys, values : (>= n,), in-out. other_keys, other_values : scratch. counts : (2048,), scratch.
+    Returns the keys and values: the arrays given or the scratch.
     """
-    mask = len(slots) - 1
-    n_rows = 0
-    for p in range(n_bags):
-        for i in range(starts[p], stops[p]):
-            row = batch_indices[i]
-            if n_parts > 1 and row % n_parts != part:
-                continue
-            at = np.intp((np.uint64(row) * np.uint64(_HASH)) >> np.uint64(32)) & mask
-            while slots[at] >= 0 and rows[slots[at]] != row:
-                at = (at + 1) & mask
-            if slots[at] < 0:
-                slots[at] = n_rows
-                rows[n_rows] = row
-                ends[n_rows] = 0
-                n_rows += 1
-            ends[slots[at]] += 1
-            of_member[i] = slots[at]
-    for r in range(n_rows):  # empty the hash table for the next mini-batch
-        at = np.intp((np.uint64(rows[r]) * np.uint64(_HASH)) >> np.uint64(32)) & mask
-        while slots[at] >= 0:
-            slots[at] = -1
-            at = (at + 1) & mask
-    total = 0
-    for r in range(n_rows):
-        count = ends[r]
-        ends[r] = total
-        total += count
-    for p in range(n_bags):
-        for i in range(starts[p], stops[p]):
-            if n_parts > 1 and batch_indices[i] % n_parts != part:
-                continue
-            to = ends[of_member[i]]
-            bags[to] = p
-            pulls[to] = batch_weights[i]
-            ends[of_member[i]] = to + 1
-    return n_rows
+    digit_bits = 11 if n > 1024 else 8
+    mask = (1 << digit_bits) - 1
+    shift = 0
+    while shift < n_bits:
+        for d in range(mask + 1):
+            put(counts, d, 0)
+        for i in range(n):
+            d = np.intp(item(keys, i) >> shift) & mask
+            put(counts, d, item(counts, d) + 1)
+        total = 0
+        for d in range(mask + 1):
+            count = item(counts, d)
+            put(counts, d, total)
+            total += count
+        for i in range(n):
+            key = item(keys, i)
+            d = np.intp(key >> shift) & mask
+            to = np.intp(item(counts, d))
+            put(counts, d, to + 1)
+            put(other_keys, to, key)
+            put(other_values, to, item(values, i))
+        keys, other_keys = other_keys, keys
+        values, other_values = other_values, values
+        shift += digit_bits
+    return keys, values
 
 
 @cache
@@ -226,8 +214,8 @@ def train_kernel(lanes, vectors, copies):
         mode, loss, solver, batch_size, rates, alpha, norm, by_freq, freeze,
         table, table_state, coef, coef_state, intercept, intercept_state,
         weights, indices, indptr, padding_idx, order, order_indptr, y_indices, y_indptr, sample_weight,
-        starts, stops, batch_indices, batch_weights, pooled, winners, logits, gradients, losses,
-        slots, rows, ends, of_member, bags, pulls, row_gradient,
+        starts, stops, batch_indices, batch_weights, batch_bags, pooled, winners, logits, gradients, losses,
+        keys, members, counts, row_gradient,
         first_batch, tickets, batch_losses,
     ):  # fmt: skip
         """Train on some mini-batches of the bags order[0], order[1], ...
@@ -240,7 +228,7 @@ def train_kernel(lanes, vectors, copies):
         weights, indices, indptr, padding_idx : the bags, as in ``cpu.pool``. sample_weight : (n_bags,), in.
         order : (n,) int64, in: the bags of the epoch; order_indptr : (n + 1,) int64, in: sums of their lengths.
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
-        from starts to row_gradient : scratch; the first dimension of slots ... pulls and row_gradient is n_parts.
+        from starts to row_gradient : scratch; the first dimension of keys ... row_gradient is n_parts.
         first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
         tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss is not finite.
         """
@@ -249,7 +237,10 @@ def train_kernel(lanes, vectors, copies):
         row_bytes = np.uintp(dim * table.itemsize)
         tail = min(span, dim) - lanes
         shape = full(zero, 0, lanes, vectors, 1)
-        n_parts = len(slots)
+        n_parts = len(keys)
+        n_bits = 0
+        while len(table) - 1 >> n_bits:
+            n_bits += 1
         n_tickets = 2 * n_parts * len(batch_losses)
         ticket = fetch_add(tickets, NEXT, 1)
         while ticket < n_tickets:
@@ -269,7 +260,7 @@ def train_kernel(lanes, vectors, copies):
                     starts[p] = order_indptr[first + p] - member_0
                     stops[p] = _collect(
                         mode, weights, indices, indptr[bag], indptr[bag + 1], padding_idx, starts[p],
-                        batch_indices, batch_weights,
+                        p, batch_indices, batch_weights, batch_bags,
                     )  # fmt: skip
                 for p in range(begin, end):
                     bag = order[first + p]
@@ -330,33 +321,46 @@ def train_kernel(lanes, vectors, copies):
                         intercept_state[k] += g * g
                         g /= np.sqrt(intercept_state[k]) + _EPSILON
                     intercept[0, k] -= rate * g
-                n_rows = 0
+                n = 0
                 if not freeze:
-                    n_rows = _group(
-                        part, n_parts, n_bags, starts, stops, batch_indices, batch_weights, slots[part], rows[part],
-                        ends[part], of_member, bags[part], pulls[part],
-                    )  # fmt: skip
-                start = 0
-                for r in range(n_rows):
-                    row, stop = rows[part, r], ends[part, r]
+                    for p in range(n_bags):
+                        for i in range(starts[p], stops[p]):
+                            row = item(batch_indices, i)
+                            if n_parts == 1 or row % n_parts == part:
+                                put(keys[part, 0], n, row)
+                                put(members[part, 0], n, i)
+                                n += 1
+                sorted_keys, sorted_members = _sort(
+                    n, n_bits, keys[part, 0], members[part, 0], keys[part, 1], members[part, 1], counts[part]
+                )
+                start = stop = 0
+                while start < n:
+                    row = np.intp(item(sorted_keys, start))
+                    while stop < n and item(sorted_keys, stop) == row:
+                        stop += 1
+                    if stop + 8 < n:
+                        soon = np.intp(item(sorted_keys, stop + 8))
+                        prefetch(shape, _address(table, soon), tail, False)
+                        prefetch_item(table_state, soon)
                     if mode == MAX:
                         for d in range(dim):
                             row_gradient[part, d] = 0
+                        before = -1
                         for i in range(start, stop):
-                            p = bags[part, i]
-                            if i > start and p == bags[part, i - 1]:
-                                continue  # named twice by one bag: the first member has won already
-                            for d in range(dim):
-                                if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
-                                    row_gradient[part, d] += gradients[p, d]
+                            p = batch_bags[sorted_members[i]]
+                            if p != before:  # a bag that names the row twice has one first winner
+                                for d in range(dim):
+                                    if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
+                                        row_gradient[part, d] += gradients[p, d]
+                            before = p
                     else:
                         for column in range(0, dim, span):
                             offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
-                            acc = full(zero, 0, lanes, vectors, copies)
-                            acc = reduce_bag(
-                                acc, np.uintp(gradients.ctypes.data) + offset, row_bytes, np.uintp(0), tail,
-                                pulls[part], bags[part], None, start, stop, 0, False,
-                            )  # fmt: skip
+                            acc = full(zero, 0, lanes, vectors, 1)
+                            for i in range(start, stop):
+                                member = np.intp(item(sorted_members, i))
+                                source = _address(gradients, item(batch_bags, member)) + offset
+                                acc = fold_rows(acc, (source,), (item(batch_weights, member),), tail)
                             store(acc, _address(row_gradient, part) + offset, tail)
                     if by_freq:
                         for d in range(dim):
