@@ -35,7 +35,209 @@ Array = NDArray[Any]
 
 
 class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBagBase):
-    """Train a table of vectors and a linear layer on pooled bags."""
+    """Train a table of vectors and a linear layer on pooled bags.
+
+    A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
+    are pooled into the features h of the bag, as `EmbeddingBagVectorizer` does it, and a linear layer makes the logits
+    ``z = coef_ @ h + intercept_``. Table and layer are trained together by stochastic gradient descent on mini-batches.
+    What y is decides the number of logits and the loss of one row:
+
+    ====================  =================  ==========================================================
+    y                     logits             loss
+    ====================  =================  ==========================================================
+    two classes           one                binary cross-entropy: ``log(1 + exp(-z))`` if y is the
+                                             second class, ``log(1 + exp(z))`` if not
+    more classes          one per class      cross-entropy of the softmax: ``log(sum(exp(z))) - z[y]``
+    a label indicator     one per label      the binary cross-entropies of all labels, added up
+    ====================  =================  ==========================================================
+
+    The gradient of the table is sparse. A step costs what its members cost, however many rows the table has, and a row
+    that no member names keeps its bits.
+
+    Parameters
+    ----------
+    embedding_dim : int, default=16
+        Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
+    mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
+        How the members of a bag become one row:
+
+        - "sum": ``sum(w * e_i)``.
+        - "mean": ``sum(w * e_i) / sum(abs(w))``. With counts in X this is the hidden layer of fastText [1]_.
+        - "sqrtn": ``sum(w * e_i) / sqrt(sum(w ** 2))``. It does not change when a row of X is multiplied by a positive
+          number, so counts, TF-IDF rows and rows of zeros and ones can share a learning rate. On rows with an L2 norm
+          of 1 it is the same as "sum".
+        - "max": the largest of the e_i, column by column. The weights only decide which columns are members. The
+          gradient of a column goes to the member that won, the first one in storage order in a tie.
+    init : {"uniform", "normal"}, array-like of shape (n_features, embedding_dim) or path, default="uniform"
+        The table before training.
+
+        - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does.
+        - "normal" draws from N(0, 1), as torch does.
+        - An array, or the path of an ``.npy`` file with ``dtype`` in C order. Training works on a copy: neither the
+          array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what suits
+          a search.
+    freeze : bool, default=False
+        Whether the table stays as it is and the linear layer alone is trained.
+    per_sample_weights : bool, default=True
+        Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
+    padding_idx : int, default=None
+        A column whose members are left out, of the reduction as of every denominator. Its row of the table is not
+        trained. A drawn table has zeros in it, a given one keeps what it has. A negative index counts from the last
+        column, as in torch.
+    max_norm : float, default=None
+        Rows of the table whose norm is larger are multiplied by ``max_norm / (norm + 1e-7)``: all rows before the first
+        step, and the rows that a mini-batch names after its step. None leaves the rows alone.
+    norm_type : float, default=2.0
+        The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
+    scale_grad_by_freq : bool, default=False
+        Whether the gradient of a row of the table is divided by the number of members that name the row in the
+        mini-batch.
+    solver : {"adagrad", "sgd"}, default="adagrad"
+        How a row r of the table, or of ``coef_``, changes. Its gradient g is first summed over the whole mini-batch,
+        and then the row changes once. See the notes for both rules.
+    learning_rate : {"linear", "constant"}, default="linear"
+        The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
+        ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
+        ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
+    learning_rate_init : float, default=0.05
+        The first learning rate. A plain factor of the step, without a unit.
+    alpha : float, default=0.0
+        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
+        that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
+        named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+    batch_size : int, default=32
+        Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and meet
+        twice in each, so more than one thread pays for large mini-batches and not for small ones.
+    max_iter : int, default=5
+        Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X.
+        `partial_fit` makes one epoch per call.
+    shuffle : bool, default=True
+        Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
+    tol : float, default=None
+        `fit` stops early when for ``n_iter_no_change`` epochs in a row the loss of the epoch was not more than ``tol``
+        below the lowest one before. With None the loss does not stop it. With ``early_stopping`` the same rule looks at
+        the accuracy on the rows held out, and None counts as 0.
+    early_stopping : bool, default=False
+        Whether `fit` holds out a part of the rows and stops when the accuracy on them has not grown by more than
+        ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
+        indicator. The accuracy does not use ``sample_weight``; of a label indicator it is the share of the rows with
+        all labels right. At the end the model is the one of the epoch with the highest accuracy. `partial_fit` ignores
+        this parameter.
+    validation_fraction : float, default=0.1
+        The share of the rows held out, between 0 and 1. Only used with ``early_stopping``.
+    n_iter_no_change : int, default=2
+        Number of epochs in a row without an improvement after which `fit` stops. Only used with ``tol`` or
+        ``early_stopping``.
+    class_weight : dict, "balanced" or None, default=None
+        A factor for ``sample_weight``, ``{class: factor}``; classes not in the dict have 1. "balanced" is
+        ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
+        takes no class weights.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
+        and the columns of X must be the same. The learning rate starts at ``learning_rate_init`` again.
+    dtype : {"float32", "float64"} or dtype, default="float32"
+        The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
+        state of the solver are float64.
+    device : "cpu", default="cpu"
+        Where the work is done.
+    n_jobs : int, default=None
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. The
+        result is the same to the last bit for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw of the table and of ``coef_``, the order of the rows and the split of ``early_stopping``. Pass an
+        int for the same result in every `fit`.
+    verbose : bool or int, default=0
+        Whether `fit` prints the loss of every epoch, and with ``early_stopping`` the accuracy.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted; for a label indicator the numbers of its columns.
+    embeddings_ : ndarray of shape (n_features, embedding_dim)
+        The trained table, in ``dtype``.
+    coef_ : ndarray of shape (n_outputs, embedding_dim)
+        The linear layer: one row per class or label, and one in all for two classes. Drawn from
+        U(-1/sqrt(embedding_dim), 1/sqrt(embedding_dim)) before training.
+    intercept_ : ndarray of shape (n_outputs,)
+        What is added to the logits. Zeros before training.
+    n_iter_ : int
+        Number of epochs behind the model, with those of earlier calls of `partial_fit`, or of `fit` with
+        ``warm_start``.
+    loss_curve_ : list of float
+        The loss of each of these epochs: the mean over its rows of weight times loss, taken before the step of the
+        mini-batch that the row is in.
+    n_features_in_ : int
+        Number of columns of X, which is the number of rows of the table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns of X. Only after a fit on a data frame with names that are all strings.
+
+    See Also
+    --------
+    EmbeddingBagVectorizer : Pools with a table that is drawn or given, and not trained.
+    sklearn.linear_model.SGDClassifier : A linear model on X itself, trained by stochastic gradient descent.
+    sklearn.neural_network.MLPClassifier : Hidden layers with activations, trained with dense gradients.
+
+    Notes
+    -----
+    The loss of a mini-batch is ``sum(weight * loss) / n`` over its n rows. The weight is ``sample_weight`` times
+    ``class_weight``. `fit` divides the weights by their mean, so that multiplying them all by a number changes nothing;
+    `partial_fit` sees one batch at a time and takes them as they are.
+
+    With the gradient g of a row r, ``alpha * r`` included, and the learning rate ``lr``, the solvers are
+
+    - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
+    - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise: one number G per row,
+      0 before training, as in FBGEMM [3]_. The entries of ``intercept_`` have a G each. Rows that are rarely named keep
+      a large rate. Every row moves by at most about ``lr`` times the square root of its width in its first step,
+      whatever the scale of the loss.
+
+    The arrays above and the state of the solver are the model. Writing into ``embeddings_``, ``coef_`` or
+    ``intercept_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib mapped
+    them from a file, `partial_fit` makes copies once.
+
+    The same ``random_state`` gives the same bytes in every run, for every ``n_jobs``: every row of the table has one
+    writer, which adds up in the order of the rows of X. What is not guaranteed: two machines may differ in the last
+    bits, because the order of the additions follows the width of their vector registers. And a row with the weight 2 is
+    not the same, to the last bit, as the row given twice, since that makes other mini-batches.
+
+    A call that fails leaves the estimator as it was.
+
+    Beside X, `fit` needs the table, one float64 per row of it for the solver, and some arrays of the size of a
+    mini-batch. The values of X are converted first if they do not have ``dtype``, which takes one number per member.
+    ``early_stopping`` keeps a second table, the best so far. There is no dense copy of X, and no array of one vector per
+    member.
+
+    With scikit-learn 1.9 or newer `fit` takes part in callbacks, with one task per epoch. `set_callbacks` then takes a
+    progress bar or a scoring monitor.
+
+    References
+    ----------
+    .. [1] A. Joulin, E. Grave, P. Bojanowski, T. Mikolov: Bag of Tricks for Efficient Text Classification, 2017.
+    .. [2] ``torch.nn.EmbeddingBag`` and ``torch.optim.SGD``, PyTorch documentation.
+    .. [3] ``EXACT_ROWWISE_ADAGRAD``, FBGEMM documentation. On Adagrad itself: J. Duchi, E. Hazan, Y. Singer: Adaptive
+       Subgradient Methods for Online Learning and Stochastic Optimization, 2011.
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skbag import EmbeddingBagClassifier
+    >>> texts = ["the cat sat on the mat", "dogs and cats", "stocks fell sharply", "markets and stocks"]
+    >>> topics = ["pets", "pets", "money", "money"]
+    >>> model = make_pipeline(TfidfVectorizer(), EmbeddingBagClassifier(8, max_iter=50, random_state=0))
+    >>> model.fit(texts, topics).predict(["a cat on a mat", "stocks and markets fell"])
+    array(['pets', 'money'], dtype='<U5')
+
+    Labels that are not exclusive, as an indicator matrix:
+
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> X = csr_array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    >>> Y = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
+    >>> EmbeddingBagClassifier(8, max_iter=50, random_state=0).fit(X, Y).predict([[3, 2, 0], [0, 2, 0]])
+    array([[1, 1],
+           [0, 1]])
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **EmbeddingBagBase._parameter_constraints,
@@ -118,7 +320,38 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on X and y from the start, or from where it is with ``warm_start``."""
+        """Train on X and y, from the start or, with ``warm_start``, from where the estimator is.
+
+        Rows whose weight is 0 are left out.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite. CSR is taken as it is, anything else is converted to CSR.
+        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
+            Two or more classes, or a label indicator of zeros and ones, which may be sparse.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative. They are divided by their mean; None is 1 for every row.
+
+        Returns
+        -------
+        EmbeddingBagClassifier
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If X has no rows, contains NaN, infinity or complex numbers, or its index arrays are not those of a sparse
+            matrix; if y has another length, is continuous or has one class only; if a weight is negative, not finite,
+            or all are 0; if ``init`` is no table of finite numbers with one row per column of X; if a parameter has a
+            value that it cannot have; if with ``warm_start`` the classes are others than before. Also if the loss
+            becomes infinite or NaN: the message then says which parameter to change.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If ``tol`` is set, ``learning_rate`` is "constant", and epoch ``max_iter`` has come without a stop.
+        """
         warm = self.warm_start and hasattr(self, "coef_")
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=not warm)
@@ -137,7 +370,51 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     def partial_fit(
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``."""
+        """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``.
+
+        The batch may have any number of rows. It is cut into mini-batches of ``batch_size``, and each makes one step.
+        The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
+        With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on the
+        same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``, ``learning_rate``,
+        ``tol``, ``early_stopping`` and ``warm_start`` have no effect here.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite, with the same columns in every call.
+        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
+            Classes, not necessarily all of them, or a label indicator of zeros and ones.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that the stream will bring. Needed in the first call, unless y is a label indicator; may be left
+            out afterwards.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative. They are taken as they are, so they are also factors of the learning rate
+            of "sgd". None is 1 for every row.
+
+        Returns
+        -------
+        EmbeddingBagClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`; also if ``classes`` is missing in the first call or changes later, if y has a class that is not
+            among them, or with ``class_weight="balanced"``. The estimator is then as it was before the call, and the
+            stream can go on.
+
+        Examples
+        --------
+        >>> from sklearn.feature_extraction.text import HashingVectorizer
+        >>> from skbag import EmbeddingBagClassifier
+        >>> hashing = HashingVectorizer(n_features=2**10)
+        >>> model = EmbeddingBagClassifier(8, learning_rate_init=0.5, random_state=0)
+        >>> stream = [(["cats and dogs", "stocks fell"], [0, 1]), (["the cat sat", "a stock rose"], [0, 1])] * 10
+        >>> for texts, topics in stream:
+        ...     model = model.partial_fit(hashing.transform(texts), topics, classes=[0, 1])
+        >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
+        array([0, 1])
+        """
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
@@ -272,27 +549,85 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         return float((_classes_of(logits, np.arange(len(classes))) == labels[rows]).mean())
 
     def decision_function(self, X: Any) -> Array:
-        """Return the logits: pooled features times coef_, plus intercept_."""
+        """Return the logits: ``transform(X) @ coef_.T + intercept_``.
+
+        A row without members has the logits ``intercept_``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            With two classes one number per row, positive for ``classes_[1]``; else one per class or label. In the dtype
+            of the table.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `partial_fit`.
+        ValueError
+            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
+            arrays are not those of a sparse matrix. The message names the row and the id.
+        """
         check_is_fitted(self)
         logits = self._pool(X) @ self.coef_.T + self.intercept_
         return logits.ravel() if self._is_binary() else logits
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, or the label indicator."""
+        """Return the class with the largest logit, or every label whose probability is above one half.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As in `decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Classes; for a label indicator a dense array of zeros and ones. In a tie the first class.
+        """
         logits = self.decision_function(X)
         if self._multilabel:
             return (logits > 0).astype(np.int64)
         return _classes_of(logits.reshape(len(logits), -1), self.classes_)
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, or of each label."""
+        """Return the probability of each class, or of each label.
+
+        The softmax of the logits, or the sigmoid of each where there is one logit or y was a label indicator.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As in `decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Columns in the order of ``classes_``, in the dtype of the table. The rows of classes sum to 1, those of
+            labels do not.
+        """
         logits = self.decision_function(X)
         if self._multilabel:
             return expit(logits)
         return np.stack([expit(-logits), expit(logits)], axis=1) if self._is_binary() else softmax(logits, axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`, exact where that is close to 0."""
+        """Return the logarithm of `predict_proba`, exact where that is close to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As in `decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Finite, even where the probability is too small for its dtype.
+        """
         logits = self.decision_function(X)
         if self._multilabel:
             return log_expit(logits)

@@ -240,7 +240,7 @@ def test_bags_to_csr_layouts():
 @pytest.mark.parametrize(
     ("given", "made"),
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("longdouble", "float64"),
-     ("int64", "float32"), ("bool", "float32")],
+     ("int64", "float64"), ("bool", "float64")],
 )  # fmt: skip
 def test_bags_to_csr_dtypes(given, made):
     X = bags_to_csr([[0, 1]], num_embeddings=2, per_sample_weights=np.ones((1, 2), given))

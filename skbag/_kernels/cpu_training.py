@@ -3,7 +3,8 @@
 A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
 together, pools them and leaves the gradient of the loss with respect to logits and pooled features. UPDATE: each part
 owns some rows of the table and of ``coef``: it sorts their members by row, sums what the mini-batch has for a row in
-the order of the bags, and changes the row once. So every row has one writer, and the result does not depend on who runs which part.
+the order of the bags, and changes the row once. So every row has one writer, and the result does not depend on who
+runs which part.
 
 Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts; it begins when all tickets of
 earlier phases are done. A thread may join or leave at any time; one thread alone can do everything.
@@ -153,7 +154,8 @@ def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, paramete
             g = from_column(g, tail, column - at)
             squares += dot(g, g, tail)
         state[row] += squares / dim
-        step = parameters.dtype.type(-rate / (np.sqrt(state[row]) + _EPSILON))
+        root = np.sqrt(parameters.dtype.type(state[row]))
+        step /= root + parameters.dtype.type(_EPSILON)
     for column in range(0, dim, span):
         at = max(0, min(column, dim - span))
         offset = np.uintp(at) * itemsize
@@ -321,17 +323,18 @@ def train_kernel(lanes, vectors, copies):
                         intercept_state[k] += g * g
                         g /= np.sqrt(intercept_state[k]) + _EPSILON
                     intercept[0, k] -= rate * g
+                part_keys, part_members = keys[part, 0], members[part, 0]
                 n = 0
                 if not freeze:
                     for p in range(n_bags):
                         for i in range(starts[p], stops[p]):
                             row = item(batch_indices, i)
                             if n_parts == 1 or row % n_parts == part:
-                                put(keys[part, 0], n, row)
-                                put(members[part, 0], n, i)
+                                put(part_keys, n, row)
+                                put(part_members, n, i)
                                 n += 1
                 sorted_keys, sorted_members = _sort(
-                    n, n_bits, keys[part, 0], members[part, 0], keys[part, 1], members[part, 1], counts[part]
+                    n, n_bits, part_keys, part_members, keys[part, 1], members[part, 1], counts[part]
                 )
                 start = stop = 0
                 while start < n:
