@@ -1,5 +1,6 @@
 """The validated bags: the one place that checks ids, offsets and weights, and that raises about them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,10 +22,14 @@ class Bags:
     indptr: Array  # (n_bags + 1,) of the same dtype: 0 <= indptr[0] <= ... <= indptr[-1] <= len(indices)
     weights: Array | None  # like indices, in the dtype of the table; None stands for weights of 1
     num_embeddings: int
-    padding_idx: int | None = None  # members with this index are left out
+    padding_idx: int | None = None  # members with this index are left out; of the range of indices' dtype
     name: str = "X"  # what the user calls the ids, for the texts of errors
     weights_name: str = "X"
     shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
+
+    def __post_init__(self) -> None:
+        if self.padding_idx is not None and self.padding_idx > np.iinfo(self.indices.dtype).max:
+            self.padding_idx = None  # no id can be as large as that
 
     @property
     def n_bags(self) -> int:
@@ -113,9 +118,8 @@ def bags_from_csr(
     if weighted:
         return Bags(indices, indptr, frozen(data, dtype), X.shape[1], padding_idx)
     data = data[: indptr[-1]]
-    member = data != 0
-    if not (member.all() and np.isfinite(np.sum(data))):
-        indices, indptr = _without_stored_zeros(Bags(indices, indptr, frozen(data), X.shape[1]), member)
+    if not _all_finite_nonzero(data):
+        indices, indptr = _without_stored_zeros(Bags(indices, indptr, data, X.shape[1]), data)
     return Bags(indices, indptr, None, X.shape[1], padding_idx)
 
 
@@ -186,32 +190,70 @@ def as_ids(ids: ArrayLike, name: str) -> Array:
     if array.dtype.kind not in "iu":
         if array.size:
             raise TypeError(f"{name} must contain integers, got {array.dtype!r}.")
-        return array.astype(np.int64)
+        return np.empty(array.shape, np.int64)
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} contains {array.max()}, which is beyond the range of int64.")
     return array if array.dtype in (np.int32, np.int64) else array.astype(np.int64)
 
 
-def check_csr_source(X: Any) -> None:
-    """Check the index arrays of a sparse matrix that SciPy will convert: its C++ reads what they say unchecked."""
-    n_rows, n_columns = X.shape
-    if X.format == "coo":
-        for axis, (coords, limit) in enumerate(zip((X.row, X.col), X.shape, strict=True)):
-            coords = as_ids(coords, f"X.{'row' if axis == 0 else 'col'}")
-            if coords.shape != X.data.shape:
-                raise ValueError(f"X.row, X.col and X.data must have one length, got {coords.shape}, {X.data.shape}.")
-            if coords.size and (coords.min() < 0 or coords.max() >= limit):
-                bad = coords[(coords < 0) | (coords >= limit)][0]
-                raise ValueError(f"X contains the {'row' if axis == 0 else 'column'} {bad}; X has {limit}.")
-    elif X.format in ("csc", "bsr"):
-        block_rows, block_columns = X.blocksize if X.format == "bsr" else (1, 1)
-        major, minor = (n_columns, n_rows) if X.format == "csc" else (n_rows // block_rows, n_columns // block_columns)
-        indices, indptr = _index_pair(X.indices, X.indptr, "X")
-        _check_indptr(indptr, major, min(len(indices), len(X.data)), "X.indptr")
-        bad_indices = indices[: indptr[-1]]
-        bad_indices = bad_indices[(bad_indices < 0) | (bad_indices >= minor)]
-        if bad_indices.size:
-            raise ValueError(f"X.indices contains {bad_indices[0]}; it must be at least 0 and less than {minor}.")
+def check_source(X: Any) -> None:
+    """Check the arrays of a sparse matrix that SciPy may convert: its C++ reads what they say unchecked.
+
+    Raises
+    ------
+    ValueError
+        If the values are no real numbers, or an index or the length of an array is not what the shape allows.
+    """
+    if X.format not in ("lil", "dok") and X.data.dtype.kind not in "biuf":
+        what = "Complex data not supported" if X.data.dtype.kind == "c" else "X must contain real numbers"
+        raise ValueError(f"{what}: X.data has {X.data.dtype!r}.")
+    check = {"coo": _check_coo, "csc": _check_blocks, "bsr": _check_blocks, "lil": _check_lil, "dia": _check_dia}
+    if X.format in check:
+        check[X.format](X)
+
+
+def _check_coo(X: Any) -> None:
+    for name, coords, limit in (("row", X.row, X.shape[0]), ("column", X.col, X.shape[1])):
+        coords = as_ids(coords, f"the {name} indices of X")
+        if coords.shape != X.data.shape:
+            raise ValueError(
+                f"The {name} indices and the data of X must be as many, got {coords.shape}, {X.data.shape}."
+            )
+        _check_limit(coords, limit, name)
+
+
+def _check_blocks(X: Any) -> None:
+    block = (1, 1)
+    if X.format == "bsr":
+        if X.data.ndim != 3 or 0 in X.data.shape[1:]:
+            raise ValueError(f"X.data must be of shape (n_blocks, rows, columns), got {X.data.shape}.")
+        block = X.data.shape[1:]
+    n_rows, n_columns = X.shape[0] // block[0], X.shape[1] // block[1]
+    major, minor, name = (n_columns, n_rows, "row") if X.format == "csc" else (n_rows, n_columns, "column")
+    indices, indptr = _index_pair(X.indices, X.indptr, "X")
+    _check_indptr(indptr, major, min(len(indices), len(X.data)), "X.indptr")
+    _check_limit(indices[: indptr[-1]], minor, name)
+
+
+def _check_lil(X: Any) -> None:
+    if len(X.rows) != X.shape[0] or len(X.data) != X.shape[0]:
+        raise ValueError(f"X.rows and X.data must have one list per row, {X.shape[0]}.")
+    for row, (ids, values) in enumerate(zip(X.rows, X.data, strict=True)):
+        if len(ids) != len(values):
+            raise ValueError(f"X has {len(ids)} columns and {len(values)} values in row {row}.")
+        if len(ids) and not (min(ids) >= 0 and max(ids) < X.shape[1]):
+            raise ValueError(f"X contains a column in row {row} that is not at least 0 and less than {X.shape[1]}.")
+
+
+def _check_dia(X: Any) -> None:
+    if X.data.ndim != 2 or X.offsets.shape != (len(X.data),):
+        raise ValueError(f"X.offsets must have one entry per row of X.data, got {X.offsets.shape}, {X.data.shape}.")
+
+
+def _check_limit(ids: Array, limit: int, name: str) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= limit):
+        bad = ids[(ids < 0) | (ids >= limit)][0]
+        raise ValueError(f"X contains the {name} index {bad}; it must be at least 0 and less than {limit}.")
 
 
 def _index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]:
@@ -238,12 +280,27 @@ def _check_indptr(indptr: Array, n_bags: int, n_members: int, name: str) -> None
         raise ValueError(f"{name} ends at {indptr[-1]}, past the {n_members} members that there are.")
 
 
-def _without_stored_zeros(bags: Bags, member: Array) -> tuple[Array, Array]:
+def _pieces(n: int, step: int = 4096) -> Iterator[slice]:
+    """Slices of n members, short enough that what is made of one takes no memory to speak of."""
+    return (slice(first, min(n, first + step)) for first in range(0, n, step))
+
+
+def _all_finite_nonzero(data: Array) -> bool:
+    return all(np.isfinite(data[piece]).all() and data[piece].all() for piece in _pieces(len(data)))
+
+
+def _without_stored_zeros(bags: Bags, data: Array) -> tuple[Array, Array]:
     """Return indices and indptr of the members alone, after a check of all that is stored."""
-    indices = bags.indices[: bags.n_members]
-    in_range = (indices >= 0) & (indices < bags.num_embeddings)
-    if not (in_range.all() and (bags.weights is None or np.isfinite(bags.weights).all())):
-        bags.raise_bad_member()
-    kept = np.flatnonzero(member)
-    indptr = np.searchsorted(kept, bags.indptr).astype(bags.indptr.dtype)
-    return frozen(indices[kept]), frozen(indptr)
+    kept = np.empty(np.count_nonzero(data), bags.indices.dtype)
+    indptr = np.zeros_like(bags.indptr)
+    n_kept = 0
+    for piece in _pieces(len(data)):
+        ids, member = bags.indices[piece], data[piece] != 0
+        if not (ids.min() >= 0 and ids.max() < bags.num_embeddings and np.isfinite(data[piece]).all()):
+            bags.raise_bad_member()
+        counts = np.concatenate(([0], np.cumsum(member))) + n_kept
+        first, last = np.searchsorted(bags.indptr, (piece.start, piece.stop), side="right")
+        indptr[first:last] = counts[bags.indptr[first:last] - piece.start]
+        kept[n_kept : counts[-1]] = ids[member]
+        n_kept = counts[-1]
+    return frozen(kept), frozen(indptr)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
@@ -16,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._backends import get_backend  # noqa: TID251
-from ._bags import Bags, bags_from_csr, check_csr_source
+from ._bags import Bags, bags_from_csr, check_source
 from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from ._version import __version__
 
@@ -142,6 +143,17 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         factors = get_backend(self.device).norm_factors(table, norm, effective_n_jobs(self.n_jobs))
         return table * factors[:, None] if (factors != 1).any() else table
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if state.get("embeddings_") is state["init"]:
+            state["embeddings_"] = None  # the same array: joblib would write it twice
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "embeddings_" in state and state["embeddings_"] is None:
+            state = {**state, "embeddings_": state["init"]}
+        super().__setstate__(state)
+
     @property
     def _n_features_out(self) -> int:
         return self.embeddings_.shape[1]
@@ -158,8 +170,8 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool) -> Any:
 
     CSR comes back as it is; the index arrays and values are checked later, by ``bags_from_csr`` and the backend.
     """
-    if issparse(X) and X.ndim == 2 and X.format != "csr":
-        check_csr_source(X)
+    if issparse(X) and X.ndim == 2:
+        check_source(X)
     X = validate_data(
         estimator,
         X,
@@ -168,4 +180,6 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool) -> Any:
         ensure_all_finite=False,
         ensure_min_samples=int(reset),
     )
-    return X if issparse(X) else csr_array(X)
+    if issparse(X):
+        return X
+    return csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy knows no float16

@@ -74,8 +74,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does.
         - "normal" draws from N(0, 1), as torch does.
         - An array, or the path of an ``.npy`` file with ``dtype`` in C order. Training works on a copy: neither the
-          array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what suits
-          a search.
+          array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what
+          suits a search.
     freeze : bool, default=False
         Whether the table stays as it is and the linear layer alone is trained.
     per_sample_weights : bool, default=True
@@ -187,13 +187,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
     - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise: one number G per row,
-      0 before training, as in FBGEMM [3]_. The entries of ``intercept_`` have a G each. Rows that are rarely named keep
-      a large rate. Every row moves by at most about ``lr`` times the square root of its width in its first step,
-      whatever the scale of the loss.
+      0 before training, as in FBGEMM [3]_. The entries of ``intercept_`` have a G each. In its first step a row moves
+      by ``lr * sqrt(embedding_dim)``, whatever the scale of the loss, and the steps become shorter the more gradient
+      the row has seen. A row that is rarely named keeps long steps.
 
     The arrays above and the state of the solver are the model. Writing into ``embeddings_``, ``coef_`` or
-    ``intercept_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib mapped
-    them from a file, `partial_fit` makes copies once.
+    ``intercept_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib
+    mapped them from a file, `partial_fit` makes copies once.
 
     The same ``random_state`` gives the same bytes in every run, for every ``n_jobs``: every row of the table has one
     writer, which adds up in the order of the rows of X. What is not guaranteed: two machines may differ in the last
@@ -202,10 +202,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     A call that fails leaves the estimator as it was.
 
-    Beside X, `fit` needs the table, one float64 per row of it for the solver, and some arrays of the size of a
-    mini-batch. The values of X are converted first if they do not have ``dtype``, which takes one number per member.
-    ``early_stopping`` keeps a second table, the best so far. There is no dense copy of X, and no array of one vector per
-    member.
+    Beside X, `fit` needs the table, one float64 per row of it for the solver, some numbers per row of X, and memory for
+    one mini-batch. The values of X are converted first if they do not have ``dtype``, which takes one number per member.
+    ``early_stopping`` keeps a second table, the best so far. There is no dense copy of X, and no array of one vector
+    per member.
 
     With scikit-learn 1.9 or newer `fit` takes part in callbacks, with one task per epoch. `set_callbacks` then takes a
     progress bar or a scoring monitor.
@@ -374,9 +374,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
         The batch may have any number of rows. It is cut into mini-batches of ``batch_size``, and each makes one step.
         The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
-        With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on the
-        same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``, ``learning_rate``,
-        ``tol``, ``early_stopping`` and ``warm_start`` have no effect here.
+        With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
+        the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
+        ``learning_rate``, ``tol``, ``early_stopping`` and ``warm_start`` have no effect here.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ _ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one l
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64 as a dtype; ValueError for anything else."""
     try:
-        result = np.dtype(dtype)
+        result = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         result = np.dtype(object)
     if result not in (np.float32, np.float64):
@@ -135,5 +135,5 @@ def _map_file(path: str, name: str) -> Array:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
         raise ValueError(f"{name} names a file that does not exist: {path!r}.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{name} names a file that is no .npy file of numbers: {path!r} ({error}).") from error

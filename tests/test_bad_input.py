@@ -259,7 +259,7 @@ def test_bad_ids_in_other_formats(bad):
             vectorizer.transform(X)
     X = csc_array((3, 4))
     X.data, X.indices, X.indptr = np.ones(2), np.array([0, bad]), np.array([0, 1, 1, 2, 2])
-    with refuses(ValueError, "X.indices", bad, "3"):
+    with refuses(ValueError, "X", "row", bad, "3"):
         vectorizer.transform(X)
 
 

@@ -193,15 +193,6 @@ def test_nan_in_weight_propagates():
     assert np.array_equal(np.isnan(embedding([0, 1], table)), [[False, False], [True, False]])
 
 
-def test_nan_in_weight_propagates_to_a_maximum():
-    """As with np.max. torch's maximum forgets a NaN that is not the first."""
-    table = TABLE.copy()
-    table[1, 0] = np.nan
-    result = embedding_bag([[0, 1, 2], [1, 1, 1], [0, 2, 3], [1, 0, 0]], table, mode="max")
-    assert np.array_equal(np.isnan(result), [[True, False], [True, False], [False, False], [True, False]])
-    assert np.isfinite(embedding_bag([[0, 1, 2]], table, mode="max", padding_idx=1)).all()
-
-
 def test_infinity_in_weight_propagates():
     table = TABLE.copy()
     table[1, 0] = -np.inf

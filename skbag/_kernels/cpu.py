@@ -52,7 +52,25 @@ def _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx):
     for i in range(start, stop, lanes):
         sizes = add_sizes(sizes, weights, indices, i, stop, padding_idx, mode == SQRTN)
     size = lane_sum(sizes)
-    return np.sqrt(size) if mode == SQRTN else size
+    if mode != SQRTN:
+        return size
+    if weights is None:
+        return np.sqrt(size)
+    if size > 1e-30 and size < np.inf:
+        return np.sqrt(size)
+    largest = weights.dtype.type(
+        0
+    )  # no members, or squares beyond the range of the dtype: again, with the largest |w| taken out
+    for i in range(start, stop):
+        if padding_idx is None or item(indices, i) != padding_idx:
+            largest = max(largest, abs(item(weights, i)))
+    if largest == 0:
+        return largest
+    size = weights.dtype.type(0)
+    for i in range(start, stop):
+        if padding_idx is None or item(indices, i) != padding_idx:
+            size += (item(weights, i) / largest) ** 2
+    return largest * np.sqrt(size)
 
 
 @inlined

@@ -71,7 +71,7 @@ def _collect(mode, weights, indices, start, stop, padding_idx, to, p, batch_indi
             put(batch_indices, end, index)
             put(batch_weights, end, weight)
             put(batch_bags, end, p)
-            size += weight * weight if mode == SQRTN else abs(weight)
+            size += np.float64(weight) ** 2 if mode == SQRTN else abs(np.float64(weight))
             end += 1
     if mode in (MEAN, SQRTN):
         scale = batch_weights.dtype.type(1.0 / (np.sqrt(size) if mode == SQRTN else size)) if end > to else 0
