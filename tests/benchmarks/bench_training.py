@@ -1,0 +1,220 @@
+"""Training benchmarks: one epoch against torch, and accuracy and seconds on real texts against other classifiers.
+
+    python tests/benchmarks/bench_training.py                     # all, some minutes
+    python tests/benchmarks/bench_training.py --smoke             # every line once, at toy sizes
+    python tests/benchmarks/bench_training.py texts --data FOLDER # FOLDER: 20 newsgroups, IMDB, TREC, SST-2
+
+Times are the best of --rounds interleaved rounds with --threads threads on both sides. The real texts are not part of
+the project: the part is left out, with a line that says so, where the folder is missing. fastText is measured where it
+can be imported.
+"""
+
+import argparse
+import gzip
+import json
+import lzma
+import os
+import platform
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import SGDClassifier
+from sklearn.svm import LinearSVC
+from timing import best_of, geometric_mean, table
+
+from skbag import EmbeddingBagClassifier
+
+try:
+    import torch
+except ImportError:
+    torch = None
+try:
+    import fasttext
+except ImportError:
+    fasttext = None
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def epochs(arguments):
+    """Members per second of one epoch of plain SGD, mean mode, two classes, against torch's sparse SGD."""
+    n_bags, members = (200, 5) if arguments.smoke else (8192, 50)
+    rows, ratios = [], []
+    for n_rows in (1_000,) if arguments.smoke else (100_000, 1_000_000):
+        for dim in (16,) if arguments.smoke else (16, 64, 128):
+            rng = np.random.default_rng(0)
+            ids = rng.integers(0, n_rows, (n_bags, members))
+            y = rng.integers(0, 3, n_bags)
+            start = rng.standard_normal((n_rows, dim), dtype=np.float32)
+            indptr = np.arange(0, ids.size + 1, members)
+            X = csr_array((np.ones(ids.size, np.float32), ids.ravel(), indptr), shape=(n_bags, n_rows))
+            for batch_size in (64, 1024):
+                runs = {}
+                for jobs in (1, arguments.threads):
+                    model = EmbeddingBagClassifier(
+                        mode="mean", init=start, solver="sgd", learning_rate_init=0.01, learning_rate="constant",
+                        batch_size=batch_size, shuffle=False, n_jobs=jobs,
+                    )  # fmt: skip
+                    model.partial_fit(X, y, classes=np.arange(3))
+                    runs[f"{jobs}"] = _trainer_epoch(model, X, y)
+                if torch:
+                    runs["torch"] = _torch_epoch(ids, y, start, batch_size)
+                best = best_of(runs, arguments.rounds)
+                speeds = [ids.size / seconds / 1e6 for seconds in best.values()]
+                row = [n_rows, dim, batch_size, *speeds, speeds[1] / speeds[0]]
+                if torch:
+                    ratios.append(speeds[1] / speeds[2])
+                    row.append(ratios[-1])
+                rows.append(row)
+    header = ["rows", "dim", "batch", "1 thread", f"{arguments.threads} threads"]
+    header += ["torch", "threads / 1", "skbag / torch"] if torch else ["threads / 1"]
+    print("\n## One epoch, million members per second\n\n" + table(header, rows))
+    if ratios:
+        print(f"\nskbag / torch: geometric mean {geometric_mean(ratios):.2f}, lowest {min(ratios):.2f}")
+
+
+def _trainer_epoch(model, X, y):
+    """One epoch on the model's own arrays, without the checks of partial_fit, which torch has no counterpart for."""
+    bags = model._check_bags(X, reset=False)
+    from skbag._training import targets_of_classes
+
+    trainer = model._trainer(bags, targets_of_classes(y, 3), np.ones(len(y)), model._model())
+    order = np.arange(len(y))
+    return lambda: trainer.epoch(order, (0.01, 0.0))
+
+
+def _torch_epoch(ids, y, start, batch_size):
+    bag = torch.nn.EmbeddingBag.from_pretrained(torch.from_numpy(start.copy()), freeze=False, mode="mean", sparse=True)
+    linear = torch.nn.Linear(start.shape[1], 3)
+    optimizer = torch.optim.SGD([*bag.parameters(), *linear.parameters()], lr=0.01)
+    t_ids, t_y = torch.from_numpy(ids), torch.from_numpy(y)
+
+    def epoch():
+        for first in range(0, len(t_y), batch_size):
+            optimizer.zero_grad()
+            logits = linear(bag(t_ids[first : first + batch_size]))
+            torch.nn.functional.cross_entropy(logits, t_y[first : first + batch_size]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def steps(arguments):
+    """One partial_fit of one mini-batch, tables of 1e5 and 1e7 rows."""
+    rng = np.random.default_rng(0)
+    runs = {}
+    for n_rows in (1_000, 2_000) if arguments.smoke else (100_000, 10_000_000):
+        ids = np.sort(rng.integers(0, n_rows, 64 * 50))
+        X = csr_array((np.ones(ids.size, np.float32), ids, np.arange(0, ids.size + 1, 50)), shape=(64, n_rows))
+        y = rng.integers(0, 2, 64)
+        model = EmbeddingBagClassifier(16, batch_size=64).partial_fit(X, y, classes=[0, 1])
+        runs[f"{n_rows}"] = lambda model=model, X=X, y=y: model.partial_fit(X, y)
+    best = best_of(runs, 10 * arguments.rounds)
+    rows = [[name, seconds * 1e6] for name, seconds in best.items()]
+    small, large = best.values()
+    print("\n## One partial_fit of 64 x 50 members\n\n" + table(["rows", "microseconds"], rows))
+    print(f"\nlarge / small: {large / small:.2f}")
+
+
+def read_texts(folder, name):
+    """Return texts and labels of the training and the test part."""
+    return [_read_part(folder / name, name, part) for part in ("train", "test")]
+
+
+def _read_part(folder, name, part):
+    if name in ("20newsgroups_bydate", "imdb"):
+        lines = lzma.decompress((folder / f"{part}.jsonl.xz").read_bytes()).decode().rstrip("\n").split("\n")
+        pairs = [(row["label"], row["text"]) for row in map(json.loads, lines)]
+    elif name == "trec":
+        lines = gzip.decompress((folder / f"TREC.{part}.gz").read_bytes()).decode("latin-1").rstrip("\n").split("\n")
+        pairs = [(label.split(":")[0], text) for label, text in (line.strip().split(" ", 1) for line in lines)]
+    else:
+        lines = gzip.decompress((folder / f"{part}.tsv.gz").read_bytes()).decode().rstrip("\n").split("\n")[1:]
+        pairs = [line.split("\t")[::-1] for line in lines]
+    return [text for _, text in pairs], [label for label, _ in pairs]
+
+
+def texts(arguments):
+    """Accuracy on the test part and seconds of fit with default parameters, 1-2-grams with min_df 2."""
+    if arguments.smoke or not arguments.data.is_dir():
+        print(f"\n## Texts: left out ({'smoke run' if arguments.smoke else f'no folder {arguments.data}'})")
+        return
+    rows, gaps, seconds = [], {}, []
+    for name in ("imdb", "20newsgroups_bydate", "trec", "sst2_glue_phrases"):
+        (train, y), (test, y_test) = read_texts(arguments.data, name)
+        y, y_test = np.array(y), np.array(y_test)
+        for kind, vectorizer in {
+            "TF-IDF": TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
+            "counts": CountVectorizer(ngram_range=(1, 2), min_df=2),
+        }.items():
+            X, X_test = vectorizer.fit_transform(train), vectorizer.transform(test)
+            for classifier in (EmbeddingBagClassifier(random_state=0), LinearSVC(), SGDClassifier(random_state=0)):
+                if isinstance(classifier, EmbeddingBagClassifier):  # compile first
+                    classifier.fit(X[:50], y[:50] if len(set(y[:50])) > 1 else np.arange(50) % len(set(y)))
+                times = []
+                for _ in range(arguments.rounds):
+                    start = time.perf_counter()
+                    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+                        classifier.fit(X, y)
+                    times.append(time.perf_counter() - start)
+                    if times[0] > 3:
+                        break
+                score = classifier.score(X_test, y_test)
+                gaps[name, kind, type(classifier).__name__] = score
+                rows.append([name, kind, type(classifier).__name__, f"{score:.4f}", min(times)])
+        if fasttext:
+            rows.append([name, "fastText", "bigrams, dim 64, 25 epochs", *_fasttext(train, y, test, y_test, arguments)])
+    print("\n## Texts\n\n" + table(["set", "features", "classifier", "test accuracy", "fit, s"], rows))
+    for kind in ("TF-IDF", "counts"):
+        names = sorted({name for name, _, _ in gaps})
+        differences = [gaps[n, kind, "EmbeddingBagClassifier"] - gaps[n, kind, "LinearSVC"] for n in names]
+        print(f"{kind}, accuracy minus LinearSVC's: mean {np.mean(differences):+.4f}, lowest {min(differences):+.4f}")
+    times = {(row[0], row[1], row[2]): row[4] for row in rows}
+    for kind in ("TF-IDF", "counts"):
+        seconds = [times[n, kind, "EmbeddingBagClassifier"] / times[n, kind, "LinearSVC"] for n in names]
+        print(f"{kind}, fit seconds over LinearSVC's: geometric mean {geometric_mean(seconds):.2f}")
+
+
+def _fasttext(train, y, test, y_test, arguments):
+    lines = (f"__label__{label} {' '.join(text.split())}\n" for text, label in zip(train, y, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "train.txt")
+        Path(path).write_text("".join(lines))
+        start = time.perf_counter()
+        try:
+            model = fasttext.train_supervised(
+                path, lr=0.5, epoch=25, wordNgrams=2, dim=64, thread=arguments.threads, verbose=0
+            )
+        except RuntimeError as error:
+            return [str(error), time.perf_counter() - start]
+        seconds = time.perf_counter() - start
+        predicted = [model.f.predict(" ".join(text.split()) + "\n", 1, 0.0, "strict")[0][1] for text in test]
+    return [f"{np.mean([p == f'__label__{label}' for p, label in zip(predicted, y_test, strict=True)]):.4f}", seconds]
+
+
+PARTS = {part.__name__: part for part in (epochs, steps, texts)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all without")
+    parser.add_argument("--smoke", action="store_true", help="toy sizes: does every line still run?")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=DATA)
+    arguments = parser.parse_args()
+    if torch:
+        torch.set_num_threads(arguments.threads)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.threads} threads")
+    for name in arguments.parts or PARTS:
+        PARTS[name](arguments)
+
+
+if __name__ == "__main__":
+    main()
