@@ -246,7 +246,7 @@ def _check_lil(X: Any) -> None:
 
 
 def _check_dia(X: Any) -> None:
-    if X.data.ndim != 2 or X.offsets.shape != (len(X.data),):
+    if X.data.ndim != 2 or as_ids(X.offsets, "X.offsets").shape != (len(X.data),):
         raise ValueError(f"X.offsets must have one entry per row of X.data, got {X.offsets.shape}, {X.data.shape}.")
 
 

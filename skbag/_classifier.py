@@ -106,8 +106,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
         named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=32
-        Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and meet
-        twice in each, so more than one thread pays for large mini-batches and not for small ones.
+        Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and wait
+        for one another twice in each: more than one can pay where mini-batches are large and processors are free.
     max_iter : int, default=5
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X.
         `partial_fit` makes one epoch per call.
@@ -203,9 +203,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     A call that fails leaves the estimator as it was.
 
     Beside X, `fit` needs the table, one float64 per row of it for the solver, some numbers per row of X, and memory for
-    one mini-batch. The values of X are converted first if they do not have ``dtype``, which takes one number per member.
-    ``early_stopping`` keeps a second table, the best so far. There is no dense copy of X, and no array of one vector
-    per member.
+    one mini-batch. The values of X are converted first if they do not have ``dtype``: one number per member.
+    ``early_stopping`` keeps a second table, the best so far, and copies the rows held out. `partial_fit` keeps a copy
+    of the rows of the table that its batch names until it is done. There is no dense copy of X, and no array of one
+    vector per member.
 
     With scikit-learn 1.9 or newer `fit` takes part in callbacks, with one task per epoch. `set_callbacks` then takes a
     progress bar or a scoring monitor.
@@ -274,9 +275,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         solver: str = "adagrad",
         learning_rate: str = "linear",
         learning_rate_init: float = 0.05,
-        alpha: float = 0.0,
-        batch_size: int = 32,
-        max_iter: int = 5,
+        alpha: float = 3e-5,
+        batch_size: int = 16,
+        max_iter: int = 6,
         shuffle: bool = True,
         tol: float | None = None,
         early_stopping: bool = False,

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, on several configurations; none is expected to fail."""
+"""scikit-learn's own checks, on several configurations; two are expected to fail, of the classifier."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skbag
-from skbag import EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 
 ESTIMATORS = [
     EmbeddingBagVectorizer(),
@@ -15,8 +15,28 @@ ESTIMATORS = [
     EmbeddingBagVectorizer(3, mode="sqrtn", per_sample_weights=False, n_jobs=2),
     EmbeddingBagVectorizer(17, mode="max", max_norm=1.0, norm_type=1),
     EmbeddingBagVectorizer(4, padding_idx=0, max_norm=2.0),
+    EmbeddingBagClassifier(),
+    EmbeddingBagClassifier(5, solver="sgd", learning_rate_init=0.3, dtype="float64", random_state=0),
+    EmbeddingBagClassifier(5, early_stopping=True, validation_fraction=0.3, max_iter=20),
+    EmbeddingBagClassifier(5, mode="mean", warm_start=True, n_jobs=2, alpha=1e-4, learning_rate="constant"),
+    EmbeddingBagClassifier(5, mode="sum", init="normal", max_norm=2.0, scale_grad_by_freq=True, shuffle=False),
+    EmbeddingBagClassifier(5, mode="max", padding_idx=0, class_weight="balanced"),
+    EmbeddingBagClassifier(5, per_sample_weights=False, freeze=True, batch_size=1000),
 ]
-CHECKS = parametrize_with_checks(ESTIMATORS)
+ROWS_DRAWN = (
+    "mini-batches are drawn from a permutation of the rows, so a repeated row falls into other mini-batches and sums "
+    "are rounded in another order"
+)
+EXPECTED_TO_FAIL = dict.fromkeys(
+    ["check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"], ROWS_DRAWN
+)
+
+
+def expected_to_fail(estimator):
+    return EXPECTED_TO_FAIL if isinstance(estimator, EmbeddingBagClassifier) else {}
+
+
+CHECKS = parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 
 
 @pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)  # scikit-learn 1.6 passes a generator

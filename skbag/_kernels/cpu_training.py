@@ -38,6 +38,8 @@ SGD, ADAGRAD = range(2)
 NEXT, DONE, STOP = range(3)
 _EPSILON = 1e-10  # torch.optim.Adagrad's
 _SPINS = 2000
+_AHEAD = 16  # members whose rows are prefetched in the forward pass
+_ROWS_AHEAD = 8  # members whose rows are prefetched in the update
 
 
 @inlined
@@ -206,6 +208,143 @@ def _sort(n, n_bits, keys, values, other_keys, other_values, counts):
     return keys, values
 
 
+@inlined
+def _offset(dim, span, column, itemsize):
+    """Bytes from the first column of a row to the tile for ``column``: the last tile ends where the row ends."""
+    return np.uintp(max(0, min(column, dim - span)) * itemsize)
+
+
+@inlined
+def _pool(tile, span, tail, table, batch_indices, batch_weights, start, stop, pooled, p):
+    """pooled[p] = sum of the weighted rows of the members start <= i < stop."""
+    dim = table.shape[1]
+    row_bytes = np.uintp(dim * table.itemsize)
+    for column in range(0, dim, span):
+        offset = _offset(dim, span, column, table.itemsize)
+        acc = reduce_bag(
+            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail, batch_weights, batch_indices,
+            None, start, stop, _AHEAD, False,
+        )  # fmt: skip
+        store(acc, _address(pooled, p) + offset, tail)
+
+
+@inlined
+def _logits(tile, span, tail, pooled, p, coef, intercept, logits):
+    """logits[p] = coef @ pooled[p] + intercept."""
+    dim = coef.shape[1]
+    for k in range(len(coef)):
+        z = intercept[0, k]
+        for column in range(0, dim, span):
+            offset = _offset(dim, span, column, coef.itemsize)
+            skip = column - max(0, min(column, dim - span))
+            h = from_column(load(tile, _address(pooled, p) + offset, tail), tail, skip)
+            z += dot(h, load(tile, _address(coef, k) + offset, tail), tail)
+        logits[p, k] = z
+
+
+@inlined
+def _weighted_rows(tile, span, tail, rows, weights, p, first, last, by_column, out, to):
+    """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over first <= k < last."""
+    dim = rows.shape[1]
+    for column in range(0, dim, span):
+        offset = _offset(dim, span, column, rows.itemsize)
+        acc = tile
+        for k in range(first, last):
+            weight = weights[k, p] if by_column else weights[p, k]
+            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tail)
+        store(acc, _address(out, to) + offset, tail)
+
+
+@inlined
+def _update_outputs(
+    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
+    coef, coef_state, intercept, intercept_state,
+):  # fmt: skip
+    """Change the rows of coef, and the entries of intercept, that belong to a part."""
+    for k in range(part, len(coef), n_parts):
+        _weighted_rows(tile, span, tail, pooled, logits, k, 0, n_bags, True, row_gradient, part)
+        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0))
+        g = 0.0
+        for p in range(n_bags):
+            g += logits[p, k]
+        if solver == ADAGRAD:
+            intercept_state[k] += g * g
+            g /= np.sqrt(intercept_state[k]) + _EPSILON
+        intercept[0, k] -= rate * g
+
+
+@inlined
+def _members_of_part(part, n_parts, n_bags, starts, stops, batch_indices, keys, members):
+    """List the rows and positions of the members whose rows belong to a part; return how many they are."""
+    n = 0
+    for p in range(n_bags):
+        for i in range(starts[p], stops[p]):
+            row = item(batch_indices, i)
+            if n_parts == 1 or row % n_parts == part:
+                put(keys, n, row)
+                put(members, n, i)
+                n += 1
+    return n
+
+
+@inlined
+def _max_gradient(row, members, start, stop, batch_indices, batch_bags, winners, gradients, row_gradient, part):
+    """row_gradient[part] = sum of the gradients of the bags, in the columns in which the row won."""
+    dim = gradients.shape[1]
+    for d in range(dim):
+        row_gradient[part, d] = 0
+    before = -1
+    for i in range(start, stop):
+        p = batch_bags[members[i]]
+        if p != before:  # a bag that names the row twice has one first winner
+            for d in range(dim):
+                if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
+                    row_gradient[part, d] += gradients[p, d]
+        before = p
+
+
+@inlined
+def _sum_gradient(tile, span, tail, members, start, stop, batch_weights, batch_bags, gradients, row_gradient, part):
+    """row_gradient[part] = sum of the weighted gradients of the bags of the members[start:stop] of one row."""
+    dim = gradients.shape[1]
+    for column in range(0, dim, span):
+        offset = _offset(dim, span, column, gradients.itemsize)
+        acc = tile
+        for i in range(start, stop):
+            member = np.intp(item(members, i))
+            source = _address(gradients, item(batch_bags, member)) + offset
+            acc = fold_rows(acc, (source,), (item(batch_weights, member),), tail)
+        store(acc, _address(row_gradient, part) + offset, tail)
+
+
+@inlined
+def _update_table(
+    tile, span, tail, mode, solver, rate, alpha, norm, by_freq, keys, members, n, batch_indices, batch_weights,
+    batch_bags, winners, gradients, row_gradient, part, table, table_state,
+):  # fmt: skip
+    """Change each row that the sorted members name, once."""
+    start = stop = 0
+    while start < n:
+        row = np.intp(item(keys, start))
+        while stop < n and item(keys, stop) == row:
+            stop += 1
+        if stop + _ROWS_AHEAD < n:
+            soon = np.intp(item(keys, stop + _ROWS_AHEAD))
+            prefetch(tile, _address(table, soon), tail, False)
+            prefetch_item(table_state, soon)
+        if mode == MAX:
+            _max_gradient(row, members, start, stop, batch_indices, batch_bags, winners, gradients, row_gradient, part)
+        else:
+            _sum_gradient(
+                tile, span, tail, members, start, stop, batch_weights, batch_bags, gradients, row_gradient, part
+            )
+        if by_freq:
+            for d in range(table.shape[1]):
+                row_gradient[part, d] /= stop - start
+        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm)
+        start = stop
+
+
 @cache
 def train_kernel(lanes, vectors, copies):
     """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies."""
@@ -235,10 +374,8 @@ def train_kernel(lanes, vectors, copies):
         tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss is not finite.
         """
         zero = table.dtype.type(0)
-        dim, n_outputs = table.shape[1], len(coef)
-        row_bytes = np.uintp(dim * table.itemsize)
-        tail = min(span, dim) - lanes
-        shape = full(zero, 0, lanes, vectors, 1)
+        tail = min(span, table.shape[1]) - lanes
+        tile, wide = full(zero, 0, lanes, vectors, 1), full(zero, 0, lanes, vectors, copies)
         n_parts = len(keys)
         n_bits = 0
         while len(table) - 1 >> n_bits:
@@ -247,19 +384,17 @@ def train_kernel(lanes, vectors, copies):
         ticket = fetch_add(tickets, NEXT, 1)
         while ticket < n_tickets:
             phase, part = ticket // n_parts, ticket % n_parts
-            step = phase // 2
-            batch = first_batch + step
+            batch = first_batch + phase // 2
             _wait(tickets, phase * n_parts)
             if tickets[STOP]:
                 break
             first = batch * batch_size
             n_bags = min(batch_size, len(order) - first)
-            member_0 = order_indptr[first]
             if phase % 2 == 0:
                 begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
                 for p in range(begin, end):
                     bag = order[first + p]
-                    starts[p] = order_indptr[first + p] - member_0
+                    starts[p] = order_indptr[first + p] - order_indptr[first]
                     stops[p] = _collect(
                         mode, weights, indices, indptr[bag], indptr[bag + 1], padding_idx, starts[p],
                         p, batch_indices, batch_weights, batch_bags,
@@ -269,109 +404,39 @@ def train_kernel(lanes, vectors, copies):
                     if mode == MAX:
                         _pool_max(table, batch_indices, starts[p], stops[p], pooled, winners, p)
                     else:
-                        for column in range(0, dim, span):
-                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
-                            acc = full(zero, 0, lanes, vectors, copies)
-                            acc = reduce_bag(
-                                acc, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail,
-                                batch_weights, batch_indices, None, starts[p], stops[p], 16, False,
-                            )  # fmt: skip
-                            store(acc, _address(pooled, p) + offset, tail)
-                    for k in range(n_outputs):
-                        z = intercept[0, k]
-                        for column in range(0, dim, span):
-                            at = max(0, min(column, dim - span))
-                            offset = np.uintp(at * table.itemsize)
-                            h = from_column(load(shape, _address(pooled, p) + offset, tail), tail, column - at)
-                            z += dot(h, load(shape, _address(coef, k) + offset, tail), tail)
-                        logits[p, k] = z
-                    losses[p] = _loss_gradient(loss, logits, p, y_indices, y_indptr[bag], y_indptr[bag + 1])
+                        _pool(wide, span, tail, table, batch_indices, batch_weights, starts[p], stops[p], pooled, p)
+                    _logits(tile, span, tail, pooled, p, coef, intercept, logits)
                     scale = zero + sample_weight[bag] / n_bags
-                    losses[p] *= scale
-                    for k in range(n_outputs):
+                    value = _loss_gradient(loss, logits, p, y_indices, y_indptr[bag], y_indptr[bag + 1])
+                    losses[p] = value * scale
+                    for k in range(len(coef)):
                         logits[p, k] *= scale
                     if not freeze:
-                        for column in range(0, dim, span):
-                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
-                            acc = full(zero, 0, lanes, vectors, 1)
-                            for k in range(n_outputs):
-                                acc = fold_rows(acc, (_address(coef, k) + offset,), (logits[p, k],), tail)
-                            store(acc, _address(gradients, p) + offset, tail)
+                        _weighted_rows(tile, span, tail, coef, logits, p, 0, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
                 if part == 0:
                     total = 0.0
                     for p in range(n_bags):
                         total += losses[p]
-                    batch_losses[step] = total
+                    batch_losses[phase // 2] = total
                     if not np.isfinite(total):
                         tickets[STOP] = 1
-                for k in range(part, n_outputs, n_parts):
-                    for column in range(0, dim, span):
-                        offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
-                        acc = full(zero, 0, lanes, vectors, 1)
-                        for p in range(n_bags):
-                            acc = fold_rows(acc, (_address(pooled, p) + offset,), (logits[p, k],), tail)
-                        store(acc, _address(row_gradient, part) + offset, tail)
-                    _update_row(
-                        shape, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0)
-                    )
-                    g = 0.0
-                    for p in range(n_bags):
-                        g += logits[p, k]
-                    if solver == ADAGRAD:
-                        intercept_state[k] += g * g
-                        g /= np.sqrt(intercept_state[k]) + _EPSILON
-                    intercept[0, k] -= rate * g
-                part_keys, part_members = keys[part, 0], members[part, 0]
-                n = 0
+                _update_outputs(
+                    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
+                    coef, coef_state, intercept, intercept_state,
+                )  # fmt: skip
                 if not freeze:
-                    for p in range(n_bags):
-                        for i in range(starts[p], stops[p]):
-                            row = item(batch_indices, i)
-                            if n_parts == 1 or row % n_parts == part:
-                                put(part_keys, n, row)
-                                put(part_members, n, i)
-                                n += 1
-                sorted_keys, sorted_members = _sort(
-                    n, n_bits, part_keys, part_members, keys[part, 1], members[part, 1], counts[part]
-                )
-                start = stop = 0
-                while start < n:
-                    row = np.intp(item(sorted_keys, start))
-                    while stop < n and item(sorted_keys, stop) == row:
-                        stop += 1
-                    if stop + 8 < n:
-                        soon = np.intp(item(sorted_keys, stop + 8))
-                        prefetch(shape, _address(table, soon), tail, False)
-                        prefetch_item(table_state, soon)
-                    if mode == MAX:
-                        for d in range(dim):
-                            row_gradient[part, d] = 0
-                        before = -1
-                        for i in range(start, stop):
-                            p = batch_bags[sorted_members[i]]
-                            if p != before:  # a bag that names the row twice has one first winner
-                                for d in range(dim):
-                                    if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
-                                        row_gradient[part, d] += gradients[p, d]
-                            before = p
-                    else:
-                        for column in range(0, dim, span):
-                            offset = np.uintp(max(0, min(column, dim - span)) * table.itemsize)
-                            acc = full(zero, 0, lanes, vectors, 1)
-                            for i in range(start, stop):
-                                member = np.intp(item(sorted_members, i))
-                                source = _address(gradients, item(batch_bags, member)) + offset
-                                acc = fold_rows(acc, (source,), (item(batch_weights, member),), tail)
-                            store(acc, _address(row_gradient, part) + offset, tail)
-                    if by_freq:
-                        for d in range(dim):
-                            row_gradient[part, d] /= stop - start
-                    _update_row(
-                        shape, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm
+                    own_keys, own_members = keys[part, 0], members[part, 0]
+                    n = _members_of_part(part, n_parts, n_bags, starts, stops, batch_indices, own_keys, own_members)
+                    own_keys, own_members = _sort(
+                        n, n_bits, own_keys, own_members, keys[part, 1], members[part, 1], counts[part]
                     )
-                    start = stop
+                    _update_table(
+                        tile, span, tail, mode, solver, rate, alpha, norm, by_freq, own_keys, own_members, n,
+                        batch_indices, batch_weights, batch_bags, winners, gradients, row_gradient, part,
+                        table, table_state,
+                    )  # fmt: skip
             fetch_add(tickets, DONE, 1)
             ticket = fetch_add(tickets, NEXT, 1)
 
