@@ -1,6 +1,7 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
 import warnings
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -14,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
@@ -357,12 +358,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=not warm)
             classes, labels = _check_y(y, None)
-            if warm and not np.array_equal(classes, self.classes_):
-                raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
-            weights = self._check_weights(sample_weight, labels, bags.n_bags)
-            weights = weights / (weights.mean() or 1.0)
+            if warm:
+                self._check_same_kind(labels)
+                if not np.array_equal(classes, self.classes_):
+                    raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
+            weights = self._check_weights(sample_weight, labels, classes, bags.n_bags)
+            if not weights.any():
+                raise ValueError("sample_weight must be larger than 0 for at least one sample.")
+            weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
-            model = self._model() if warm else self._new_model(bags, _encode(labels, classes).n_outputs, rng)
+            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes).n_outputs, rng)
             losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
             self._keep(model, classes, labels, rng, [*self.loss_curve_, *losses] if warm else losses)
         return self
@@ -425,9 +430,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=first)
             known, labels = _check_y(y, self._known_classes(y, classes, first))
-            weights = self._check_weights(sample_weight, labels, bags.n_bags)
+            if not first:
+                self._check_same_kind(labels)
+            weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
             targets = _encode(labels, known)
-            rng = check_random_state(self.random_state) if first else self._rng
+            rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
             model = self._new_model(bags, targets.n_outputs, rng) if first else self._model()
             trainer = self._trainer(bags, targets, weights, model)
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
@@ -449,7 +456,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             )
         return self.classes_
 
-    def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, n_samples: int) -> Array:
+    def _check_same_kind(self, labels: Any) -> None:
+        if issparse(labels) != self._multilabel:
+            kinds = "class labels", "a label indicator"
+            raise ValueError(f"y must be {kinds[self._multilabel]} as before, got {kinds[issparse(labels)]}.")
+
+    def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, classes: Array, n_samples: int) -> Array:
         """Return one weight per sample: sample_weight times class_weight."""
         check_consistent_length(labels, range(n_samples))
         weights = _check_sample_weight(sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True)
@@ -457,12 +469,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             return weights
         if issparse(labels):
             raise ValueError("class_weight is not supported for a label indicator y.")
-        return weights * compute_sample_weight(self.class_weight, labels)
+        of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+        return weights * of_class[labels]
 
     def _new_model(self, bags: Bags, n_outputs: int, rng: np.random.RandomState) -> Any:
         table = self._new_table(bags, rng)
-        if not table.flags.writeable or table is self.init:
-            table = table.copy()  # training writes into it
+        if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
+            table = table.copy()  # training writes into it, and it may be the caller's
         n_rows, dim = table.shape
         scale = 1 / np.sqrt(dim)
         coef = rng.uniform(-scale, scale, (n_outputs, dim)).astype(table.dtype)
@@ -522,7 +535,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 if self.verbose:
                     score = f", validation accuracy {-value:.4f}" if self.early_stopping else ""
                     print(f"Epoch {len(losses)}, loss {loss:.6f}{score}")
-                if progress.epoch(model, classes, losses) or stopped:
+                if progress.epoch(model, classes, issparse(labels), losses) or stopped:
                     stopped = True
                     break
         if best is not None:
@@ -652,6 +665,7 @@ class _Progress:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.estimator, self.call = estimator, {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context: Any = None
+        self.fitted: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         if hasattr(self.estimator, "_init_callback_context"):
@@ -664,19 +678,20 @@ class _Progress:
         self.task = self.context.subcontext(task_name="epoch")
         self.task.call_on_fit_task_begin(**self.call)
 
-    def epoch(self, model: Any, classes: Array, losses: list[float]) -> bool:
+    def epoch(self, model: Any, classes: Array, multilabel: bool, losses: list[float]) -> bool:
         """End an epoch and begin the next; return whether a callback asks to stop."""
         if self.context is None:
             return False
-        fitted = {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept, "classes_": classes}
-        stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=fitted)
+        self.fitted = {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept}
+        self.fitted |= {"classes_": classes, "_multilabel": multilabel}
+        stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
         if not stop and len(losses) < self.estimator.max_iter:
             self._next()
         return bool(stop)
 
     def __exit__(self, *error: object) -> None:
         if self.context is not None and error[0] is None:
-            self.context.call_on_fit_task_end(**self.call, reconstruction_attributes={})
+            self.context.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
 
 
 def _check_y(y: Any, classes: Array | None) -> tuple[Array, Any]:
@@ -684,8 +699,12 @@ def _check_y(y: Any, classes: Array | None) -> tuple[Array, Any]:
 
     ``classes`` are those of earlier calls; a label that is not among them is an error.
     """
-    check_classification_targets(y)
-    if type_of_target(y, input_name="y") == "multilabel-indicator":
+    if classes is None:
+        check_classification_targets(y)
+        indicator = type_of_target(y, input_name="y") == "multilabel-indicator"
+    else:  # labels of a mini-batch are looked up in classes; what they look like alone says little
+        indicator = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
+    if indicator:
         labels = csr_array(y, dtype=np.float64)
         labels.eliminate_zeros()
         labels.sum_duplicates()

@@ -37,6 +37,11 @@ class Model:
         """Return all arrays."""
         return self.table, self.table_state, *self.small_arrays()
 
+    def copy(self) -> "Model":
+        """Return a copy of all arrays."""
+        arrays = self.table, self.coef, self.intercept, self.table_state, self.coef_state, self.intercept_state
+        return Model(*(array.copy() for array in arrays))
+
     def small_arrays(self) -> tuple[Array, ...]:
         """Return all but the table and its state."""
         return self.coef, self.intercept, self.coef_state, self.intercept_state
@@ -48,7 +53,7 @@ class Model:
         saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
         try:
             yield
-        except Exception:
+        except BaseException:
             self.table[rows], self.table_state[rows] = saved[:2]
             for array, old in zip(self.small_arrays(), saved[2:], strict=True):
                 array[:] = old

@@ -1,0 +1,468 @@
+"""What EmbeddingBagClassifier must refuse, and that a call that fails leaves it as it was."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+from helpers import csr, random_csr, random_table
+from scipy.sparse import csr_array
+from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+
+from skbag import EmbeddingBagClassifier
+from skbag._backends import cpu_training
+
+N_ROWS, N_COLUMNS = 40, 12
+LEARNT = ("embeddings_", "coef_", "intercept_")
+METHODS = ("fit", "partial_fit")
+
+
+def refuses(error, *words):
+    """Expect an error whose text has all these words, in any order."""
+    pattern = "".join(f"(?=.*{re.escape(str(word))})" for word in words)
+    return pytest.raises(error, match=re.compile(pattern, re.DOTALL))
+
+
+@pytest.fixture
+def X():
+    return random_csr(N_ROWS, N_COLUMNS, dtype="float32")
+
+
+@pytest.fixture
+def y():
+    return np.random.default_rng(0).permutation(np.arange(N_ROWS) % 3)
+
+
+def classifier(**params):
+    return EmbeddingBagClassifier(5, **{"random_state": 0, **params})
+
+
+def snapshot(estimator):
+    """Every attribute: the object itself, and its content."""
+    return dict(vars(estimator)), {name: pickle.dumps(value) for name, value in vars(estimator).items()}
+
+
+def assert_unchanged(estimator, before):
+    attributes, contents = before
+    assert list(vars(estimator)) == list(attributes)
+    for name, value in vars(estimator).items():
+        assert value is attributes[name], name
+        assert pickle.dumps(value) == contents[name], name
+
+
+def assert_usable(estimator, X, y):
+    estimator.set_params(learning_rate_init=0.05).partial_fit(X, y, classes=range(3))
+    assert np.isfinite(estimator.predict_proba(X)).all()
+    assert np.isfinite(estimator.fit(X, y).predict_proba(X)).all()
+
+
+# --- y, weights, classes
+
+
+def replaced(X, at, value):
+    X = csr(X.data.copy(), X.indices.copy(), X.indptr.copy(), X.shape[1])
+    X.data[at] = value
+    return X
+
+
+def indicator(value=2):
+    Y = np.tile([[0, 1], [1, 0]], (N_ROWS // 2, 1))
+    Y[3, 0] = value
+    return Y
+
+
+Y_CASES = [
+    ("too long", ["inconsistent numbers of samples", N_ROWS, N_ROWS + 1], lambda y: np.append(y, 0)),
+    ("too short", ["inconsistent numbers of samples", N_ROWS, N_ROWS - 1], lambda y: y[1:]),
+    ("NaN", ["NaN"], lambda y: np.where(y == 1, np.nan, y)),
+    ("inf", ["infinity"], lambda y: np.where(y == 1, np.inf, y)),
+    ("continuous", ["Unknown label type", "continuous"], lambda y: y + 0.5),
+    ("None", ["y"], lambda y: None),
+    ("many outputs", ["multiclass-multioutput"], lambda y: indicator()),
+    ("continuous outputs", ["continuous-multioutput"], lambda y: indicator() + 0.5),
+    ("0-D", ["y"], lambda y: np.array(1)),
+    ("3-D", ["y"], lambda y: np.zeros((N_ROWS, 2, 2))),
+    ("an indicator of another length", ["inconsistent numbers of samples"], lambda y: indicator(1)[1:]),
+    ("a sparse indicator of another length", ["inconsistent numbers of samples"], lambda y: csr_array(indicator(1)[1:])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("words", "change"), [case[1:] for case in Y_CASES], ids=[case[0] for case in Y_CASES])
+def test_y(X, y, words, change, method):
+    for model in (classifier(), classifier().fit(X, y)):
+        before = snapshot(model)
+        arguments = {} if method == "fit" or hasattr(model, "coef_") else {"classes": range(3)}
+        with refuses((ValueError, TypeError), *words):
+            getattr(model, method)(X, change(y), **arguments)
+        assert_unchanged(model, before)
+    assert_usable(model, X, y)
+
+
+@pytest.mark.parametrize("label", [1, "a", 2.0])
+def test_one_class(X, label):
+    with refuses(ValueError, "only one class", repr(label).strip("'")):
+        classifier().fit(X, [label] * N_ROWS)
+    with refuses(ValueError, "class"):
+        classifier().partial_fit(X, [label] * N_ROWS, classes=[label])
+
+
+WEIGHTS = [
+    ("negative", ["sample_weight", "Negative"], lambda w: np.where(np.arange(N_ROWS) == 7, -1, w)),
+    ("NaN", ["sample_weight", "NaN"], lambda w: np.where(np.arange(N_ROWS) == 7, np.nan, w)),
+    ("inf", ["sample_weight", "infinity"], lambda w: np.where(np.arange(N_ROWS) == 7, np.inf, w)),
+    ("too long", ["sample_weight", N_ROWS], lambda w: np.append(w, 1)),
+    ("too short", ["sample_weight", N_ROWS], lambda w: w[1:]),
+    ("2-D", ["1D"], lambda w: w[:, None]),
+    ("strings", ["could not convert"], lambda w: ["a"] * N_ROWS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("words", "change"), [case[1:] for case in WEIGHTS], ids=[case[0] for case in WEIGHTS])
+def test_sample_weight(X, y, words, change, method):
+    model = classifier().fit(X, y)
+    before = snapshot(model)
+    with refuses(ValueError, *words):
+        getattr(model, method)(X, y, sample_weight=change(np.ones(N_ROWS)))
+    assert_unchanged(model, before)
+
+
+def test_weights_that_are_all_zero(X, y):
+    with refuses(ValueError, "weight"):
+        classifier().fit(X, y, sample_weight=np.zeros(N_ROWS))
+
+
+def test_a_huge_weight_is_no_divergence(X, y):
+    weights = np.ones(N_ROWS)
+    weights[3] = 1e300
+    model = classifier(dtype="float64").fit(X, y, sample_weight=weights)
+    assert np.isfinite(model.coef_).all()
+
+
+def test_classes_are_needed_in_the_first_call(X, y):
+    model = classifier()
+    before = snapshot(model)
+    with refuses(ValueError, "classes must be passed on the first call to partial_fit."):
+        model.partial_fit(X, y)
+    assert_unchanged(model, before)
+    model.partial_fit(X, indicator(1))  # the columns of an indicator are the classes
+
+
+@pytest.mark.parametrize("classes", [[0, 1], [0, 1, 2, 3], [0, 1, 3], ["a", "b", "c"]])
+def test_classes_that_change_between_calls(X, y, classes):
+    for model in (classifier().partial_fit(X, y, classes=range(3)), classifier().fit(X, y)):
+        before = snapshot(model)
+        with refuses(ValueError, "is not the same as on last call to partial_fit"):
+            model.partial_fit(X, y, classes=classes)
+        assert_unchanged(model, before)
+        model.partial_fit(X, y, classes=[2, 1, 0])
+
+
+@pytest.mark.parametrize("unseen", [-1, 3, 1.5])
+def test_unseen_classes(X, y, unseen):
+    bad = np.where(np.arange(N_ROWS) == 5, unseen, y)
+    if unseen == 1.5:
+        bad = np.array(["0", "1", "1.5"])[np.arange(N_ROWS) % 3]
+        y = y.astype(str)
+    model = classifier()
+    before = snapshot(model)
+    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen):
+        model.partial_fit(X, bad, classes=np.unique(y))
+    assert_unchanged(model, before)
+    model.partial_fit(X, y, classes=np.unique(y))
+    before = snapshot(model)
+    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen):
+        model.partial_fit(X, bad)
+    assert_unchanged(model, before)
+
+
+def test_labels_and_an_indicator_do_not_mix_in_a_stream(X, y):
+    for first, second in ((y, np.eye(3, dtype=int)[y]), (np.eye(3, dtype=int)[y], y)):
+        model = classifier().partial_fit(X, first, classes=range(3))
+        before = snapshot(model)
+        with refuses(ValueError, "y"):
+            model.partial_fit(X, second)
+        assert_unchanged(model, before)
+
+
+def test_an_indicator_of_another_width(X):
+    model = classifier().partial_fit(X, indicator(1))
+    before = snapshot(model)
+    with refuses(ValueError, "2", "3"):
+        model.partial_fit(X, np.tile([[0, 1, 1], [1, 0, 0]], (N_ROWS // 2, 1)))
+    assert_unchanged(model, before)
+
+
+def test_class_weights_that_cannot_be(X, y):
+    model = classifier(class_weight="balanced")
+    with refuses(ValueError, "class_weight 'balanced' is not supported for partial_fit"):
+        model.partial_fit(X, y, classes=range(3))
+    with refuses(ValueError, "class_weight", "indicator"):
+        model.fit(X, indicator(1))
+    with refuses(ValueError, "class_weight"):
+        classifier(class_weight="heavy").fit(X, y)
+    for weight in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError):  # noqa: PT011
+            classifier(class_weight={1: weight}).fit(X, y)
+    assert_usable(classifier(), X, y)
+
+
+def test_warm_start_with_other_classes_or_columns(X, y):
+    model = classifier(warm_start=True).fit(X, y)
+    before = snapshot(model)
+    with refuses(ValueError, "warm_start", "classes"):
+        model.fit(X, y + 1)
+    with refuses(ValueError, "features"):
+        model.fit(csr_array((N_ROWS, N_COLUMNS + 1)), y)
+    assert_unchanged(model, before)
+
+
+def test_warm_start_with_a_label_indicator_after_classes(X, y):
+    model = classifier(warm_start=True).fit(X, y)
+    before = snapshot(model)
+    with pytest.raises(ValueError):  # noqa: PT011
+        model.fit(X, np.eye(3, dtype=int)[y])
+    assert_unchanged(model, before)
+
+
+# --- X
+
+
+def with_index(X, at, value):
+    X = csr(X.data.copy(), X.indices.astype(np.int64), X.indptr.astype(np.int64), X.shape[1])
+    X.indices[at] = value
+    return X
+
+
+X_CASES = [
+    ("NaN", ["NaN"], lambda X: replaced(X, 60, np.nan)),
+    ("inf", ["inf"], lambda X: replaced(X, 60, np.inf)),
+    ("an id that is too large", ["12", "row"], lambda X: with_index(X, 60, N_COLUMNS)),
+    ("a negative id", ["-1", "row"], lambda X: with_index(X, 60, -1)),
+    ("a huge id", [2**40], lambda X: with_index(X, 60, 2**40)),
+    ("more columns", ["13 features", "12 features"], lambda X: csr_array((N_ROWS, 13))),
+    ("fewer rows", ["inconsistent"], lambda X: csr_array(X[1:])),
+    ("no rows", ["0 sample"], lambda X: csr_array((0, N_COLUMNS))),
+    ("complex", ["omplex"], lambda X: csr_array(X.toarray() * 1j)),
+    ("1-D", ["2D"], lambda X: np.ones(N_COLUMNS)),
+    ("strings", [""], lambda X: np.full((N_ROWS, N_COLUMNS), "a")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["sqrtn", "max"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("words", "change"), [case[1:] for case in X_CASES], ids=[case[0] for case in X_CASES])
+def test_x(X, y, words, change, method, n_jobs, mode):
+    model = classifier(mode=mode, n_jobs=n_jobs).fit(X, y)
+    before = snapshot(model)
+    bad = change(X)
+    if method == "fit" and bad.shape == (N_ROWS, 13):
+        return  # fit takes any number of columns
+    with refuses((ValueError, TypeError), *words):
+        getattr(model, method)(bad, y)
+    assert_unchanged(model, before)
+    first = classifier(mode=mode, n_jobs=n_jobs)
+    if bad.shape != (N_ROWS, 13):
+        with pytest.raises((ValueError, TypeError)):
+            first.partial_fit(bad, y, classes=range(3))
+        assert not hasattr(first, "coef_")
+        assert not hasattr(first, "n_features_in_")
+
+
+def test_a_bad_batch_in_the_middle_of_a_stream_changes_nothing(X, y):
+    bad = replaced(X, -1, np.nan)
+    one, other = classifier(), classifier()
+    for step in range(3):
+        one.partial_fit(X, y, classes=range(3))
+        other.partial_fit(X, y, classes=range(3))
+        for batch, labels in ((bad, y), (X, y + 1), (X, y[1:])):
+            with pytest.raises(ValueError):  # noqa: PT011
+                other.partial_fit(batch, labels)
+        assert other.n_iter_ == step + 1
+    assert all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in LEARNT)
+
+
+# --- parameters
+
+
+PARAMETERS = [
+    ("embedding_dim", 0), ("embedding_dim", 2.5), ("mode", "median"), ("mode", None), ("init", "zeros"),
+    ("init", np.ones((N_COLUMNS - 1, 5))), ("init", np.full((N_COLUMNS, 5), np.nan)), ("freeze", "no"),
+    ("padding_idx", N_COLUMNS), ("padding_idx", -N_COLUMNS - 1), ("padding_idx", 1.5), ("max_norm", 0),
+    ("max_norm", -1.0), ("norm_type", 0), ("norm_type", -2.0), ("scale_grad_by_freq", 2.5), ("solver", "adam"),
+    ("solver", None), ("learning_rate", "adaptive"), ("learning_rate_init", 0), ("learning_rate_init", -0.1),
+    ("learning_rate_init", np.nan), ("alpha", -1e-9), ("alpha", np.nan), ("batch_size", 0), ("batch_size", 1.5),
+    ("max_iter", 0), ("shuffle", "yes"), ("tol", -1.0), ("validation_fraction", 0.0), ("validation_fraction", 1.0),
+    ("n_iter_no_change", 0), ("class_weight", 3), ("dtype", "float16"), ("dtype", None), ("device", "tpu"),
+    ("n_jobs", 1.5), ("random_state", "seed"), ("verbose", -1), ("early_stopping", "maybe"), ("warm_start", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("name", "value"), PARAMETERS)
+def test_parameters(X, y, name, value, method):
+    model = classifier(**{name: value})
+    before = snapshot(model)
+    with refuses((ValueError, TypeError), name):
+        getattr(model, method)(X, y, **({} if method == "fit" else {"classes": range(3)}))
+    assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("learning_rate_init", np.inf), ("alpha", np.inf)])
+def test_infinite_rates(X, y, name, value):
+    model = classifier(**{name: value})
+    with pytest.raises(ValueError, match=name):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")
+
+
+def test_too_few_rows_to_hold_out(X):
+    few = csr_array(X[:4])
+    with refuses(ValueError, ""):
+        classifier(early_stopping=True).fit(few, [0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("change", [
+    {"embeddings_": np.zeros((N_COLUMNS - 2, 5), np.float32)}, {"embeddings_": np.zeros((N_COLUMNS, 4), np.float32)},
+    {"coef_": np.zeros((2, 5), np.float32)}, {"coef_": np.zeros((3, 4), np.float32)},
+    {"intercept_": np.zeros(2, np.float32)}, {"embeddings_": np.zeros((N_COLUMNS, 5), int)},
+], ids=str)  # fmt: skip
+def test_fitted_arrays_that_were_replaced_by_others_that_do_not_fit(X, y, change):
+    """Kernels trust shapes: nothing may be written beyond the end of an array."""
+    model = classifier().fit(X, y)
+    for name, value in change.items():
+        setattr(model, name, value)
+    before = snapshot(model)
+    with pytest.raises((ValueError, TypeError)):
+        model.partial_fit(X, y)
+    assert_unchanged(model, before)
+
+
+def test_not_fitted(X):
+    for method in ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform"):
+        with pytest.raises(NotFittedError):
+            getattr(classifier(), method)(X)
+    with pytest.raises(NotFittedError):
+        classifier().get_feature_names_out()
+
+
+# --- divergence
+
+
+def large(X):
+    return replaced(X, slice(None), X.data * np.float32(1e6))
+
+
+DIVERGING = [{"solver": "sgd", "learning_rate_init": 1e30}, {"learning_rate_init": 1e30},
+             {"solver": "sgd", "learning_rate_init": 1e6}, {"solver": "sgd", "learning_rate_init": 1e30, "n_jobs": 2},
+             {"solver": "sgd", "learning_rate_init": 1e200, "dtype": "float64"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", DIVERGING, ids=str)
+def test_divergence_is_an_error_that_names_the_parameter_and_changes_nothing(X, y, params):
+    model = classifier(mode="sum", batch_size=4, learning_rate="constant", max_iter=50, **params)
+    before = snapshot(model)
+    with refuses(ValueError, "learning_rate_init", params["learning_rate_init"], "diverge"):
+        model.fit(large(X), y)
+    assert_unchanged(model, before)
+    model.set_params(learning_rate_init=0.05).fit(X, y)
+    model.set_params(**params)
+    before = snapshot(model)
+    with refuses(ValueError, "learning_rate_init", "diverge"):
+        model.fit(large(X), y)
+    assert_unchanged(model, before)
+    with refuses(ValueError, "learning_rate_init", "diverge"):
+        model.set_params(warm_start=True).fit(large(X), y)
+    model.set_params(warm_start=False)
+    assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 3])
+@pytest.mark.parametrize("params", DIVERGING[:2] + DIVERGING[3:], ids=str)
+@pytest.mark.parametrize("mode", ["sum", "max"])
+def test_divergence_in_partial_fit_changes_nothing(X, y, mode, params, padding_idx):
+    model = classifier(mode=mode, batch_size=4, padding_idx=padding_idx).partial_fit(X, y, classes=range(3))
+    model.set_params(**{"dtype": "float32", **params})
+    if params.get("dtype") == "float64":
+        model = classifier(mode=mode, batch_size=4, dtype="float64").partial_fit(X, y, classes=range(3))
+        model.set_params(**params)
+    before = snapshot(model)
+    with refuses(ValueError, "learning_rate_init", "diverge"):
+        for _ in range(20):
+            model.partial_fit(large(X), y)
+            before = snapshot(model)
+    assert_unchanged(model, before)
+
+
+def test_a_model_that_diverges_in_its_last_step_is_not_kept(X, y):
+    """The loss is looked at before a step: the last step of all may be the first that gives infinite numbers."""
+    for params in ({"solver": "sgd", "learning_rate_init": 1e30}, {"learning_rate_init": 1e45}):
+        model = classifier(mode="sum", batch_size=N_ROWS, max_iter=1, **params)
+        try:
+            model.fit(large(X), y)
+        except ValueError as error:
+            assert "learning_rate_init" in str(error)  # noqa: PT017
+        else:
+            assert all(np.isfinite(getattr(model, name)).all() for name in LEARNT)
+
+
+def test_a_search_goes_on_after_a_divergence(X, y):
+    grid = {"learning_rate_init": [1e30, 0.05]}
+    model = classifier(solver="sgd", mode="sum", batch_size=4)
+    search = GridSearchCV(model, grid, cv=2, error_score=np.nan)
+    with pytest.warns((FitFailedWarning, UserWarning)):
+        search.fit(X, y)
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [True, False]
+    assert search.best_params_ == {"learning_rate_init": 0.05}
+
+
+# --- interruption
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("params", [{}, {"warm_start": True}, {"init": random_table(N_COLUMNS, 5, dtype="float32")}])
+def test_an_interrupted_fit_leaves_an_estimator_that_can_be_used(X, y, params, error, monkeypatch):
+    epoch, calls = cpu_training.Trainer.epoch, []
+
+    def interrupted(self, *arguments):
+        calls.append(None)
+        if len(calls) == 2:
+            raise error
+        return epoch(self, *arguments)
+
+    for model in (classifier(**params), classifier(**params).fit(X, y)):
+        fitted = hasattr(model, "coef_")
+        before = model.predict_proba(X) if fitted else None
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(cpu_training.Trainer, "epoch", interrupted)
+            with pytest.raises(error):
+                model.fit(X, y)
+        assert hasattr(model, "coef_") == fitted
+        if fitted:
+            assert np.isfinite(model.predict_proba(X)).all()
+            assert len(model.loss_curve_) == model.n_iter_
+            if not model.warm_start:
+                np.testing.assert_array_equal(model.predict_proba(X), before)
+        assert_usable(model, X, y)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_partial_fit_leaves_an_estimator_that_can_be_used(X, y, error, monkeypatch):
+    model = classifier().partial_fit(X, y, classes=range(3))
+    before = snapshot(model)
+    epoch = cpu_training.Trainer.epoch
+
+    def interrupted(self, *arguments):
+        epoch(self, *arguments)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu_training.Trainer, "epoch", interrupted)
+        with pytest.raises(error):
+            model.partial_fit(X, y)
+    assert_unchanged(model, before)
+    assert_usable(model, X, y)
