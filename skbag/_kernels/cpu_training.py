@@ -50,8 +50,9 @@ def _address(array, row):
 
 @inlined
 def _wait(tickets, n_done):
+    """Wait until n_done tickets are done, or training stops: then some never will be."""
     spins = 0
-    while load_acquire(tickets, DONE) < n_done:
+    while load_acquire(tickets, DONE) < n_done and not load_acquire(tickets, STOP):
         spins += 1
         if spins > _SPINS:
             yield_thread()
