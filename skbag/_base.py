@@ -116,7 +116,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     def _check_bags(self, X: Any, *, reset: bool) -> Bags:
         """Take X as bags that are wholly checked."""
         backend, dtype = get_backend(self.device), check_dtype(self.dtype)
-        bags = self._read_bags(validate_bags(self, X, reset=reset), dtype)
+        bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
         backend.check(bags, effective_n_jobs(self.n_jobs))
         return bags
 
@@ -165,7 +165,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return tags
 
 
-def validate_bags(estimator: Any, X: Any, *, reset: bool) -> Any:
+def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) -> Any:
     """Return X in CSR format, with its number and names of features checked, or learnt if ``reset``.
 
     CSR comes back as it is; the index arrays and values are checked later, by ``bags_from_csr`` and the backend.
@@ -178,7 +178,7 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool) -> Any:
         reset=reset,
         accept_sparse="csr",
         ensure_all_finite=False,
-        ensure_min_samples=int(reset),
+        ensure_min_samples=min_samples,
     )
     if issparse(X):
         return X

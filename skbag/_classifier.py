@@ -13,7 +13,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from ._backends import get_trainer  # noqa: TID251
 from ._bags import Bags
 from ._base import EmbeddingBagBase, unchanged_on_error
+from ._table import check_weight
 from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
 
 try:
@@ -470,6 +471,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         if issparse(labels):
             raise ValueError("class_weight is not supported for a label indicator y.")
         of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+        if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
+            raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[labels]
 
     def _new_model(self, bags: Bags, n_outputs: int, rng: np.random.RandomState) -> Any:
@@ -484,6 +487,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _model(self) -> Any:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
+        check_weight(self.embeddings_, "embeddings_")
+        n_outputs, dim = self._coef_shape
+        shapes = {"embeddings_": (self.n_features_in_, dim), "coef_": (n_outputs, dim), "intercept_": (n_outputs,)}
+        for name, shape in shapes.items():
+            if np.shape(getattr(self, name)) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(getattr(self, name))}.")
         fitted = self.embeddings_, self.coef_, self.intercept_, *self._solver_state
         dtype = self.embeddings_.dtype
         dtypes = (dtype,) * 3 + (np.dtype(np.float64),) * 3
@@ -494,7 +503,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
         self._solver_state = model.table_state, model.coef_state, model.intercept_state
         self.classes_, self._multilabel = classes, issparse(labels)
-        self._rng = rng
+        self._rng, self._coef_shape = rng, model.coef.shape
         self.loss_curve_ = losses
         self.n_iter_ = len(losses)
 
@@ -528,7 +537,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 losses.append(loss)
                 value = loss
                 if self.early_stopping:
-                    value = -self._accuracy(trainer, model, held_out, labels, classes)
+                    value = -self._accuracy(trainer, model, held_out, labels, classes, weights)
                 stopped = stopper.update(value) and (self.early_stopping or self.tol is not None)
                 if self.early_stopping and stopper.improved:
                     best = [array.copy() for array in model.arrays()]
@@ -555,12 +564,14 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         used, held_out = train_test_split(rows, test_size=self.validation_fraction, stratify=stratify, random_state=rng)
         return np.sort(used), np.sort(held_out)
 
-    def _accuracy(self, trainer: Any, model: Any, rows: Array, labels: Any, classes: Array) -> float:
-        """Return the share of the rows whose labels are all predicted."""
+    def _accuracy(self, trainer: Any, model: Any, rows: Array, labels: Any, classes: Array, weights: Array) -> float:
+        """Return the weighted share of the rows whose labels are all predicted."""
         logits = trainer.pool(rows) @ model.coef.T + model.intercept
         if issparse(labels):
-            return float(((logits > 0) == labels[rows].toarray()).all(axis=1).mean())
-        return float((_classes_of(logits, np.arange(len(classes))) == labels[rows]).mean())
+            right = ((logits > 0) == labels[rows].toarray()).all(axis=1)
+        else:
+            right = _classes_of(logits, np.arange(len(classes))) == labels[rows]
+        return float(np.average(right, weights=weights[rows]))
 
     def decision_function(self, X: Any) -> Array:
         """Return the logits: ``transform(X) @ coef_.T + intercept_``.
@@ -606,7 +617,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         logits = self.decision_function(X)
         if self._multilabel:
             return (logits > 0).astype(np.int64)
-        return _classes_of(logits.reshape(len(logits), -1), self.classes_)
+        return _classes_of(logits[:, None] if logits.ndim == 1 else logits, self.classes_)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, or of each label.
@@ -699,13 +710,14 @@ def _check_y(y: Any, classes: Array | None) -> tuple[Array, Any]:
 
     ``classes`` are those of earlier calls; a label that is not among them is an error.
     """
+    assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
     if classes is None:
         check_classification_targets(y)
         indicator = type_of_target(y, input_name="y") == "multilabel-indicator"
     else:  # labels of a mini-batch are looked up in classes; what they look like alone says little
         indicator = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
     if indicator:
-        labels = csr_array(y, dtype=np.float64)
+        labels = csr_array(y, dtype=np.float64, copy=True)
         labels.eliminate_zeros()
         labels.sum_duplicates()
         if classes is not None and len(classes) != labels.shape[1]:

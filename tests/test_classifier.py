@@ -27,7 +27,7 @@ NO_WEIGHT = 1e-300  # its square is 0
 
 
 @pytest.fixture
-def X():
+def X():  # noqa: N802
     return random_csr(N_ROWS, N_COLUMNS, dtype="float32", longest=12)
 
 
@@ -74,11 +74,12 @@ def same_model(one, other):
 
 def test_the_parameters_are_the_documented_ones():
     names = list(inspect.signature(EmbeddingBagClassifier).parameters)
-    assert names == (
+    expected = (
         "embedding_dim mode init freeze per_sample_weights padding_idx max_norm norm_type scale_grad_by_freq solver "
         "learning_rate learning_rate_init alpha batch_size max_iter shuffle tol early_stopping validation_fraction "
         "n_iter_no_change class_weight warm_start dtype device n_jobs random_state verbose"
-    ).split()
+    )
+    assert " ".join(names) == expected
     documented = re.findall(r"^    (\w+) : ", EmbeddingBagClassifier.__doc__.split("Attributes\n")[0], re.MULTILINE)
     assert documented == names
 
@@ -243,7 +244,8 @@ def test_transform_is_the_vectorizer_s(X, y):
 
 
 @pytest.mark.parametrize("make", [csr_array, csc_array, coo_array, lil_array, csr_matrix, lambda y: y.astype(bool),
-                                  lambda y: y.astype(float), lambda y: csr_array(y.astype(np.int8)), np.ndarray.tolist])
+                                  lambda y: y.astype(float), lambda y: csr_array(y.astype(np.int8)),
+                                  np.ndarray.tolist])  # fmt: skip
 def test_an_indicator_may_be_dense_or_sparse(X, make):
     Y = targets("labels")
     given = make(Y)
@@ -360,7 +362,8 @@ def test_freeze_is_logistic_regression_on_the_features(topics):
     X, y = topics
     table = np.random.default_rng(3).normal(size=(6, 5))
     params = {"init": table, "mode": "mean", "dtype": "float64", "batch_size": N_ROWS, "max_iter": 3000}
-    model = classifier(freeze=True, alpha=0.01, solver="sgd", learning_rate_init=1.0, learning_rate="constant", **params)
+    params |= {"freeze": True, "alpha": 0.01, "solver": "sgd", "learning_rate": "constant"}
+    model = classifier(learning_rate_init=1.0, **params)
     model.fit(X, y)
     expected = LogisticRegression(C=1 / (0.01 * N_ROWS), tol=1e-10, max_iter=1000).fit(model.transform(X), y)
     np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(model.transform(X)), atol=1e-4)
@@ -514,7 +517,7 @@ def test_fit_does_not_depend_on_the_scale_of_the_weights(X, y):
 
 
 def test_the_scale_of_the_weights_is_a_rate_in_partial_fit(X, y):
-    params = {"solver": "sgd", "dtype": "float64"}
+    params = {"solver": "sgd", "dtype": "float64", "alpha": 0.0}
     one = classifier(learning_rate_init=0.1, **params).partial_fit(X, y, range(3), np.full(N_ROWS, 4.0))
     other = classifier(learning_rate_init=0.4, **params).partial_fit(X, y, range(3))
     np.testing.assert_allclose(one.embeddings_, other.embeddings_, rtol=1e-12)
@@ -610,7 +613,8 @@ def test_verbose_prints_the_losses(X, y, capsys):
 
 
 def test_the_loss_curve_is_the_log_loss_before_each_step(X, y):
-    model = classifier(dtype="float64", batch_size=N_ROWS, max_iter=2, learning_rate="constant", shuffle=False)
+    params = {"learning_rate": "constant", "alpha": 0.0, "dtype": "float64", "batch_size": N_ROWS}
+    model = classifier(max_iter=2, shuffle=False, **params)
     start = clone(model).partial_fit(X, y, classes=range(3), sample_weight=np.full(N_ROWS, NO_WEIGHT))
     once = clone(model).set_params(max_iter=1).fit(X, y)
     model.fit(X, y)
@@ -756,7 +760,7 @@ def test_a_scoring_monitor_of_labels_and_of_weights(callbacks, topics):
     X, y = topics
     for target in (y, y == 0, np.stack([y == 0, y == 1], axis=1)):
         monitor = callbacks.ScoringMonitor(scoring="accuracy")
-        classifier().set_callbacks(monitor).fit(X, target)
+        classifier(max_iter=5).set_callbacks(monitor).fit(X, target)
         assert len(epoch_scores(monitor)) == 5
 
 

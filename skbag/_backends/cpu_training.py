@@ -119,7 +119,7 @@ class Trainer:
         return cpu.pool(some, frozen(self.model.table), self.objective.mode, self.n_jobs)
 
     def epoch(self, order: Array, rates: tuple[float, float]) -> float:
-        """Go once through the bags in this order and return the mean loss; it is not finite after a divergence.
+        """Go once through the bags in this order and return the mean loss; NaN if training diverged.
 
         ``rates`` is the learning rate of the first mini-batch and what each mini-batch takes off it.
         """
@@ -132,8 +132,7 @@ class Trainer:
         while first < n_batches:
             limit = np.searchsorted(edges, edges[first] + _MEMBERS_AT_ONCE)
             last = min(n_batches, max(first + 1, int(limit)))
-            self._run(order, order_indptr, rates, scratch, first, losses[first:last])
-            if not np.isfinite(losses[first:last]).all():
+            if self._run(order, order_indptr, rates, scratch, first, losses[first:last]):
                 return float("nan")
             first = last
         sizes = np.full(n_batches, self.batch_size)
@@ -142,7 +141,8 @@ class Trainer:
 
     def _run(
         self, order: Array, order_indptr: Array, rates: tuple[float, float], scratch: Any, first: int, losses: Array
-    ) -> None:
+    ) -> bool:
+        """Run some mini-batches; return whether training diverged."""
         model, objective, bags = self.model, self.objective, self.bags
         dim, itemsize = model.table.shape[1], model.table.itemsize
         lanes, vectors = cpu._tile(dim, itemsize)
@@ -159,6 +159,7 @@ class Trainer:
         )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)
         run(lambda: kernel(*arguments), self.n_jobs, lambda: cpu_kernels.wait(tickets, n_tickets, cpu._SPINS))
+        return bool(tickets[kernels.STOP])
 
     def _scratch_for(self, n_members: int) -> tuple[Array, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""

@@ -22,6 +22,7 @@ from ._simd import (
     fold_rows,
     from_column,
     full,
+    is_finite,
     item,
     load,
     load_acquire,
@@ -133,11 +134,12 @@ def _loss_gradient(loss, logits, p, y_indices, first, last):
 
 
 @inlined
-def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, parameters, state, row, norm):
+def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, parameters, state, row, norm, tickets):
     """Change one row of ``parameters`` by its gradient g: the one place where solvers differ.
 
     SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
     ``alpha`` * row is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is rescaled to it.
+    tickets[STOP] becomes 1 if the row is not finite any more.
 
     gradient : (n_parts, dim), in: row ``part`` of it. parameters : (n, dim), in-out. state : (n,), in-out.
     """
@@ -166,7 +168,10 @@ def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, paramete
         g = load(shape, source + offset, tail)
         if alpha != 0:
             g = add_scaled(g, decay, old)
-        store(add_scaled(old, step, from_column(g, tail, column - at)), target + offset, tail)
+        new = add_scaled(old, step, from_column(g, tail, column - at))
+        if not is_finite(new):
+            tickets[STOP] = 1
+        store(new, target + offset, tail)
     if norm[0] < np.inf:
         length = row_norm(parameters, row, norm[1])
         if length > norm[0]:
@@ -259,12 +264,14 @@ def _weighted_rows(tile, span, tail, rows, weights, p, first, last, by_column, o
 @inlined
 def _update_outputs(
     tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
-    coef, coef_state, intercept, intercept_state,
+    coef, coef_state, intercept, intercept_state, tickets,
 ):  # fmt: skip
     """Change the rows of coef, and the entries of intercept, that belong to a part."""
     for k in range(part, len(coef), n_parts):
         _weighted_rows(tile, span, tail, pooled, logits, k, 0, n_bags, True, row_gradient, part)
-        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0))
+        _update_row(
+            tile, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0), tickets
+        )
         g = 0.0
         for p in range(n_bags):
             g += logits[p, k]
@@ -272,6 +279,8 @@ def _update_outputs(
             intercept_state[k] += g * g
             g /= np.sqrt(intercept_state[k]) + _EPSILON
         intercept[0, k] -= rate * g
+        if not np.isfinite(intercept[0, k]):
+            tickets[STOP] = 1
 
 
 @inlined
@@ -321,7 +330,7 @@ def _sum_gradient(tile, span, tail, members, start, stop, batch_weights, batch_b
 @inlined
 def _update_table(
     tile, span, tail, mode, solver, rate, alpha, norm, by_freq, keys, members, n, batch_indices, batch_weights,
-    batch_bags, winners, gradients, row_gradient, part, table, table_state,
+    batch_bags, winners, gradients, row_gradient, part, table, table_state, tickets,
 ):  # fmt: skip
     """Change each row that the sorted members name, once."""
     start = stop = 0
@@ -342,7 +351,7 @@ def _update_table(
         if by_freq:
             for d in range(table.shape[1]):
                 row_gradient[part, d] /= stop - start
-        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm)
+        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm, tickets)
         start = stop
 
 
@@ -372,7 +381,8 @@ def train_kernel(lanes, vectors, copies):
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
         from starts to row_gradient : scratch; the first dimension of keys ... row_gradient is n_parts.
         first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
-        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss is not finite.
+        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not
+            finite.
         """
         zero = table.dtype.type(0)
         tail = min(span, table.shape[1]) - lanes
@@ -425,7 +435,7 @@ def train_kernel(lanes, vectors, copies):
                         tickets[STOP] = 1
                 _update_outputs(
                     tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
-                    coef, coef_state, intercept, intercept_state,
+                    coef, coef_state, intercept, intercept_state, tickets,
                 )  # fmt: skip
                 if not freeze:
                     own_keys, own_members = keys[part, 0], members[part, 0]
@@ -436,7 +446,7 @@ def train_kernel(lanes, vectors, copies):
                     _update_table(
                         tile, span, tail, mode, solver, rate, alpha, norm, by_freq, own_keys, own_members, n,
                         batch_indices, batch_weights, batch_bags, winners, gradients, row_gradient, part,
-                        table, table_state,
+                        table, table_state, tickets,
                     )  # fmt: skip
             fetch_add(tickets, DONE, 1)
             ticket = fetch_add(tickets, NEXT, 1)
