@@ -17,7 +17,6 @@ ESTIMATORS = [
     EmbeddingBagVectorizer(4, padding_idx=0, max_norm=2.0),
     EmbeddingBagClassifier(),
     EmbeddingBagClassifier(5, solver="sgd", learning_rate_init=0.3, dtype="float64", random_state=0),
-    EmbeddingBagClassifier(5, early_stopping=True, validation_fraction=0.3, n_iter_no_change=10, max_iter=50),
     EmbeddingBagClassifier(5, mode="mean", n_jobs=2, alpha=1e-4, learning_rate="constant"),
     EmbeddingBagClassifier(5, mode="sum", init="normal", max_norm=2.0, scale_grad_by_freq=True, shuffle=False),
 ]

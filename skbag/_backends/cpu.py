@@ -43,7 +43,7 @@ def _tile(dim: int, itemsize: int) -> tuple[int, int]:
 
 def _copies(vectors: int) -> int:
     """Members in flight: an addition takes four cycles, so few vectors would wait for one another."""
-    return 4 if vectors == 1 else 2 if vectors <= 4 else 1
+    return 4 if vectors == 1 else 2 if vectors == 2 else 1
 
 
 def _ahead(table: Array) -> int:

@@ -28,6 +28,7 @@ from ._simd import (
     n_copies,
     one_copy,
     prefetch,
+    prefetch_item,
     row_addresses,
     store,
 )
@@ -160,6 +161,9 @@ def pool_kernel(maximum, lanes, vectors, copies):
                     if not _in_range(indices, n_rows, begin, checked):
                         progress[INVALID] = 1
                         break
+                    if multipliers is not None:  # a stream of its own: ask for it at once, not line by line
+                        for i in range(begin, checked, _LINE // multipliers.itemsize):
+                            prefetch_item(multipliers, i)
                 for column in range(0, dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     base = np.uintp(table.ctypes.data) + offset

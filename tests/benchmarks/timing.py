@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 
-
 _TURN = 0.02  # seconds: OpenMP's threads spin for some milliseconds after a call, and would disturb the next contender
 
 
