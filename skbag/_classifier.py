@@ -103,14 +103,14 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float, default=0.05
         The first learning rate. A plain factor of the step, without a unit.
-    alpha : float, default=0.0
+    alpha : float, default=3e-5
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
         that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
         named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
-    batch_size : int, default=32
+    batch_size : int, default=16
         Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and wait
         for one another twice in each: more than one can pay where mini-batches are large and processors are free.
-    max_iter : int, default=5
+    max_iter : int, default=6
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X.
         `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
@@ -122,8 +122,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     early_stopping : bool, default=False
         Whether `fit` holds out a part of the rows and stops when the accuracy on them has not grown by more than
         ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
-        indicator. The accuracy does not use ``sample_weight``; of a label indicator it is the share of the rows with
-        all labels right. At the end the model is the one of the epoch with the highest accuracy. `partial_fit` ignores
+        indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
+        share of the rows with all labels right. At the end the model is the one of the epoch with the highest accuracy. `partial_fit` ignores
         this parameter.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1. Only used with ``early_stopping``.
