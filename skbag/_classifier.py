@@ -123,8 +123,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         Whether `fit` holds out a part of the rows and stops when the accuracy on them has not grown by more than
         ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
         indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
-        share of the rows with all labels right. At the end the model is the one of the epoch with the highest accuracy. `partial_fit` ignores
-        this parameter.
+        share of the rows with all labels right. At the end the model is the one of the epoch with the highest
+        accuracy. `partial_fit` ignores this parameter.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1. Only used with ``early_stopping``.
     n_iter_no_change : int, default=2
