@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import reference
 from scipy.sparse import csr_array
 
@@ -66,3 +67,7 @@ def run_python(code, *args, env=None, cwd=None, timeout=300):
     )
     assert done.returncode == 0, f"return code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def frames(library):
+    return pytest.importorskip(library, reason=f"needs {library}")

@@ -6,10 +6,9 @@ import re
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
-from helpers import MODES, random_csr, random_table
+from helpers import MODES, frames, random_csr, random_table
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -127,7 +126,7 @@ def test_defaults_learn_text():
 
 
 @pytest.mark.parametrize("labels", [["b", "a"], ["b", "c", "a"], [3, -1], [2.0, 5.0], [False, True]])
-@pytest.mark.parametrize("kind", [np.array, list, pd.Series])
+@pytest.mark.parametrize("kind", [np.array, list, lambda y: frames("pandas").Series(y)])
 def test_labels_of_any_kind(X, labels, kind):
     y = kind([labels[i % len(labels)] for i in range(N_ROWS)])
     model = classifier().fit(X, y)
@@ -685,7 +684,7 @@ def test_set_output(X, y, library):
 
 def test_feature_names(topics):
     X, y = topics
-    frame = pd.DataFrame(X.toarray(), columns=list("abcdef"))
+    frame = frames("pandas").DataFrame(X.toarray(), columns=list("abcdef"))
     model = classifier().fit(frame, y)
     assert model.feature_names_in_.tolist() == list("abcdef")
     assert model.get_feature_names_out().tolist() == [f"embeddingbagclassifier{i}" for i in range(5)]

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import reference
-from helpers import FLOATS, MODES, assert_pooled, random_csr, random_table
+from helpers import FLOATS, MODES, assert_pooled, frames, random_csr, random_table
 from joblib import parallel_config
 from scipy import sparse
 from sklearn import config_context
@@ -38,10 +38,6 @@ def table_path(tmp_path):
     path = tmp_path / "table.npy"
     np.save(path, random_table(6, 5, dtype="float32"))
     return path
-
-
-def frames(library):
-    return pytest.importorskip(library, reason=f"needs {library}")
 
 
 def is_memory_mapped(array):
