@@ -229,7 +229,7 @@ def _pool(tile, span, tail, table, batch_indices, batch_weights, start, stop, po
         offset = _offset(dim, span, column, table.itemsize)
         acc = reduce_bag(
             tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail, batch_weights, batch_indices,
-            None, start, stop, _AHEAD, False,
+            None, start, stop, _AHEAD, 1, 1,
         )  # fmt: skip
         store(acc, _address(pooled, p) + offset, tail)
 
@@ -340,7 +340,7 @@ def _update_table(
             stop += 1
         if stop + _ROWS_AHEAD < n:
             soon = np.intp(item(keys, stop + _ROWS_AHEAD))
-            prefetch(tile, _address(table, soon), tail, False)
+            prefetch(tile, _address(table, soon), tail, 1, 1)
             prefetch_item(table_state, soon)
         if mode == MAX:
             _max_gradient(row, members, start, stop, batch_indices, batch_bags, winners, gradients, row_gradient, part)
