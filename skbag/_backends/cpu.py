@@ -47,19 +47,18 @@ def _copies(vectors: int) -> int:
     return 4 if vectors == 1 else 2 if vectors == 2 else 1
 
 
-def _ahead(table: Array) -> int:
-    """How many members ahead rows are asked for; 0 for not at all."""
-    row_bytes = table.shape[1] * table.itemsize
+def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
+    """How many members ahead rows are asked for, 0 for not at all, and of every how many-th vector the cache line.
+
+    A line that is asked for in vain costs a third of a cycle. In the last level of cache every second line is enough:
+    the processor brings lines in pairs.
+    """
     if table.nbytes <= _L2_BYTES:
-        return 0
+        return 0, 1
     if table.nbytes <= _L3_BYTES:
-        return 16
-    return max(16, 1 << (8192 // row_bytes).bit_length() - 1)  # a power of two: few kernels
-
-
-def _every(table: Array, vectors: int) -> int:
-    """Of a row in the last level of cache every second line is asked for: the processor brings lines in pairs."""
-    return 2 if table.nbytes <= _L3_BYTES and vectors <= 8 else 1
+        return (24, 2) if vectors <= 8 else (8, 1)
+    row_bytes = table.shape[1] * table.itemsize
+    return max(8, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
 def _whole(table: Array, lanes: int, vectors: int) -> bool:
@@ -121,7 +120,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     lanes, vectors = _tile(dim, table.itemsize)
     kernel = kernels.pool_kernel(
         int(mode == "max"), lanes, vectors, _copies(vectors),
-        _ahead(table), _every(table, vectors), int(_whole(table, lanes, vectors)),
+        *_prefetching(table, vectors), int(_whole(table, lanes, vectors)),
     )  # fmt: skip
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
@@ -145,7 +144,7 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
     lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.lookup_kernel(lanes, vectors, 4 * _ahead(table), int(_whole(table, lanes, vectors)))
+    kernel = kernels.lookup_kernel(lanes, vectors, 4 * _prefetching(table, vectors)[0], int(_whole(table, lanes, vectors)))
     progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()

@@ -125,17 +125,13 @@ def reduce_bag(
     """
     copies = n_copies(acc)
     single = one_copy(acc)
-    together = start + (stop - start) // copies * copies
     i = start
-    if ahead > 0:
-        prefetch_until = min(together, len(indices) - ahead - copies + 1)
-        while i < prefetch_until:
-            for j in range(i + ahead, i + ahead + copies):
-                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, every, whole)
-            rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-            acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
-            i += copies
-    while i < together:
+    furthest = len(indices) - copies
+    while i <= stop - copies:
+        if ahead > 0:
+            soon = min(i + ahead, furthest)
+            for j in range(copies):
+                prefetch(acc, base + np.uintp(item(indices, soon + j)) * row_bytes, tail, every, whole)
         rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
         acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
         i += copies
