@@ -144,7 +144,9 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
     lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.lookup_kernel(lanes, vectors, 4 * _prefetching(table, vectors)[0], int(_whole(table, lanes, vectors)))
+    kernel = kernels.lookup_kernel(
+        lanes, vectors, 4 * _prefetching(table, vectors)[0], int(_whole(table, lanes, vectors))
+    )
     progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()

@@ -150,6 +150,7 @@ class Trainer:
         kernel = kernels.train_kernel(
             lanes, vectors, cpu._copies(vectors),
             *cpu._prefetching(model.table, vectors), int(cpu._whole(model.table, lanes, vectors)),
+            int(dim <= lanes * vectors),
         )  # fmt: skip
         tickets = np.zeros(3, np.int64)
         norm = objective.norm or (np.inf, 2.0)
@@ -178,7 +179,7 @@ class Trainer:
                 np.empty((n, dim), dtype), np.empty((n, dim) if self.objective.mode == "max" else (1, 1), np.int64),
                 np.empty((n, n_outputs), dtype), np.empty((n, dim), dtype), np.empty(n),
                 np.empty(parts, np.int64), np.empty((parts, parts), np.int64), np.empty((parts, own_members), np.int32),
-                np.empty((parts, 2, own_members), np.int64), np.empty((parts, 4 << 11), np.int32),
+                np.empty((parts, 2, own_members), np.int64), np.empty((parts, 2, 2048), np.int32),
                 np.empty((parts, _ROWS), np.int64), np.empty((parts, _ROWS, dim), dtype), np.empty((parts, _ROWS)),
             )  # fmt: skip
             self._scratch_members = n_members

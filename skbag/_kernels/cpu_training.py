@@ -138,7 +138,7 @@ def _loss_gradient(loss, logits, p, y_indices, first, last):
 
 @inlined
 def _update_rows(
-    shape, span, tail, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, parameters, state, tickets
+    shape, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, parameters, state, tickets
 ):  # fmt: skip
     """Change some rows of ``parameters`` by their gradients g: the one place where solvers differ.
 
@@ -157,15 +157,15 @@ def _update_rows(
         squares = 0.0
         if solver == ADAGRAD:
             source, target = _address(row_gradients, r), _address(parameters, rows[r])
-            for column in range(0, dim, span):
-                offset = _offset(dim, span, column, itemsize)
-                skip = column - max(0, min(column, dim - span))
-                g = load(shape, source + offset, tail)
+            for column in range(0, tiling[2], tiling[0]):
+                offset = _offset(tiling, dim, column, itemsize)
+                skip = _skip(tiling, dim, column)
+                g = load(shape, source + offset, tiling[1])
                 if alpha != 0:
-                    g = add_scaled(g, decay, load(shape, target + offset, tail))
+                    g = add_scaled(g, decay, load(shape, target + offset, tiling[1]))
                 if column > 0:
-                    g = from_column(g, tail, skip)
-                squares += dot(g, g, tail)
+                    g = from_column(g, tiling[1], skip)
+                squares += dot(g, g, tiling[1])
         steps[r] = squares / dim
     for r in range(n_rows):
         if solver == ADAGRAD:
@@ -177,18 +177,18 @@ def _update_rows(
     for r in range(n_rows):
         source, target = _address(row_gradients, r), _address(parameters, rows[r])
         step = parameters.dtype.type(steps[r])
-        for column in range(0, dim, span):
-            offset = _offset(dim, span, column, itemsize)
-            old = load(shape, target + offset, tail)
-            g = load(shape, source + offset, tail)
+        for column in range(0, tiling[2], tiling[0]):
+            offset = _offset(tiling, dim, column, itemsize)
+            old = load(shape, target + offset, tiling[1])
+            g = load(shape, source + offset, tiling[1])
             if alpha != 0:
                 g = add_scaled(g, decay, old)
             if column > 0:
-                g = from_column(g, tail, column - max(0, min(column, dim - span)))
+                g = from_column(g, tiling[1], _skip(tiling, dim, column))
             new = add_scaled(old, step, g)
             if not is_finite(new):
                 tickets[STOP] = 1
-            store(new, target + offset, tail)
+            store(new, target + offset, tiling[1])
         if norm[0] < np.inf:
             length = row_norm(parameters, rows[r], norm[1])
             if length > norm[0]:
@@ -198,87 +198,97 @@ def _update_rows(
 
 
 @inlined
-def _sort(n, shift, n_bits, digit_bits, pairs, spare, counts):
-    """Sort integers by the n_bits bits from bit ``shift`` on, the least significant digit first.
+def _sort(n, first_bit, last_bit, digit_bits, pairs, spare, counts):
+    """Sort integers by the bits from first_bit to last_bit, the least significant digit first.
 
-    pairs : (>= n,), in-out. spare : (>= n,), in-out. counts : in-out: of each digit, how many integers have each value.
-    The result is in ``pairs`` if the number of digits is even, else in ``spare``.
+    pairs : (>= n,), in-out. spare : (>= n,), in-out. counts : (2, >= 2 ** digit_bits), in-out: row 0 says how many
+    integers have each value of the first digit. The result is in ``pairs`` if the number of digits is even, else in
+    ``spare``.
     """
     mask = (1 << digit_bits) - 1
-    first = 0
-    for place in range(shift, shift + n_bits, max(1, digit_bits)):
+    these, others = counts[0], counts[1]
+    for place in range(first_bit, last_bit, digit_bits):
         total = 0
-        for d in range(first, first + mask + 1):
-            count = item(counts, d)
-            put(counts, d, total)
+        for d in range(mask + 1):
+            count = item(these, d)
+            put(these, d, total)
+            put(others, d, 0)
             total += count
         for i in range(n):
             pair = item(pairs, i)
-            d = first + (pair >> place & mask)
-            to = np.intp(item(counts, d))
-            put(counts, d, to + 1)
+            d = pair >> place & mask
+            to = np.intp(item(these, d))
+            put(these, d, to + 1)
             put(spare, to, pair)
+            d = pair >> place + digit_bits & mask
+            put(others, d, item(others, d) + 1)
         pairs, spare = spare, pairs
-        first += mask + 1
+        these, others = others, these
 
 
 @inlined
-def _offset(dim, span, column, itemsize):
+def _skip(tiling, dim, column):
+    """How many columns the tile for ``column`` shares with the one before."""
+    return column - max(0, min(column, dim - tiling[0]))
+
+
+@inlined
+def _offset(tiling, dim, column, itemsize):
     """Bytes from the first column of a row to the tile for ``column``: the last tile ends where the row ends."""
-    return np.uintp(max(0, min(column, dim - span)) * itemsize)
+    return np.uintp((column - _skip(tiling, dim, column)) * itemsize)
 
 
 @inlined
-def _pool(tile, span, tail, prefetching, table, batch_indices, batch_weights, start, stop, pooled, p):
+def _pool(tile, tiling, prefetching, table, batch_indices, batch_weights, start, stop, pooled, p):
     """pooled[p] = sum of the weighted rows of the members start <= i < stop."""
     dim = table.shape[1]
     row_bytes = np.uintp(dim * table.itemsize)
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, table.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, table.itemsize)
         acc = reduce_bag(
-            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail, batch_weights, batch_indices,
+            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tiling[1], batch_weights, batch_indices,
             None, start, stop, prefetching[0], prefetching[1], prefetching[2],
         )  # fmt: skip
-        store(acc, _address(pooled, p) + offset, tail)
+        store(acc, _address(pooled, p) + offset, tiling[1])
 
 
 @inlined
-def _logits(tile, span, tail, pooled, p, coef, intercept, logits):
+def _logits(tile, tiling, pooled, p, coef, intercept, logits):
     """logits[p] = coef @ pooled[p] + intercept."""
     dim = coef.shape[1]
     for k in range(len(coef)):
         z = intercept[0, k]
-        for column in range(0, dim, span):
-            offset = _offset(dim, span, column, coef.itemsize)
-            skip = column - max(0, min(column, dim - span))
-            h = from_column(load(tile, _address(pooled, p) + offset, tail), tail, skip)
-            z += dot(h, load(tile, _address(coef, k) + offset, tail), tail)
+        for column in range(0, tiling[2], tiling[0]):
+            offset = _offset(tiling, dim, column, coef.itemsize)
+            skip = _skip(tiling, dim, column)
+            h = from_column(load(tile, _address(pooled, p) + offset, tiling[1]), tiling[1], skip)
+            z += dot(h, load(tile, _address(coef, k) + offset, tiling[1]), tiling[1])
         logits[p, k] = z
 
 
 @inlined
-def _weighted_rows(tile, span, tail, rows, weights, p, first, last, by_column, out, to):
+def _weighted_rows(tile, tiling, rows, weights, p, first, last, by_column, out, to):
     """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over first <= k < last."""
     dim = rows.shape[1]
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, rows.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, rows.itemsize)
         acc = tile
         for k in range(first, last):
             weight = weights[k, p] if by_column else weights[p, k]
-            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tail)
-        store(acc, _address(out, to) + offset, tail)
+            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+        store(acc, _address(out, to) + offset, tiling[1])
 
 
 @inlined
 def _update_outputs(
-    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, rows, row_gradients, steps,
+    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, rows, row_gradients, steps,
     coef, coef_state, intercept, intercept_state, tickets,
 ):  # fmt: skip
     """Change the rows of coef, and the entries of intercept, that belong to a part."""
     for first in range(part, len(coef), n_parts * len(rows)):
         n_rows = 0
         for k in range(first, min(len(coef), first + n_parts * len(rows)), n_parts):
-            _weighted_rows(tile, span, tail, pooled, logits, k, 0, n_bags, True, row_gradients, n_rows)
+            _weighted_rows(tile, tiling, pooled, logits, k, 0, n_bags, True, row_gradients, n_rows)
             rows[n_rows] = k
             n_rows += 1
             g = 0.0
@@ -291,7 +301,7 @@ def _update_outputs(
             if not np.isfinite(intercept[0, k]):
                 tickets[STOP] = 1
         _update_rows(
-            tile, span, tail, solver, rate, alpha, (np.inf, 2.0), rows, n_rows, row_gradients, steps,
+            tile, tiling, solver, rate, alpha, (np.inf, 2.0), rows, n_rows, row_gradients, steps,
             coef, coef_state, tickets,
         )  # fmt: skip
 
@@ -317,7 +327,7 @@ def _assign(n_parts, start, stop, batch_indices, first, owned, n_owned):
 def _sorted_pairs(n_parts, firsts, n_owned, part, owned, batch_indices, n_bits, member_bits, pairs, counts):
     """Sort the integers row << member_bits | member of the members whose rows belong to a part.
 
-    pairs : (2, >= number of them) int64, out. counts : (4 << 11,), scratch.
+    pairs : (2, >= number of them) int64, out. counts : (2, 2048), scratch.
     Returns how many they are, and in which row of ``pairs``.
     """
     n = 0
@@ -326,25 +336,23 @@ def _sorted_pairs(n_parts, firsts, n_owned, part, owned, batch_indices, n_bits, 
     n_digits = -(-n_bits // (11 if n > 1024 else 8))
     digit_bits = -(-n_bits // max(1, n_digits))
     mask = (1 << digit_bits) - 1
-    for d in range(n_digits << digit_bits):
-        put(counts, d, 0)
+    for d in range(mask + 1):
+        put(counts[0], d, 0)
     n = 0
     for p in range(n_parts):
         for j in range(firsts[p], firsts[p] + n_owned[p, part]):
             i = np.intp(item(owned, j))
             row = np.intp(item(batch_indices, i))
             put(pairs[0], n, row << member_bits | i)
+            put(counts[0], row & mask, item(counts[0], row & mask) + 1)
             n += 1
-            for digit in range(n_digits):
-                d = (digit << digit_bits) + (row >> digit * digit_bits & mask)
-                put(counts, d, item(counts, d) + 1)
-    _sort(n, member_bits, n_bits, digit_bits, pairs[0], pairs[1], counts)
+    _sort(n, member_bits, member_bits + n_bits, max(1, digit_bits), pairs[0], pairs[1], counts)
     return n, n_digits & 1
 
 
 @inlined
 def _add_gradients(
-    tile, span, tail, whole, step, n_parts, firsts, n_owned, part, owned, batch_indices, batch_weights, batch_bags,
+    tile, tiling, whole, step, n_parts, firsts, n_owned, part, owned, batch_indices, batch_weights, batch_bags,
     gradients, table, tickets,
 ):  # fmt: skip
     """table[row] += step * weight * gradients[bag] for each member whose row belongs to a part."""
@@ -354,19 +362,19 @@ def _add_gradients(
         last = first + n_owned[p, part] - 1
         for j in range(first, last + 1):
             soon = np.intp(item(owned, min(j + _ROWS_AHEAD, last)))
-            prefetch(tile, _address(table, item(batch_indices, soon)), tail, 1, whole)
+            prefetch(tile, _address(table, item(batch_indices, soon)), tiling[1], 1, whole)
             i = np.intp(item(owned, j))
             source, target = _address(gradients, item(batch_bags, i)), _address(table, item(batch_indices, i))
             factor = step * item(batch_weights, i)
-            for column in range(0, dim, span):
-                offset = _offset(dim, span, column, table.itemsize)
-                g = load(tile, source + offset, tail)
+            for column in range(0, tiling[2], tiling[0]):
+                offset = _offset(tiling, dim, column, table.itemsize)
+                g = load(tile, source + offset, tiling[1])
                 if column > 0:
-                    g = from_column(g, tail, column - max(0, min(column, dim - span)))
-                new = add_scaled(load(tile, target + offset, tail), factor, g)
+                    g = from_column(g, tiling[1], _skip(tiling, dim, column))
+                new = add_scaled(load(tile, target + offset, tiling[1]), factor, g)
                 if not is_finite(new):
                     tickets[STOP] = 1
-                store(new, target + offset, tail)
+                store(new, target + offset, tiling[1])
 
 
 @inlined
@@ -387,22 +395,24 @@ def _max_gradient(row, pairs, mask, start, stop, batch_indices, batch_bags, winn
 
 @inlined
 def _sum_gradient(
-    tile, span, tail, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients, to
+    tile, tiling, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients, to
 ):  # fmt: skip
     """row_gradients[to] = sum of the weighted gradients of the bags of the members of one row."""
     dim = gradients.shape[1]
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, gradients.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, gradients.itemsize)
         acc = tile
         for j in range(start, stop):
             i = item(pairs, j) & mask
-            acc = fold_rows(acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tail)
-        store(acc, _address(row_gradients, to) + offset, tail)
+            acc = fold_rows(
+                acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
+            )
+        store(acc, _address(row_gradients, to) + offset, tiling[1])
 
 
 @inlined
 def _update_table(
-    tile, span, tail, whole, mode, solver, rate, alpha, norm, by_freq, pairs, n, member_bits, batch_indices,
+    tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs, n, member_bits, batch_indices,
     batch_weights, batch_bags, winners, gradients, rows, row_gradients, steps, table, table_state, tickets,
 ):  # fmt: skip
     """Change each row that the sorted pairs name, once."""
@@ -415,7 +425,7 @@ def _update_table(
             while stop < n and item(pairs, stop) >> member_bits == row:
                 stop += 1
             soon = item(pairs, min(stop + _ROWS_AHEAD, n - 1)) >> member_bits
-            prefetch(tile, _address(table, soon), tail, 1, whole)
+            prefetch(tile, _address(table, soon), tiling[1], 1, whole)
             prefetch_item(table_state, soon)
             if mode == MAX:
                 _max_gradient(
@@ -423,7 +433,7 @@ def _update_table(
                 )
             else:
                 _sum_gradient(
-                    tile, span, tail, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients,
+                    tile, tiling, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients,
                     n_rows,
                 )  # fmt: skip
             if by_freq:
@@ -433,13 +443,16 @@ def _update_table(
             n_rows += 1
             start = stop
         _update_rows(
-            tile, span, tail, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, table, table_state, tickets
+            tile, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, table, table_state, tickets
         )  # fmt: skip
 
 
 @cache
-def train_kernel(lanes, vectors, copies, ahead, every, whole):
-    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``cpu.pool_kernel``."""
+def train_kernel(lanes, vectors, copies, ahead, every, whole, single):
+    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``cpu.pool_kernel``.
+
+    ``single`` says that one tile holds a row.
+    """
     span = lanes * vectors
 
     @kernel
@@ -468,6 +481,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole):
         """
         zero = table.dtype.type(0)
         tail = span - lanes if whole else min(span, table.shape[1]) - lanes
+        tiling = span, tail, 1 if single else table.shape[1]
         tile, wide = full(zero, 0, lanes, vectors, 1), full(zero, 0, lanes, vectors, copies)
         n_parts = len(firsts)
         linear = solver == SGD and alpha == 0 and norm[0] == np.inf and not by_freq and mode != MAX
@@ -505,15 +519,26 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole):
                     if mode == MAX:
                         _pool_max(table, batch_indices, starts[p], stops[p], pooled, winners, p)
                     else:
-                        _pool(wide, span, tail, (ahead, every, whole), table, batch_indices, batch_weights, starts[p], stops[p], pooled, p)
-                    _logits(tile, span, tail, pooled, p, coef, intercept, logits)
+                        _pool(
+                            wide,
+                            tiling,
+                            (ahead, every, whole),
+                            table,
+                            batch_indices,
+                            batch_weights,
+                            starts[p],
+                            stops[p],
+                            pooled,
+                            p,
+                        )
+                    _logits(tile, tiling, pooled, p, coef, intercept, logits)
                     scale = zero + sample_weight[bag] / n_bags
                     value = _loss_gradient(loss, logits, p, y_indices, y_indptr[bag], y_indptr[bag + 1])
                     losses[p] = value * scale
                     for k in range(len(coef)):
                         logits[p, k] *= scale
                     if not freeze:
-                        _weighted_rows(tile, span, tail, coef, logits, p, 0, len(coef), False, gradients, p)
+                        _weighted_rows(tile, tiling, coef, logits, p, 0, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
                 if part == 0:
@@ -524,12 +549,12 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole):
                     if not np.isfinite(total):
                         tickets[STOP] = 1
                 _update_outputs(
-                    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits,
+                    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits,
                     rows[part], row_gradients[part], steps[part], coef, coef_state, intercept, intercept_state, tickets,
                 )  # fmt: skip
                 if linear and not freeze:
                     _add_gradients(
-                        tile, span, tail, whole, table.dtype.type(-rate), n_parts, firsts, n_owned, part, owned[part],
+                        tile, tiling, whole, table.dtype.type(-rate), n_parts, firsts, n_owned, part, owned[part],
                         batch_indices, batch_weights, batch_bags, gradients, table, tickets,
                     )  # fmt: skip
                 elif not freeze:
@@ -538,7 +563,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole):
                         counts[part],
                     )  # fmt: skip
                     _update_table(
-                        tile, span, tail, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n, member_bits,
+                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n, member_bits,
                         batch_indices, batch_weights, batch_bags, winners, gradients,
                         rows[part], row_gradients[part], steps[part], table, table_state, tickets,
                     )  # fmt: skip
