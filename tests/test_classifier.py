@@ -105,7 +105,8 @@ def test_fitted_attributes(X, n_classes, dtype):
 
 
 @pytest.mark.parametrize("params", [{}, {"solver": "sgd", "learning_rate_init": 0.3}, {"mode": "sum"}, {"mode": "mean"},
-                                    {"mode": "max", "learning_rate_init": 1.0}, {"dtype": "float64"}, {"per_sample_weights": False},
+                                    {"mode": "max", "learning_rate_init": 0.5, "embedding_dim": 24},
+                                    {"dtype": "float64"}, {"per_sample_weights": False},
                                     {"learning_rate": "constant"}, {"max_norm": 2.0}, {"init": "normal"},
                                     {"scale_grad_by_freq": True}, {"alpha": 1e-4}])  # fmt: skip
 def test_it_learns(topics, params):
