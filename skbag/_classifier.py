@@ -161,10 +161,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The trained table, in ``dtype``.
     coef_ : ndarray of shape (n_outputs, embedding_dim)
         The linear layer: one row per class or label, and one in all for two classes. Before training they are random
-        directions, orthogonal to one another if there are no more than ``embedding_dim``, of the length 1; with the
-        softmax of ``sqrt(n_classes)``.
+        directions, orthogonal to one another if there are no more than ``embedding_dim``. Their length is 1 for two
+        classes, ``sqrt(n_classes)`` for more, and the cube root of the number of labels for a label indicator.
     intercept_ : ndarray of shape (n_outputs,)
-        What is added to the logits. Zeros before training.
+        What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
+        is the weight of the rows in the first call that have the label, n0 of those that have not.
     n_iter_ : int
         Number of epochs behind the model, with those of earlier calls of `partial_fit`, or of `fit` with
         ``warm_start``.
@@ -371,7 +372,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 raise ValueError("sample_weight must be larger than 0 for at least one sample.")
             weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
-            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes), rng)
+            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes), weights, rng)
             losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
             self._keep(model, classes, labels, rng, [*self.loss_curve_, *losses] if warm else losses)
         return self
@@ -439,7 +440,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
             targets = _encode(labels, known)
             rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
-            model = self._new_model(bags, targets, rng) if first else self._model()
+            model = self._new_model(bags, targets, weights, rng) if first else self._model()
             trainer = self._trainer(bags, targets, weights, model)
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
             with model.restored_on_error(bags.indices[: bags.n_members]):
@@ -478,18 +479,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[labels]
 
-    def _new_model(self, bags: Bags, targets: Targets, rng: np.random.RandomState) -> Any:
+    def _new_model(self, bags: Bags, targets: Targets, weights: Array, rng: np.random.RandomState) -> Any:
         table = self._new_table(bags, rng)
         if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
             table = table.copy()  # training writes into it, and it may be the caller's
         (n_rows, dim), n_outputs = table.shape, targets.n_outputs
-        coef = _draw_coef(n_outputs, dim, rng)
-        if targets.loss == "softmax":
-            coef *= np.sqrt(n_outputs)
+        linear = targets.initial_coef(dim, rng), targets.initial_intercept(weights)
+        coef, intercept = (np.ascontiguousarray(array, table.dtype) for array in linear)
         state = _INITIAL_STATE / self.batch_size**2
         states = np.full(n_rows, state), np.full(n_outputs, state), np.full(n_outputs, state)
-        arrays = table, np.ascontiguousarray(coef, table.dtype), np.zeros(n_outputs, table.dtype)
-        return get_trainer(self.device).Model(*arrays, *states)
+        return get_trainer(self.device).Model(table, coef, intercept, *states)
 
     def _model(self) -> Any:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
@@ -673,13 +672,6 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _draw_coef(n_outputs: int, dim: int, rng: np.random.RandomState) -> Array:
-    """Draw rows of length 1, on average, that are orthogonal; columns, if there are more rows than that can be."""
-    tall = rng.standard_normal((max(n_outputs, dim), min(n_outputs, dim)))
-    orthogonal = np.linalg.qr(tall)[0]
-    return orthogonal.T if n_outputs <= dim else orthogonal * np.sqrt(n_outputs / dim)
 
 
 class _Progress:

@@ -43,7 +43,7 @@ _CHECKED_AT_ONCE = 2048  # members: few enough to stay in the nearest cache unti
 
 @inlined
 def _begin(blocks, block, n):
-    """Where a block of n things begins; block blocks[0] is the end."""
+    """Return where a block of n things begins; block blocks[0] is the end."""
     n_blocks, n_threads = blocks
     if block == n_blocks:
         return n
@@ -53,7 +53,7 @@ def _begin(blocks, block, n):
 
 @inlined
 def _first_bag(blocks, block, indptr):
-    """The first bag of a block; blocks share the members, not the bags."""
+    """Return the first bag of a block; blocks share the members, not the bags."""
     low, high = 0, len(indptr) - 1
     if block == blocks[0]:
         return high
@@ -146,8 +146,8 @@ def reduce_bag(
 def pool_kernel(maximum, lanes, vectors, copies, ahead, every, whole):
     """Make the pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
-    Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector. ``whole``
-    says that rows are whole cache lines, or lie in one, and fill a tile.
+    Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
+    ``whole`` says that rows are whole cache lines, or lie in one, and fill a tile.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
     pooled tile by tile, the last one overlapping the one before.

@@ -563,8 +563,8 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole, single):
                         counts[part],
                     )  # fmt: skip
                     _update_table(
-                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n, member_bits,
-                        batch_indices, batch_weights, batch_bags, winners, gradients,
+                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n,
+                        member_bits, batch_indices, batch_weights, batch_bags, winners, gradients,
                         rows[part], row_gradients[part], steps[part], table, table_state, tickets,
                     )  # fmt: skip
             fetch_add(tickets, DONE, 1)

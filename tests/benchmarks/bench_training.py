@@ -211,11 +211,11 @@ def cooking(arguments):
     if fasttext:
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, "train.txt")
-            Path(path).write_text("".join(" ".join([*l, t]) + "\n" for t, l in zip(train, y, strict=True)))
-            start = time.perf_counter()
-            model = fasttext.train_supervised(
-                path, lr=1.0, epoch=25, wordNgrams=2, thread=arguments.threads, verbose=0
+            Path(path).write_text(
+                "".join(" ".join([*labels, text]) + "\n" for text, labels in zip(train, y, strict=True))
             )
+            start = time.perf_counter()
+            model = fasttext.train_supervised(path, lr=1.0, epoch=25, wordNgrams=2, thread=arguments.threads, verbose=0)
             seconds = time.perf_counter() - start
         first = [model.f.predict(text + "\n", 1, 0.0, "strict")[0][1] for text in test]
         rows.append(["words", "fastText, lr 1.0, 25 epochs, bigrams", _precision(first, y_test), seconds])
