@@ -13,11 +13,11 @@ import cloudpickle
 import joblib
 import numpy as np
 import pytest
-from helpers import MODES, csr, random_table, run_python
+from helpers import MODES, csr, random_csr, random_table, run_python
 from sklearn.base import clone
 
 import skbag
-from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 
 DIM = 64
 
@@ -216,6 +216,21 @@ def test_stored_zeros_need_one_array_of_members_at_most(X, mode, weighted):
     Y.data[::7] = 0
     vectorizer = EmbeddingBagVectorizer(8, mode=mode, per_sample_weights=weighted).fit(X)
     assert peak_of(lambda: vectorizer.transform(Y)) < X.shape[0] * 8 * 4 + 8 * X.nnz + CONSTANT
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_fit_needs_memory_for_the_table_and_one_mini_batch(mode, n_jobs):
+    """No copy of X or of the table, and nothing with one row per member."""
+    n_samples, n_members, n_features, dim, batch_size = 2_000, 100, 10_000, 16, 8
+    X = random_csr(n_samples, n_features, longest=2 * n_members, dtype="float32")
+    X.data[X.data == 0] = 1
+    y = np.arange(n_samples) % 3
+    model = EmbeddingBagClassifier(dim, mode=mode, max_iter=2, batch_size=batch_size, n_jobs=n_jobs)
+    of_table = n_features * (dim * 4 + 8)
+    of_batch = batch_size * 2 * n_members * 80 * n_jobs
+    assert peak_of(lambda: model.fit(X, y)) < of_table + 160 * n_samples + of_batch + 5 * CONSTANT
+    assert X.nnz * 8 > 160 * n_samples + of_batch + 5 * CONSTANT  # a copy of X would be seen
 
 
 def test_embedding_bag_needs_memory_for_its_result_alone(X):

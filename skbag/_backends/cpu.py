@@ -62,10 +62,15 @@ def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
 
 
 def _whole(table: Array, lanes: int, vectors: int) -> bool:
-    """Whether rows are whole cache lines, or lie in one, and fill a tile."""
+    """Whether rows are whole cache lines, or lie in one, and fill a tile.
+
+    Where a table begins is looked at only for rows of less than a line, of which half would lie in two: it differs
+    between processes, and each kind has a kernel of its own to compile.
+    """
     row_bytes = table.shape[1] * table.itemsize
-    in_lines = table.__array_interface__["data"][0] % _LINE == 0 and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0)
-    return in_lines and table.shape[1] >= lanes * vectors
+    if table.shape[1] < lanes * vectors or (row_bytes % _LINE and _LINE % row_bytes):
+        return False
+    return row_bytes > _LINE or table.nbytes <= _L2_BYTES or table.__array_interface__["data"][0] % _LINE == 0
 
 
 def _blocks(work: int, n_jobs: int) -> tuple[int, int]:

@@ -17,9 +17,10 @@ import tempfile
 import numpy as np
 from scipy.sparse import random_array
 from sklearn.decomposition import TruncatedSVD
+from sklearn.linear_model import SGDClassifier
 from timing import best_of, table
 
-from skbag import EmbeddingBagVectorizer, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding_bag
 
 IMPORT = """
 import time, sys
@@ -42,7 +43,9 @@ vectorizer.transform(X)
 print(time.perf_counter() - start)
 backend = sys.modules["skbag._backends.cpu"]
 lanes, vectors = backend._tile(64, 4)
-kernel = backend.kernels.pool_kernel(0, lanes, vectors, backend._copies(vectors))
+table = vectorizer.embeddings_
+options = *backend._prefetching(table, vectors), int(backend._whole(table, lanes, vectors))
+kernel = backend.kernels.pool_kernel(0, lanes, vectors, backend._copies(vectors), *options)
 assert sum(kernel.stats.cache_misses.values()) == int(sys.argv[1])
 """
 
@@ -54,10 +57,14 @@ def single_calls(rounds):
     X = random_array((1000, 10_000), density=0.005, format="csr", rng=rng)
     row = X[[3]]
     vectorizer, svd = EmbeddingBagVectorizer(64).fit(X), TruncatedSVD(64, n_iter=1).fit(X)
+    y = np.arange(1000) % 2
+    bag, sgd = EmbeddingBagClassifier(64, max_iter=1).fit(X, y), SGDClassifier(max_iter=5, tol=None).fit(X, y)
     calls = {
         "embedding_bag, one bag of 50": lambda: embedding_bag(ids, weight, offsets, mode="sum"),
         "EmbeddingBagVectorizer.transform, one row": lambda: vectorizer.transform(row),
         "TruncatedSVD.transform, the same row": lambda: svd.transform(row),
+        "EmbeddingBagClassifier.predict, one row": lambda: bag.predict(row),
+        "SGDClassifier.predict, the same row": lambda: sgd.predict(row),
     }
     best = best_of(
         {name: lambda call=call: [call() for _ in range(100)] and None for name, call in calls.items()}, rounds
