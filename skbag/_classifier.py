@@ -35,7 +35,7 @@ except ImportError:  # scikit-learn before 1.9
 
 Array = NDArray[Any]
 
-_INITIAL_STATE = 0.13  # times 1 / batch_size ** 2, as gradients are means: what a row's state is before training
+_INITIAL_STATE = 0.1  # times 1 / batch_size ** 2, as gradients are means: what a row's state is before training
 
 
 class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBagBase):
@@ -60,7 +60,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     Parameters
     ----------
-    embedding_dim : int, default=48
+    embedding_dim : int, default=64
         Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
         How the members of a bag become one row:
@@ -103,7 +103,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
-    learning_rate_init : float, default=0.026
+    learning_rate_init : float, default=0.022
         The first learning rate. A plain factor of the step, without a unit.
     alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
@@ -161,8 +161,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The trained table, in ``dtype``.
     coef_ : ndarray of shape (n_outputs, embedding_dim)
         The linear layer: one row per class or label, and one in all for two classes. Before training they are random
-        directions, orthogonal to one another if there are no more than ``embedding_dim``. Their length is 1 for two
-        classes, ``sqrt(n_classes)`` for more, and the cube root of the number of labels for a label indicator.
+        directions, orthogonal to one another if there are no more than ``embedding_dim``, and
+        ``min(n_outputs ** 0.75, 10)`` long.
     intercept_ : ndarray of shape (n_outputs,)
         What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
         is the weight of the rows in the first call that have the label, n0 of those that have not.
@@ -193,7 +193,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
     - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise, as in FBGEMM [3]_: one
-      number G per row, ``0.13 / batch_size ** 2`` before training. The entries of ``intercept_`` have a G each. Steps
+      number G per row, ``0.1 / batch_size ** 2`` before training. The entries of ``intercept_`` have a G each. Steps
       become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
       in all, of which texts have many, from long steps on little evidence.
 
@@ -268,7 +268,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def __init__(
         self,
-        embedding_dim: int = 48,
+        embedding_dim: int = 64,
         *,
         mode: str = "sqrtn",
         init: Any = "uniform",
@@ -280,7 +280,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         scale_grad_by_freq: bool = False,
         solver: str = "adagrad",
         learning_rate: str = "linear",
-        learning_rate_init: float = 0.026,
+        learning_rate_init: float = 0.022,
         alpha: float = 1e-4,
         batch_size: int = 16,
         max_iter: int = 6,
