@@ -395,7 +395,7 @@ def test_partial_fit_counts_and_keeps_the_losses(X, y):
 def test_classes_that_a_stream_has_not_shown_yet(X):
     model = classifier().partial_fit(X, np.zeros(N_ROWS, int), classes=[0, 4, 9])
     assert model.predict_proba(X).shape == (N_ROWS, 3)
-    strings = classifier().partial_fit(X, ["b"] * N_ROWS, classes=["b", "a"])
+    strings = classifier(learning_rate_init=0.2).partial_fit(X, ["b"] * N_ROWS, classes=["b", "a"])
     assert strings.classes_.tolist() == ["a", "b"]
     assert (strings.predict(X) == "b").mean() > 0.9
 
