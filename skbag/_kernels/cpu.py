@@ -135,10 +135,11 @@ def reduce_bag(
         rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
         acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
         i += copies
-    while i < stop:
-        row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
-        acc = fold_rows(acc, row, items(multipliers, i, row), tail)
-        i += 1
+    for _ in range(copies - 1):  # unrolled: at most so many are left
+        if i < stop:
+            row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
+            acc = fold_rows(acc, row, items(multipliers, i, row), tail)
+            i += 1
     return fold_copies(acc)
 
 
