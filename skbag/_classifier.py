@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._backends import get_trainer  # noqa: TID251
+from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_weight
@@ -487,17 +488,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _model(self) -> Any:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
-        check_weight(self.embeddings_, "embeddings_")
+        names = "embeddings_", "coef_", "intercept_"
+        fitted = [vars(self)[name] for name in names]  # embeddings_ itself would fetch the table from a GPU
+        if not isinstance(fitted[0], Resident):
+            check_weight(fitted[0], "embeddings_")
         n_outputs, dim = self._coef_shape
-        shapes = {"embeddings_": (self.n_features_in_, dim), "coef_": (n_outputs, dim), "intercept_": (n_outputs,)}
-        for name, shape in shapes.items():
-            if np.shape(getattr(self, name)) != shape:
-                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(getattr(self, name))}.")
-        fitted = self.embeddings_, self.coef_, self.intercept_, *self._solver_state
-        dtype = self.embeddings_.dtype
-        dtypes = (dtype,) * 3 + (np.dtype(np.float64),) * 3
-        arrays = (np.require(array, kind, ["C", "A", "W"]) for array, kind in zip(fitted, dtypes, strict=True))
-        return get_trainer(self.device).Model(*arrays)
+        shapes = (self.n_features_in_, dim), (n_outputs, dim), (n_outputs,)
+        for name, array, shape in zip(names, fitted, shapes, strict=True):
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
+        return get_trainer(self.device).Model.from_fitted((*fitted, *self._solver_state), fitted[0].dtype)
 
     def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float]) -> None:
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept

@@ -45,7 +45,7 @@ class Resident:
         return np.array(array, dtype) if copy or (dtype is not None and dtype != array.dtype) else array
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Resident, (self.host(),)
+        return np.asarray, (self.host(),)
 
     def on(self, device: Any) -> Any:
         """Return the array on a GPU; only to be called, and used, while that is active."""

@@ -125,7 +125,7 @@ class Backend:
             dim = table.shape[1]
             if isinstance(bags, DeviceBags):
                 out = device.empty((bags.n_bags, dim), table.dtype)
-                members = self._members_of(bags, table.dtype)
+                members = self.members_of(bags, table.dtype)
                 self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm)
                 device.synchronize()
                 return _opening.like_library_of(out[: bags.n_bags], bags.indices)
@@ -145,7 +145,8 @@ class Backend:
                     slot.finish()
             return out
 
-    def _members_of(self, bags: DeviceBags, dtype: np.dtype[Any]) -> Members:
+    def members_of(self, bags: DeviceBags, dtype: np.dtype[Any]) -> Members:
+        """Return bags that came as device arrays, checked, with weights in the dtype of the table."""
         weights = _opening.as_device_array(bags.values)
         if weights.dtype != dtype:
             converted = self.device.empty(bags.n_stored, dtype)
@@ -159,7 +160,7 @@ class Backend:
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, training: tuple[DeviceArray, DeviceArray] | None = None,
-        stream: Any = 0,
+        windows: Any = None, stream: Any = 0,
     ) -> None:  # fmt: skip
         """Launch the pooling kernels; ``training`` takes who won the maximum, and the sizes of the bags."""
         if not members.n_bags:
@@ -179,7 +180,7 @@ class Backend:
         padding = -1 if padding_idx is None else padding_idx
         windows = self.reduce_windows(
             kind, source, members.indptr, members.n_bags, members.base, members.n_members, members.longest, padding,
-            stream=stream,
+            windows=windows, stream=stream,
         )
         shape = shape_of(dim, dtype.itemsize)
         kernel = kernels.pool_kernel(kind, int(training is not None), THREADS, *shape)
@@ -191,19 +192,19 @@ class Backend:
 
     def reduce_windows(
         self, kind: Any, source: Any, starts: DeviceArray, n_segments: int, base: int, n_members: int, longest: int,
-        padding: int, limit: DeviceArray | None = None, stream: Any = 0,
+        padding: int, limit: DeviceArray | None = None, windows: Any = None, stream: Any = 0,
     ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:  # fmt: skip
-        """Reduce the windows of long segments; return (partials, partial_at, partial_sizes)."""
+        """Reduce the windows of long segments; return (partials, partial_at, partial_sizes), into ``windows`` if given."""
         dtype, dim = source[0].dtype, source[0].shape[1]
         if longest < kernels.WINDOW:
             return self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype)
         n_windows, shape = n_members // kernels.WINDOW + 1, shape_of(dim, dtype.itemsize)
-        winners = kind[0] == kernels.WINNER
-        windows = (
-            self.device.empty((n_windows, dim), dtype),
-            self.device.empty((n_windows, dim), np.int32) if winners else self.nothing(np.int32, 2),
-            self.device.empty(n_windows, dtype),
-        )
+        if windows is None:
+            windows = (
+                self.device.empty((n_windows, dim), dtype),
+                self.device.empty((n_windows, dim) if kind[0] == kernels.WINNER else (1, 1), np.int32),
+                self.device.empty(n_windows, dtype),
+            )
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
         limit = self.nothing(np.int64) if limit is None else limit
         self.device.launch(
