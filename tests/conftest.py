@@ -1,4 +1,55 @@
+import os
+import sys
+from importlib.util import find_spec
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("skbag", deadline=None, print_blob=True, max_examples=100)  # a first call compiles
 settings.load_profile("skbag")
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    sys.setswitchinterval(2e-5)  # the simulator's threads wait for one another all the time
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", help="run every test with this default for the parameter device, e.g. cuda")
+
+
+def pytest_configure(config):
+    device = config.getoption("--device")
+    if device:
+        import skbag
+
+        estimators = skbag.EmbeddingBagClassifier, skbag.EmbeddingBagVectorizer
+        for function in (*(e.__init__ for e in estimators), skbag.embedding_bag, skbag.embedding):
+            function.__kwdefaults__["device"] = device
+        skbag.EmbeddingBagVectorizer.from_pretrained.__func__.__kwdefaults__["device"] = device
+
+
+def why_no_cuda():
+    """Return why device="cuda" cannot be tested here, or None."""
+    if find_spec("numba_cuda") is None:
+        return "needs numba-cuda: pip install -e '.[cu13]'"
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        return None
+    from numba import cuda
+
+    return None if cuda.is_available() else "needs an NVIDIA GPU, or the simulator: NUMBA_ENABLE_CUDASIM=1"
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """Every device; a test that takes it runs once on each."""
+    reason = why_no_cuda() if request.param == "cuda" else None
+    if reason:
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.fixture
+def cuda():
+    """device="cuda", for what only a GPU does."""
+    if why_no_cuda():
+        pytest.skip(why_no_cuda())
+    return "cuda"

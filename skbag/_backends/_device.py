@@ -24,7 +24,7 @@ from numba import cuda  # noqa: E402, TID251
 from numba.cuda.core import config  # noqa: E402, TID251
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-THREADS = 8 if SIMULATED else 128  # of a block; a thread of the simulator is one of Python's
+THREADS = 4 if SIMULATED else 128  # of a block; a thread of the simulator is one of Python's
 _STAGED = 1 << 16  # bytes from which on a copy goes through pinned memory
 _STAGE = 1 << 24  # bytes of a pinned buffer
 

@@ -26,7 +26,7 @@ LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
 SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
 _ITEMS = 3 if SIMULATED else 15  # keys of a thread in a tile: odd, so that threads use different banks
 _BITS = 3 if SIMULATED else 6  # of a digit
-_SCAN_THREADS = 8 if SIMULATED else 1024
+_SCAN_THREADS = 4 if SIMULATED else 1024
 _STEPS_AT_ONCE = 64  # between two looks at whether training has diverged
 
 
@@ -278,9 +278,9 @@ class Trainer:
         segments = sorter.starts, n, sorter.n_segments, sorter.rows
         norm = objective.norm or (np.inf, 2.0)
         options = rate, float(objective.alpha), objective.scale_grad_by_freq, *norm
+        arrays = model.table.on(self.device), model.table_state.on(self.device)
         model.table.changed()
         model.table_state.changed()
-        arrays = model.table.on(self.device), model.table_state.on(self.device)
         self._update(scratch, kind, source, segments, n, n, options, arrays, stop)
 
     def _update_outputs(self, scratch: "_Scratch", n_bags: int, rate: float, stop: DeviceArray) -> None:

@@ -129,6 +129,7 @@ def scatter_digits_kernel(first, wide, threads, items, bits):
     ``first`` : values are not read; they are 0, 1, 2, ... ``wide`` : keys are int64, not int32.
     """
     n_digits, tile_size = 1 << bits, threads * items
+    n_ranks = (n_digits + 2) * threads
     key_type = np.int64 if wide else np.int32
 
     @kernel
@@ -140,7 +141,7 @@ def scatter_digits_kernel(first, wide, threads, items, bits):
         """
         tile_keys = cuda.shared.array(tile_size, key_type)
         tile_order = cuda.shared.array(tile_size, np.uint16)
-        ranks = cuda.shared.array((n_digits + 2) * threads, np.uint16)
+        ranks = cuda.shared.array(n_ranks, np.uint16)
         starts = cuda.shared.array(n_digits, np.int32)
         sums = cuda.shared.array(threads, np.int32)
         thread, tile = cuda.threadIdx.x, cuda.blockIdx.x
