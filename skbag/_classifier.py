@@ -141,8 +141,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
-    device : "cpu", default="cpu"
-        Where the work is done.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. Table and solver state stay there between calls;
+        ``embeddings_`` is a read-only copy, made when it is asked for, and takes a new array by assignment. X may also
+        be a CSR matrix on the GPU, like CuPy's; then `transform` returns an array there, all other methods return NumPy
+        arrays. Some last bits differ from those of the CPU.
     n_jobs : int, default=None
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. The
         result is the same to the last bit for every ``n_jobs``.
