@@ -79,11 +79,13 @@ class DeviceBags(Bags):
     values: Any = None
     weighted: bool = True
     n_stored: int = 0
+    dtype: DTypeLike = np.float64  # what weights are converted to
 
     def raise_bad_member(self) -> NoReturn:
         """Copy the arrays to the host, find what is wrong with them, and raise the ValueError that says so."""
-        indices, indptr, values = (_on_host(array) for array in (self.indices, self.indptr, self.values))
+        indices, indptr, values = (on_host(array) for array in (self.indices, self.indptr, self.values))
         _check_indptr(indptr, self.n_bags, self.n_stored, "X.indptr")
+        values = frozen(values, self.dtype if self.weighted else None)
         Bags(indices, indptr, values, self.num_embeddings, self.padding_idx).raise_bad_member()
 
 
@@ -95,12 +97,13 @@ def is_on_device(X: Any) -> bool:
         raise TypeError(f"X must be a CSR matrix if it is on a GPU, got {type(X).__name__}.")
     if there and len(there) < len(arrays):
         raise TypeError(
-            f"X must be on the host or on a GPU as a whole, got {' and '.join(there)} on a GPU and the rest on the host."
+            f"X must be on the host or on a GPU as a whole, got {' and '.join(there)} on a GPU and the rest "
+            "on the host."
         )
     return bool(there)
 
 
-def bags_from_device(X: Any, *, weighted: bool = True, padding_idx: int | None = None) -> DeviceBags:
+def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding_idx: int | None = None) -> DeviceBags:
     """Take the rows of a CSR matrix that lies on a GPU as bags, without a copy; see `bags_from_csr`.
 
     Raises
@@ -112,12 +115,12 @@ def bags_from_device(X: Any, *, weighted: bool = True, padding_idx: int | None =
     """
     for name, kinds in (("data", "biuf"), ("indices", "i"), ("indptr", "i")):
         array = getattr(X, name)
-        dtype = np.dtype(array.dtype)
-        if dtype.kind not in kinds or (kinds == "i" and dtype.itemsize < 4) or dtype == np.float16:
+        found = np.dtype(array.dtype)
+        if found.kind not in kinds or (kinds == "i" and found.itemsize < 4) or found == np.float16:
             allowed = "int32 or int64" if kinds == "i" else "real numbers"
-            raise TypeError(f"X.{name} must be an array of {allowed}, got {dtype!r}.")
+            raise TypeError(f"X.{name} must be an array of {allowed}, got {found!r}.")
         strides = array.__cuda_array_interface__.get("strides")
-        if len(array.shape) != 1 or strides not in (None, (dtype.itemsize,)):
+        if len(array.shape) != 1 or strides not in (None, (found.itemsize,)):
             raise ValueError(f"X.{name} must be 1-D and contiguous, got the shape {tuple(array.shape)}.")
     if X.indptr.shape[0] != X.shape[0] + 1:
         raise ValueError(
@@ -125,11 +128,13 @@ def bags_from_device(X: Any, *, weighted: bool = True, padding_idx: int | None =
         )
     n_stored = min(X.indices.shape[0], X.data.shape[0])
     return DeviceBags(
-        X.indices, X.indptr, None, X.shape[1], padding_idx, values=X.data, weighted=weighted, n_stored=n_stored
-    )
+        X.indices, X.indptr, None, X.shape[1], padding_idx,
+        values=X.data, weighted=weighted, n_stored=n_stored, dtype=dtype,
+    )  # fmt: skip
 
 
-def _on_host(array: Any) -> Array:
+def on_host(array: Any) -> Array:
+    """Return an array of any library as a NumPy array, copied from the GPU if it is there."""
     return np.asarray(array.get() if hasattr(array, "get") else array)
 
 

@@ -115,19 +115,23 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     def _table(self, backend: Any) -> Any:
         """Return the fitted table in the form the backend keeps it in."""
         stored = vars(self)["embeddings_"]
-        if not isinstance(stored, Resident):
-            table = check_weight(stored, "embeddings_")
-            if not hasattr(backend, "hold"):
-                return table
-            stored = self.embeddings_ = backend.hold(table)
-        return stored if hasattr(backend, "hold") else check_weight(stored.host(), "embeddings_")
+        if _keeps_tables(backend):
+            if not isinstance(stored, Resident):  # assigned, or fitted on another device
+                stored = self.embeddings_ = backend.hold(check_weight(stored, "embeddings_"))
+            return stored
+        return check_weight(self.embeddings_, "embeddings_")
+
+    def _kept(self, table: NDArray[Any]) -> Any:
+        """Return a new table in the form the backend keeps it in."""
+        backend = get_backend(self.device)
+        return backend.hold(table) if _keeps_tables(backend) else table
 
     def _read_bags(self, X: Any, dtype: Any) -> Bags:
         """Take a CSR matrix as bags; their members are not checked yet."""
         weighted = self.per_sample_weights and self.mode != "max"
         padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
         if is_on_device(X):
-            return bags_from_device(X, weighted=weighted, padding_idx=padding_idx)
+            return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
         return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
 
     def _check_bags(self, X: Any, *, reset: bool) -> Bags:
@@ -163,7 +167,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     def __getstate__(self) -> dict[str, Any]:
         state = {**super().__getstate__()}
         for name, value in state.items():
-            state[name] = value.host() if isinstance(value, Resident) else value
+            state[name] = value.plain() if isinstance(value, Resident) else value
         if state.get("embeddings_") is state["init"]:
             state["embeddings_"] = None  # the same array: joblib would write it twice
         return state
@@ -184,6 +188,10 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return tags
 
 
+def _keeps_tables(backend: Any) -> bool:
+    return hasattr(backend, "hold")
+
+
 def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) -> Any:
     """Return X in CSR format, with its number and names of features checked, or learnt if ``reset``.
 
@@ -191,7 +199,9 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
     """
     if is_on_device(X):
         if not estimator.device.startswith("cuda"):
-            raise TypeError(f"X is on a GPU, and device={estimator.device!r}: set device='cuda', or copy X to the host.")
+            raise TypeError(
+                f"X is on a GPU, and device={estimator.device!r}: set device='cuda', or copy X to the host."
+            )
         if len(X.shape) != 2 or X.shape[0] < min_samples:
             raise ValueError(f"X must have two dimensions and at least {min_samples} rows, got the shape {X.shape}.")
         _check_n_features(estimator, X, reset=reset)

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
-from ._bags import Bags
+from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_weight
 from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
@@ -602,7 +602,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             arrays are not those of a sparse matrix. The message names the row and the id.
         """
         check_is_fitted(self)
-        logits = self._pool(X) @ self.coef_.T + self.intercept_
+        logits = on_host(self._pool(X)) @ self.coef_.T + self.intercept_
         return logits.ravel() if self._is_binary() else logits
 
     def predict(self, X: Any) -> Array:

@@ -237,7 +237,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         )
         vectorizer._validate_params()
         check_padding_idx(padding_idx, len(table))
-        vectorizer.embeddings_ = vectorizer._rescaled(table)
+        vectorizer.embeddings_ = vectorizer._kept(vectorizer._rescaled(table))
         vectorizer.n_features_in_ = len(table)
         return vectorizer
 
@@ -268,5 +268,5 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         """
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=True)
-            self.embeddings_ = self._new_table(bags)
+            self.embeddings_ = self._kept(self._new_table(bags))
         return self

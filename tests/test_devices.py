@@ -235,16 +235,21 @@ class OnGpu:
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.__cuda_array_interface__ = {"strides": None}
         if not SIMULATED:
             from numba import cuda
 
             self.array = cuda.to_device(array)
             self.__cuda_array_interface__ = self.array.__cuda_array_interface__
 
-    __cuda_array_interface__ = {"strides": None}
-
     def __len__(self):
         return self.shape[0]
+
+    def __getitem__(self, where):
+        return OnGpu(self.get()[where])
+
+    def __int__(self):
+        return int(self.get())
 
     def get(self):
         return self.array if SIMULATED else self.array.copy_to_host()
@@ -273,9 +278,9 @@ def test_csr_on_the_gpu(cuda, short_windows, mode, weighted):
 
 def test_fit_on_a_csr_on_the_gpu(cuda):
     X, y = random_csr(), np.arange(12) % 3
-    estimators = [EmbeddingBagClassifier(4, device=cuda, random_state=0) for _ in range(2)]
-    estimators[0].fit(X, y)
-    estimators[1].fit(CsrOnGpu(X), y)
+    estimators = [EmbeddingBagClassifier(4, max_iter=1, device=cuda, random_state=0) for _ in range(2)]
+    estimators[0].fit(X, y).partial_fit(X, y)
+    estimators[1].fit(CsrOnGpu(X), y).partial_fit(CsrOnGpu(X), y)
     np.testing.assert_array_equal(estimators[1].embeddings_, estimators[0].embeddings_)
     np.testing.assert_array_equal(estimators[1].predict_proba(CsrOnGpu(X)), estimators[0].predict_proba(X))
 
@@ -289,10 +294,17 @@ def test_bad_members_on_the_gpu_are_the_same_error(cuda, kind):
         estimator.transform(CsrOnGpu(X))
 
 
+def test_values_on_the_gpu_beyond_the_dtype_of_the_table(cuda):
+    X = random_csr()
+    X.data[3] = 1e300
+    with pytest.raises(ValueError, match="infinity or a value too large for dtype"):
+        vectorizer(random_table(dtype="float32"), cuda).transform(CsrOnGpu(X))
+
+
 def test_bad_layouts_on_the_gpu(cuda):
     X, estimator = random_csr(), vectorizer(random_table(), cuda)
     indptr = X.indptr.copy()
-    indptr[3:5] = indptr[4:2:-1] + [1, 0]
+    indptr[3], indptr[4] = indptr[4] + 1, indptr[3]
     with pytest.raises(ValueError, match="must not decrease"):
         estimator.transform(CsrOnGpu(X, indptr=indptr))
     with pytest.raises(ValueError, match="past the 9 members"):
@@ -309,7 +321,7 @@ def test_arrays_here_and_there_are_an_error():
     X, estimator = random_csr(), vectorizer(random_table(), "cpu")
 
     class Array(np.ndarray):
-        __cuda_array_interface__ = {"strides": None}
+        __cuda_array_interface__ = None
 
     mixed = csr(X.data, X.indices, X.indptr, 9)
     mixed.indices = X.indices.view(Array)
@@ -336,7 +348,9 @@ def targets(kind, n):
 
 def started(device, X, y, table, **params):
     """A classifier whose arrays are not those of a fresh one: a step of the rate 0 would leave them."""
-    model = EmbeddingBagClassifier(init=table, shuffle=False, dtype=table.dtype, device=device, random_state=0, **params)
+    model = EmbeddingBagClassifier(
+        init=table, shuffle=False, dtype=table.dtype, device=device, random_state=0, **params
+    )
     rng, n_outputs = np.random.default_rng(7), 1 if np.ndim(y) == 1 and len(set(y)) == 2 else 3 + (np.ndim(y) == 1)
     model.classes_ = np.arange(3) if np.ndim(y) == 2 else np.unique(y)
     model.n_features_in_, model._multilabel, model._rng = len(table), np.ndim(y) == 2, np.random.RandomState(0)
@@ -370,10 +384,13 @@ def test_an_epoch_is_that_of_the_oracle(device, short_windows, dtype, mode, solv
     X = random_csr(n, n_columns - 1, dtype=dtype, longest=7)
     X = csr(X.data, X.indices, X.indptr, n_columns)  # the last column is in no bag
     (y, labels), table = targets(target, n), random_table(n_columns, dim, dtype=dtype)
-    model = started(device, X, y, table, mode=mode, solver=solver, batch_size=8, learning_rate_init=0.1, **{"alpha": 0.0, **params})
+    model = started(
+        device, X, y, table, mode=mode, solver=solver, batch_size=8, learning_rate_init=0.1, **{"alpha": 0.0, **params}
+    )
     oracle = training_reference.Model(model.embeddings_, model.coef_, model.intercept_)
     options = training_reference.Options(
-        loss=TARGETS[target], **{name: getattr(model, name) for name in vars(training_reference.Options()) if name != "loss"}
+        loss=TARGETS[target],
+        **{name: getattr(model, name) for name in vars(training_reference.Options()) if name != "loss"},
     )
     weights = np.random.default_rng(5).uniform(0.2, 3, n)
     weights[2::5] = 0

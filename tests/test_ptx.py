@@ -57,11 +57,13 @@ for dtype, dim, modes, index_dtype in widths:
     X = random_csr(dtype=dtype, index_dtype=index_dtype)
     X = csr(np.tile(X.data, 50), np.tile(X.indices, 50), np.append(X.indptr, 50 * len(X.data)).astype(index_dtype), 9)
     for mode in modes:
-        EmbeddingBagVectorizer.from_pretrained(table, mode=mode, device="cuda", padding_idx=3).transform(X)
-        EmbeddingBagVectorizer.from_pretrained(table, mode=mode, device="cuda").transform(CsrOnGpu(random_csr(dtype="int32")))
+        estimator = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, device="cuda", padding_idx=3)
+        estimator.transform(X)
+        estimator.set_params(padding_idx=None).transform(CsrOnGpu(random_csr(dtype="int32")))
         embedding_bag(X.indices, table, [0], mode=mode, device="cuda", max_norm=1.0)
         for solver, y in (("sgd", np.arange(13) % 3), ("adagrad", np.arange(13) % 2)):
-            model = EmbeddingBagClassifier(init=table, mode=mode, solver=solver, dtype=dtype, device="cuda", batch_size=16)
+            params = {"init": table, "mode": mode, "solver": solver, "dtype": dtype, "batch_size": 16}
+            model = EmbeddingBagClassifier(**params, device="cuda")
             model.partial_fit(X, y, classes=np.unique(y))
     embedding(X.indices, table, device="cuda")
 print(*launches, sep="\\n")

@@ -22,7 +22,7 @@ class Resident:
     """
 
     def __init__(self, host: Array | None = None, device: Any = None, on_device: Any = None) -> None:
-        self._host = None if host is None else _read_only(host)
+        self._plain, self._host = host, None if host is None else _read_only(host)
         self._device, self._on_device = device, on_device
         array = on_device if host is None else host
         self.shape: tuple[int, ...] = tuple(array.shape)
@@ -40,6 +40,10 @@ class Resident:
                     self._host = _read_only(self._device.copy_out(self._on_device, np.empty(self.shape, self.dtype)))
         return self._host
 
+    def plain(self) -> Array:
+        """Return the array that was given at first, if it still has the values; else as `host` does."""
+        return self.host() if self._plain is None else self._plain
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.host()
         return np.array(array, dtype) if copy or (dtype is not None and dtype != array.dtype) else array
@@ -56,7 +60,7 @@ class Resident:
 
     def changed(self) -> None:
         """Forget the copy on the host: the one on the GPU is being written to."""
-        self._host = None
+        self._plain = self._host = None
 
     def copy(self) -> "Resident":
         """Return a copy, made on the GPU if the array is there."""

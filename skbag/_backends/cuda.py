@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from skbag._bags import Bags, DeviceBags
 
 from . import _device as _opening  # noqa: TID251  (first: it says what to install if Numba's CUDA is missing)
 from . import cpu  # noqa: TID251
-from ._device import SIMULATED, THREADS, Device, DeviceArray  # noqa: TID251
+from ._device import THREADS, Device, DeviceArray  # noqa: TID251
 from ._resident import Resident  # noqa: TID251
 
 # isort: split
@@ -91,9 +92,10 @@ class Backend:
             ids = _opening.as_device_array(bags.indices)
             if n_members >= 0:
                 n_threads, values = min(1 << 20, max(n_members, bags.n_bags)), _opening.as_device_array(bags.values)
+                largest = float(np.finfo(bags.dtype if bags.weighted else np.float64).max)
                 device.launch(
                     kernels.check_kernel(THREADS), n_threads, ids, values, indptr, bags.num_embeddings, n_members,
-                    findings,
+                    largest, findings,
                 )  # fmt: skip
             bad = n_members < 0 or findings.copy_to_host().any()
         if bad:
@@ -179,8 +181,16 @@ class Backend:
         )  # fmt: skip
         padding = -1 if padding_idx is None else padding_idx
         windows = self.reduce_windows(
-            kind, source, members.indptr, members.n_bags, members.base, members.n_members, members.longest, padding,
-            windows=windows, stream=stream,
+            kind,
+            source,
+            members.indptr,
+            members.n_bags,
+            members.base,
+            members.n_members,
+            members.longest,
+            padding,
+            windows=windows,
+            stream=stream,
         )
         shape = shape_of(dim, dtype.itemsize)
         kernel = kernels.pool_kernel(kind, int(training is not None), THREADS, *shape)
@@ -194,7 +204,7 @@ class Backend:
         self, kind: Any, source: Any, starts: DeviceArray, n_segments: int, base: int, n_members: int, longest: int,
         padding: int, limit: DeviceArray | None = None, windows: Any = None, stream: Any = 0,
     ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:  # fmt: skip
-        """Reduce the windows of long segments; return (partials, partial_at, partial_sizes), into ``windows`` if given."""
+        """Reduce the windows of long segments, into ``windows`` if given; return (partials, at, sizes) of them."""
         dtype, dim = source[0].dtype, source[0].shape[1]
         if longest < kernels.WINDOW:
             return self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype)
@@ -224,7 +234,9 @@ class Backend:
         """Return an array that stands for one that a kernel does not look at; of int64, a limit that limits nothing."""
         key = np.dtype(dtype), ndim
         if key not in self._nothing:
-            self._nothing[key] = self.device.full((1,) * ndim, np.iinfo(np.int64).max if key[0] == np.int64 else 0, dtype)
+            self._nothing[key] = self.device.full(
+                (1,) * ndim, np.iinfo(np.int64).max if key[0] == np.int64 else 0, dtype
+            )
         return self._nothing[key]
 
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int) -> Array:
@@ -315,4 +327,4 @@ def _blocks(bags: Bags, bytes_per_bag: int) -> list[tuple[int, int]]:
     while edges[-1] < bags.n_bags:
         last = int(np.searchsorted(costs, costs[edges[-1]] + _BLOCK_BYTES, side="right")) - 1
         edges.append(min(bags.n_bags, max(edges[-1] + 1, last)))
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))

@@ -42,6 +42,8 @@ class DeviceModel(Model):
     """A model whose table, with its state, stays on the GPU; the small arrays are on the host between epochs."""
 
     backend: cuda.Backend
+    table: Any  # Resident, like table_state
+    table_state: Any
 
     def __init__(self, *arrays: Any) -> None:
         super().__init__(*arrays)
@@ -90,9 +92,7 @@ class Sorter:
         self.device = device = backend.device
         self.nobody = num_embeddings  # the row of members that do not count: sorted behind all others
         self.row_type = row_type(num_embeddings)
-        self._buffers = [
-            (device.empty(n_members, self.row_type), device.empty(n_members, np.int32)) for _ in range(2)
-        ]
+        self._buffers = [(device.empty(n_members, self.row_type), device.empty(n_members, np.int32)) for _ in range(2)]
         self._counts = device.empty((1 << _BITS) * self._n_tiles(n_members) + 1, np.int32)
         self.starts = device.empty(n_members + 1, np.int32)
         self.rows = device.empty(n_members, self.row_type)
@@ -219,12 +219,12 @@ class Trainer:
         self, order: DeviceArray, batch_indptr: DeviceArray, n_bags: int, base: int, n_members: int, memory: "_Members"
     ) -> cuda.Members:
         """Copy the members of some bags together; those that do not count get the row ``_nobody``."""
-        every, padding = self._members, self.bags.padding_idx
+        every, padding = self._members, -1 if self.bags.padding_idx is None else self.bags.padding_idx
         weighting = pooling.UNIT if every.weights is None else pooling.WEIGHTS
         weights = self.backend.nothing(self.model.table.dtype) if every.weights is None else every.weights
         self.device.launch(
             kernels.expand_kernel(pooling.FILTER if every.filtered else weighting, THREADS), n_members,
-            order, batch_indptr, n_bags, n_members, every.ids, weights, every.indptr, -1 if padding is None else padding,
+            order, batch_indptr, n_bags, n_members, every.ids, weights, every.indptr, padding,
             self._nobody, memory.rows, memory.weights, memory.bags,
         )  # fmt: skip
         weights = None if every.weights is None or every.filtered else memory.weights
@@ -314,7 +314,9 @@ class Trainer:
     def _scratch_for(self, n_members: int) -> "_Scratch":
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         if n_members >= 1 << 31:
-            raise ValueError(f"batch_size must be smaller: a mini-batch has {n_members} members, at most 2**31 - 1 fit.")
+            raise ValueError(
+                f"batch_size must be smaller: a mini-batch has {n_members} members, at most 2**31 - 1 fit."
+            )
         if self._scratch is None or self._scratch.n_members < n_members:
             self._scratch = None  # its memory first
             self._scratch = _Scratch(self, n_members)
@@ -347,7 +349,8 @@ class _Scratch:
             self.sorted_bags, self.sorted_weights = empty(n_members, np.int32), empty(n_members, dtype)
         n_windows = max(n_members, n * n_outputs) // pooling.WINDOW + 1
         self.windows = (
-            empty((n_windows, dim), dtype), empty((n_windows, dim) if won else (1, 1), np.int32), empty(n_windows, dtype)
+            empty((n_windows, dim), dtype), empty((n_windows, dim) if won else (1, 1), np.int32),
+            empty(n_windows, dtype),
         )  # fmt: skip
         self._outputs: dict[int, tuple[DeviceArray, DeviceArray]] = {}
 

@@ -355,8 +355,10 @@ def check_kernel(threads):
     """Make the kernel that looks at bags which came as device arrays."""
 
     @kernel
-    def check(indices, weights, indptr, n_rows, n_members, findings):
+    def check(indices, weights, indptr, n_rows, n_members, largest, findings):
         """findings[INVALID] = 1 if an id is out of range, [INFINITE] a weight not finite, [FALLING] indptr falls.
+
+        A weight beyond ``largest``, that of the dtype it will be converted to, is not finite either.
 
         indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (3,) int32, in-out.
         """
@@ -365,7 +367,7 @@ def check_kernel(threads):
         for i in range(first, n_members, step):
             if indices[i] < 0 or indices[i] >= n_rows:
                 findings[INVALID] = 1
-            if not math.isfinite(weights[i]):
+            if not abs(np.float64(weights[i])) <= largest:
                 findings[INFINITE] = 1
         for i in range(first, len(indptr) - 1, step):
             if indptr[i + 1] < indptr[i]:

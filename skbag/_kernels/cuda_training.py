@@ -33,7 +33,7 @@ def expand_kernel(weighting, threads):
         order, batch_indptr, n_bags, n_members, indices, weights, indptr, padding, nobody,
         batch_rows, batch_weights, batch_bags,
     ):  # fmt: skip
-        """Write row, weight and bag of every member; the row ``nobody`` for one that padding or a weight of 0 takes out.
+        """Write row, weight and bag of every member; the row ``nobody`` for one that padding or a weight of 0 drops.
 
         order : (>= n_bags,) int64, in: the bags. batch_indptr : (> n_bags,) int64, in: sums of their lengths.
         indices, weights, indptr : all bags, in, checked. batch_rows, batch_weights, batch_bags : (>= n_members,), out;

@@ -190,7 +190,9 @@ def kinds_of_bags(setting):
         for skewed in (False, True):
             problem = Problem(n_rows, 128, n_members // members, members)
             if skewed:
-                problem.ids.copy_to_device(np.where(np.arange(n_members) % 5, problem.ids.copy_to_host(), 7).astype("int32"))
+                problem.ids.copy_to_device(
+                    np.where(np.arange(n_members) % 5, problem.ids.copy_to_host(), 7).astype("int32")
+                )
             seconds = seconds_on_gpu({"skbag": problem.ours("mean", True)}, setting.rounds)["skbag"]
             rows.append([n_members // members, members, skewed, seconds * 1e3, n_members * 512 / seconds / 1e9])
             cuda.synchronize()
@@ -284,7 +286,9 @@ def end_to_end(setting):
     for batch_size in (16, 256, 4096):
         seconds = {}
         for device in ("cuda", "cpu"):
-            model = EmbeddingBagClassifier(16, batch_size=batch_size, max_iter=2, device=device, n_jobs=2, random_state=0)
+            model = EmbeddingBagClassifier(
+                16, batch_size=batch_size, max_iter=2, device=device, n_jobs=2, random_state=0
+            )
             model.fit(X, y)
             seconds[device] = best_of(lambda model=model: model.fit(X, y), min(3, setting.rounds))
         rows.append([batch_size, seconds["cuda"], seconds["cpu"], seconds["cpu"] / seconds["cuda"]])
@@ -320,8 +324,7 @@ class Setting:
 
 
 PARTS = {
-    part.__name__: part
-    for part in (forward, against_peers, kinds_of_bags, steps, transfers, end_to_end, first_call)
+    part.__name__: part for part in (forward, against_peers, kinds_of_bags, steps, transfers, end_to_end, first_call)
 }
 
 
