@@ -36,6 +36,8 @@ except ImportError:  # scikit-learn before 1.9
 
 Array = NDArray[Any]
 
+_INITIAL_STATE = 0.13  # times 1 / batch_size ** 2, as gradients are means: what a row's state is before training
+
 
 class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBagBase):
     """Train a table of vectors and a linear layer on pooled bags.
@@ -59,7 +61,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     Parameters
     ----------
-    embedding_dim : int, default=16
+    embedding_dim : int, default=48
         Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
         How the members of a bag become one row:
@@ -102,9 +104,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
-    learning_rate_init : float, default=0.05
+    learning_rate_init : float, default=0.026
         The first learning rate. A plain factor of the step, without a unit.
-    alpha : float, default=3e-5
+    alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
         that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
         named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
@@ -163,10 +165,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The trained table, in ``dtype``.
     coef_ : ndarray of shape (n_outputs, embedding_dim)
-        The linear layer: one row per class or label, and one in all for two classes. Drawn from
-        U(-1/sqrt(embedding_dim), 1/sqrt(embedding_dim)) before training.
+        The linear layer: one row per class or label, and one in all for two classes. Before training they are random
+        directions, orthogonal to one another if there are no more than ``embedding_dim``. Their length is 1 for two
+        classes, ``sqrt(n_classes)`` for more, and the cube root of the number of labels for a label indicator.
     intercept_ : ndarray of shape (n_outputs,)
-        What is added to the logits. Zeros before training.
+        What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
+        is the weight of the rows in the first call that have the label, n0 of those that have not.
     n_iter_ : int
         Number of epochs behind the model, with those of earlier calls of `partial_fit`, or of `fit` with
         ``warm_start``.
@@ -193,10 +197,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     With the gradient g of a row r, ``alpha * r`` included, and the learning rate ``lr``, the solvers are
 
     - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
-    - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise: one number G per row,
-      0 before training, as in FBGEMM [3]_. The entries of ``intercept_`` have a G each. In its first step a row moves
-      by ``lr * sqrt(embedding_dim)``, whatever the scale of the loss, and the steps become shorter the more gradient
-      the row has seen. A row that is rarely named keeps long steps.
+    - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise, as in FBGEMM [3]_: one
+      number G per row, ``0.13 / batch_size ** 2`` before training. The entries of ``intercept_`` have a G each. Steps
+      become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
+      in all, of which texts have many, from long steps on little evidence.
 
     The arrays above and the state of the solver are the model. Writing into ``embeddings_``, ``coef_`` or
     ``intercept_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib
@@ -269,7 +273,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def __init__(
         self,
-        embedding_dim: int = 16,
+        embedding_dim: int = 48,
         *,
         mode: str = "sqrtn",
         init: Any = "uniform",
@@ -281,8 +285,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         scale_grad_by_freq: bool = False,
         solver: str = "adagrad",
         learning_rate: str = "linear",
-        learning_rate_init: float = 0.05,
-        alpha: float = 3e-5,
+        learning_rate_init: float = 0.026,
+        alpha: float = 1e-4,
         batch_size: int = 16,
         max_iter: int = 6,
         shuffle: bool = True,
@@ -373,7 +377,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 raise ValueError("sample_weight must be larger than 0 for at least one sample.")
             weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
-            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes).n_outputs, rng)
+            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes), weights, rng)
             losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
             self._keep(model, classes, labels, rng, [*self.loss_curve_, *losses] if warm else losses)
         return self
@@ -441,7 +445,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
             targets = _encode(labels, known)
             rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
-            model = self._new_model(bags, targets.n_outputs, rng) if first else self._model()
+            model = self._new_model(bags, targets, weights, rng) if first else self._model()
             trainer = self._trainer(bags, targets, weights, model)
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
             with model.restored_on_error(bags.indices[: bags.n_members]):
@@ -480,15 +484,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[labels]
 
-    def _new_model(self, bags: Bags, n_outputs: int, rng: np.random.RandomState) -> Any:
+    def _new_model(self, bags: Bags, targets: Targets, weights: Array, rng: np.random.RandomState) -> Any:
         table = self._new_table(bags, rng)
         if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
             table = table.copy()  # training writes into it, and it may be the caller's
-        n_rows, dim = table.shape
-        scale = 1 / np.sqrt(dim)
-        coef = rng.uniform(-scale, scale, (n_outputs, dim)).astype(table.dtype)
-        states = np.zeros(n_rows), np.zeros(n_outputs), np.zeros(n_outputs)
-        return get_trainer(self.device).Model(table, coef, np.zeros(n_outputs, table.dtype), *states)
+        (n_rows, dim), n_outputs = table.shape, targets.n_outputs
+        linear = targets.initial_coef(dim, rng), targets.initial_intercept(weights)
+        coef, intercept = (np.ascontiguousarray(array, table.dtype) for array in linear)
+        state = _INITIAL_STATE / self.batch_size**2
+        states = np.full(n_rows, state), np.full(n_outputs, state), np.full(n_outputs, state)
+        return get_trainer(self.device).Model(table, coef, intercept, *states)
 
     def _model(self) -> Any:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""

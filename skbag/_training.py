@@ -76,16 +76,40 @@ class Targets:
     indptr: Array  # (n_samples + 1,) int64
     n_outputs: int
     loss: str  # "softmax": one label per sample; "sigmoid": any number of labels
+    exclusive: bool  # whether the labels stand for classes, of which a sample has one
+
+    def initial_coef(self, dim: int, rng: np.random.RandomState) -> Array:
+        """Draw the linear layer: orthogonal rows, or columns if there are more rows than can be.
+
+        The more outputs there are, the more of them a feature has to tell apart: the length of the rows, found by
+        cross-validation on texts with 2 to 736 outputs, grows with the square root of their number for the softmax, and
+        with the cube root for labels.
+        """
+        n = self.n_outputs
+        orthogonal = np.linalg.qr(rng.standard_normal((max(n, dim), min(n, dim))))[0]
+        length = np.cbrt(n) if self.loss == "sigmoid" else np.sqrt(n)
+        return length * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
+
+    def initial_intercept(self, weights: Array) -> Array:
+        """Return zeros for classes; for labels the logarithms of the odds that a sample has them.
+
+        Where labels are many and each is rare, training would otherwise begin with driving all of them down.
+        """
+        if self.exclusive:
+            return np.zeros(self.n_outputs)
+        of_labels = np.repeat(weights, np.diff(self.indptr))
+        count = np.bincount(self.indices, of_labels, minlength=self.n_outputs)
+        return np.log((count + 0.5) / (weights.sum() - count + 0.5))
 
 
 def targets_of_classes(codes: Array, n_classes: int) -> Targets:
     """Take class numbers: one output for two classes, else one output per class."""
     if n_classes == 2:
         indptr = np.concatenate(([0], np.cumsum(codes))).astype(np.int64)
-        return Targets(np.zeros(indptr[-1], np.int64), indptr, 1, "sigmoid")
-    return Targets(codes.astype(np.int64), np.arange(len(codes) + 1), n_classes, "softmax")
+        return Targets(np.zeros(indptr[-1], np.int64), indptr, 1, "sigmoid", True)
+    return Targets(codes.astype(np.int64), np.arange(len(codes) + 1), n_classes, "softmax", True)
 
 
 def targets_of_labels(y: Any) -> Targets:
     """Take a CSR label indicator: one output per label."""
-    return Targets(y.indices.astype(np.int64), y.indptr.astype(np.int64), y.shape[1], "sigmoid")
+    return Targets(y.indices.astype(np.int64), y.indptr.astype(np.int64), y.shape[1], "sigmoid", False)

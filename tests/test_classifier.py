@@ -105,12 +105,13 @@ def test_fitted_attributes(X, n_classes, dtype):
 
 
 @pytest.mark.parametrize("params", [{}, {"solver": "sgd", "learning_rate_init": 0.3}, {"mode": "sum"}, {"mode": "mean"},
-                                    {"mode": "max"}, {"dtype": "float64"}, {"per_sample_weights": False},
+                                    {"mode": "max", "learning_rate_init": 0.5, "embedding_dim": 24},
+                                    {"dtype": "float64"}, {"per_sample_weights": False},
                                     {"learning_rate": "constant"}, {"max_norm": 2.0}, {"init": "normal"},
                                     {"scale_grad_by_freq": True}, {"alpha": 1e-4}])  # fmt: skip
 def test_it_learns(topics, params):
     X, y = topics
-    model = classifier(max_iter=60, **params).fit(X, y)
+    model = classifier(**{"max_iter": 60, "learning_rate_init": 0.2, **params}).fit(X, y)
     assert model.score(X, y) > 0.9
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 

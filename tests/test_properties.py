@@ -28,9 +28,15 @@ VALUES = {
 @pytest.fixture
 def many_blocks(monkeypatch):
     """Split even small inputs into blocks; returns the list of the numbers of blocks of every run."""
-    numbers, edges = [], backend._edges
+    numbers, blocks = [], backend._blocks
     monkeypatch.setattr(backend, "_SERIAL_WORK", 2)
-    monkeypatch.setattr(backend, "_edges", lambda n_blocks, *n: numbers.append(n_blocks) or edges(n_blocks, *n))
+
+    def noted(*work):
+        result = blocks(*work)
+        numbers.append(result[0])
+        return result
+
+    monkeypatch.setattr(backend, "_blocks", noted)
     return numbers
 
 

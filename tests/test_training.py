@@ -72,7 +72,8 @@ def start(X, y, table, *, alpha=0.0, seed=7, **params):
 
 
 def oracle_of(model):
-    return training_reference.Model(model.embeddings_, model.coef_, model.intercept_)
+    state = 0.13 / model.batch_size**2
+    return training_reference.Model(model.embeddings_, model.coef_, model.intercept_, state)
 
 
 def options_of(model, loss):
@@ -206,7 +207,7 @@ def test_fit_is_a_number_of_epochs_with_the_rates_of_the_schedule(solver, schedu
     model = EmbeddingBagClassifier(max_iter=3, random_state=0, **params)
     drawn = EmbeddingBagClassifier(random_state=0, **params).partial_fit(X, y, range(4), np.full(N_ROWS, 1e-300))
     np.testing.assert_allclose(drawn.intercept_, 0, atol=1e-280)
-    assert (np.abs(drawn.coef_) <= DIM**-0.5).all()
+    np.testing.assert_allclose(drawn.coef_ @ drawn.coef_.T, 4 * np.eye(4), atol=1e-12)  # sqrt(n_classes) long
     oracle = oracle_of(drawn)
     rates = 0.2 * (1 - np.arange(12) / 12 if schedule == "linear" else np.ones(12))
     weights = row_weights()

@@ -27,10 +27,10 @@ class Options:
 class Model:
     """Table, linear layer and the solver's state."""
 
-    def __init__(self, table, coef, intercept):
+    def __init__(self, table, coef, intercept, state=0.0):
         self.table, self.coef, self.intercept = (np.array(a, np.float64) for a in (table, coef, intercept))
         self.table_state, self.coef_state, self.intercept_state = (
-            np.zeros(len(a)) for a in (table, coef, intercept)
+            np.full(len(a), state) for a in (table, coef, intercept)
         )  # fmt: skip
 
 

@@ -1,18 +1,65 @@
 """Ordinary threads for kernels that release the GIL; safe to use from many threads and after a fork."""
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from queue import SimpleQueue
 
 
-@cache
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="skbag")
+class _Job:
+    """Work that one worker may take; whoever does not want to wait for it takes it back."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work: Callable[[], None] | None = work
+        self.taken, self.ended = threading.Lock(), threading.Lock()
+        self.ended.acquire()
+
+    def run(self) -> None:
+        if self.taken.acquire(blocking=False):
+            work, self.work = self.work, None
+            try:
+                work()  # type: ignore[misc]
+            finally:
+                del work  # and with it the arrays, before anybody is told
+                self.ended.release()
+
+    def join(self) -> None:
+        """Wait for the end of the work, if it has begun; else it will never begin."""
+        if self.taken.acquire(blocking=False):
+            self.work = None
+        else:
+            self.ended.acquire()
+
+
+class _Workers:
+    """Threads that sleep until there is a job; as many as were ever wanted at once, and no more than processors."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.n_threads = 0
+        self.lock = threading.Lock()
+
+    def start(self, n_threads: int) -> None:
+        with self.lock:
+            while self.n_threads < min(n_threads, os.cpu_count() or 1):
+                self.n_threads += 1
+                threading.Thread(target=self._work, name=f"skbag-{self.n_threads}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self.jobs.get().run()
+
+
+_workers = _Workers()
+
+
+def _forget() -> None:
+    global _workers
+    _workers = _Workers()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_forget)  # a child has none of its parent's threads
 
 
 def run(work: Callable[[], None], n_threads: int, finished: Callable[[], bool]) -> None:
@@ -22,9 +69,15 @@ def run(work: Callable[[], None], n_threads: int, finished: Callable[[], bool]) 
     callers in many threads cannot block one another. ``finished`` says whether all blocks are done; only if one is
     still under way is its worker waited for.
     """
-    futures = [_workers().submit(work) for _ in range(n_threads - 1)]
+    if n_threads - 1 > _workers.n_threads:
+        _workers.start(n_threads - 1)
+    jobs = [_Job(work) for _ in range(n_threads - 1)]
+    for job in jobs:
+        _workers.jobs.put(job)
     work()
-    if not finished():
-        for future in futures:
-            if not future.cancel():
-                future.result()
+    if finished():
+        for job in jobs:
+            job.work = None if job.taken.acquire(blocking=False) else job.work
+    else:
+        for job in jobs:
+            job.join()

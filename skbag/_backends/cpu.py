@@ -18,6 +18,7 @@ MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max"
 
 _L2_BYTES = 1 << 20  # tables up to this size need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
+_LINE = 64  # bytes of a cache line
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
 _BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
 _SPINS = 10_000  # looks at whether the last blocks are done, some 100 microseconds, before a thread is waited for
@@ -46,44 +47,49 @@ def _copies(vectors: int) -> int:
     return 4 if vectors == 1 else 2 if vectors == 2 else 1
 
 
-def _ahead(table: Array) -> int:
-    row_bytes = table.shape[1] * table.itemsize
+def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
+    """How many members ahead rows are asked for, 0 for not at all, and of every how many-th vector the cache line.
+
+    A line that is asked for in vain costs a third of a cycle. In the last level of cache every second line is enough:
+    the processor brings lines in pairs.
+    """
     if table.nbytes <= _L2_BYTES:
-        return 0
-    return max(16, 8192 // row_bytes) if table.nbytes > _L3_BYTES else 16
+        return 0, 1
+    if table.nbytes <= _L3_BYTES:
+        return (24, 2) if vectors <= 8 else (8, 1)
+    row_bytes = table.shape[1] * table.itemsize
+    return max(8, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
-def _edges(n_blocks: int, n: int, indptr: Array | None = None) -> Array:
-    """Where blocks of n things begin and end; with indptr, of n bags with about equally many members."""
-    if n_blocks == 1:
-        return np.array([0, n])
-    if indptr is None:
-        return np.linspace(0, n, n_blocks + 1).astype(np.int64)
-    targets = np.linspace(0, indptr[-1], n_blocks + 1)[1:-1].astype(indptr.dtype)
-    return np.concatenate(([0], np.searchsorted(indptr, targets), [n]))
+def _whole(table: Array, lanes: int, vectors: int) -> bool:
+    """Whether rows are whole cache lines, or lie in one, and fill a tile."""
+    row_bytes = table.shape[1] * table.itemsize
+    in_lines = table.__array_interface__["data"][0] % _LINE == 0 and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0)
+    return in_lines and table.shape[1] >= lanes * vectors
 
 
-def _run(kernel: Any, args: tuple[Any, ...], edges: Array, n_jobs: int, out: tuple[Array, ...]) -> Array:
+def _blocks(work: int, n_jobs: int) -> tuple[int, int]:
+    """Return into how many blocks some work is cut, and for how many threads."""
+    n_blocks = max(1, min(n_jobs * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK)) if n_jobs > 1 else 1
+    return n_blocks, min(n_blocks, n_jobs)
+
+
+def _run(kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple[Array, ...]) -> Array:
     """Run a kernel over all blocks, in threads if there is more than one, and return its ``progress``."""
-    n_blocks = len(edges) - 1
+    n_blocks, n_threads = blocks
     progress = np.zeros(4, np.int64)
-    arguments = (*args, edges, progress, *out)
-    if n_blocks == 1:
+    arguments = (*args, blocks, progress, *out)
+    if n_threads == 1:
         kernel(*arguments)
     else:
-        run(lambda: kernel(*arguments), min(n_jobs, n_blocks), lambda: kernels.wait(progress, n_blocks, _SPINS))
+        run(lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_blocks, _SPINS))
     return progress
-
-
-def _n_blocks(work: int, n_jobs: int) -> int:
-    return max(1, min(n_jobs * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK)) if n_jobs > 1 else 1
 
 
 def check(bags: Bags, n_jobs: int = 1) -> None:
     """Raise ValueError if an id is out of range or a weight is not finite."""
     n = bags.n_members
-    edges = _edges(_n_blocks(n, n_jobs), n)
-    progress = _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings), edges, n_jobs, ())
+    progress = _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings, n), _blocks(n, n_jobs), ())
     if progress[kernels.INVALID] or progress[kernels.INFINITE]:
         bags.raise_bad_member()
 
@@ -112,7 +118,10 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     """
     dim = table.shape[1]
     lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.pool_kernel(int(mode == "max"), lanes, vectors, _copies(vectors))
+    kernel = kernels.pool_kernel(
+        int(mode == "max"), lanes, vectors, _copies(vectors),
+        *_prefetching(table, vectors), int(_whole(table, lanes, vectors)),
+    )  # fmt: skip
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)
@@ -120,9 +129,9 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
         multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
     neutral = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
     out = np.empty((bags.n_bags, dim), table.dtype)
-    edges = _edges(_n_blocks(bags.n_members * (dim + 16), n_jobs), bags.n_bags, bags.indptr)
+    blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    progress = _run(kernel, (MODES[mode], table, *members, neutral, _ahead(table)), edges, n_jobs, (out,))
+    progress = _run(kernel, (MODES[mode], table, *members, neutral), blocks, (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
     if progress[kernels.INFINITE]:  # by a weight, which is an error, or by a row or an overflow, which is the result
@@ -134,9 +143,11 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
-    kernel = kernels.lookup_kernel(*_tile(dim, table.itemsize))
-    edges = _edges(_n_blocks(n * (dim + 16), n_jobs), n)
-    progress = _run(kernel, (table, bags.indices, 4 * _ahead(table)), edges, n_jobs, (out,))
+    lanes, vectors = _tile(dim, table.itemsize)
+    kernel = kernels.lookup_kernel(
+        lanes, vectors, 4 * _prefetching(table, vectors)[0], int(_whole(table, lanes, vectors))
+    )
+    progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
     return out
@@ -146,6 +157,5 @@ def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int, indices: 
     """Return the factors that bring rows down to max_norm: of the rows that indices name, else of every row."""
     n = len(table if indices is None else indices)
     out = np.empty(n, table.dtype)
-    edges = _edges(_n_blocks(4 * n * table.shape[1], n_jobs), n)
-    _run(kernels.norm_factors, (frozen(table), indices, *norm), edges, n_jobs, (out,))
+    _run(kernels.norm_factors, (frozen(table), indices, *norm), _blocks(4 * n * table.shape[1], n_jobs), (out,))
     return out

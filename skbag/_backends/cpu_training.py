@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
 SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
+_ROWS = 32  # rows of the table that are updated together
 _MEMBERS_AT_ONCE = 1 << 24  # members per compiled call, some tenths of a second: then Python can be interrupted
 
 
@@ -93,7 +94,11 @@ class Trainer:
         model, objective, bags = self.model, self.objective, self.bags
         dim, itemsize = model.table.shape[1], model.table.itemsize
         lanes, vectors = cpu._tile(dim, itemsize)
-        kernel = kernels.train_kernel(lanes, vectors, cpu._copies(vectors))
+        kernel = kernels.train_kernel(
+            lanes, vectors, cpu._copies(vectors),
+            *cpu._prefetching(model.table, vectors), int(cpu._whole(model.table, lanes, vectors)),
+            int(dim <= lanes * vectors),
+        )  # fmt: skip
         tickets = np.zeros(3, np.int64)
         norm = objective.norm or (np.inf, 2.0)
         arguments = (
@@ -114,14 +119,15 @@ class Trainer:
             n, parts, model = self.batch_size, self.n_jobs, self.model
             dim, dtype, n_outputs = model.table.shape[1], model.table.dtype, len(model.coef)
             ids = self.bags.indices.dtype
-            sorted_members = parts, 2, 0 if self.objective.freeze else n_members
+            own_members = 0 if self.objective.freeze else n_members
             self._scratch = (
                 np.empty(n, np.int64), np.empty(n, np.int64),
                 np.zeros(n_members, ids), np.zeros(n_members, dtype), np.zeros(n_members, np.int32),
                 np.empty((n, dim), dtype), np.empty((n, dim) if self.objective.mode == "max" else (1, 1), np.int64),
                 np.empty((n, n_outputs), dtype), np.empty((n, dim), dtype), np.empty(n),
-                np.empty(sorted_members, ids), np.empty(sorted_members, np.int32),
-                np.empty((parts, 2048), np.int32), np.empty((parts, dim), dtype),
+                np.empty(parts, np.int64), np.empty((parts, parts), np.int64), np.empty((parts, own_members), np.int32),
+                np.empty((parts, 2, own_members), np.int64), np.empty((parts, 2, 2048), np.int32),
+                np.empty((parts, _ROWS), np.int64), np.empty((parts, _ROWS, dim), dtype), np.empty((parts, _ROWS)),
             )  # fmt: skip
             self._scratch_members = n_members
         return self._scratch

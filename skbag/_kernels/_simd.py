@@ -247,21 +247,25 @@ def prefetch_item(typingctx, array, index):
     return types.none(array, types.intp), codegen
 
 
-@intrinsic
-def prefetch(typingctx, tile, address, tail, straddles):
-    """Ask for the cache lines of one row: where each vector begins and, for rows that straddle, where it ends."""
+@intrinsic(prefer_literal=True)
+def prefetch(typingctx, tile, address, tail, every, whole):
+    """Ask for the cache lines of one row, where every ``every``-th vector begins and where the row ends.
+
+    ``every`` and ``whole`` must be compile-time integers. With ``whole`` = 1 rows are whole cache lines or lie in one,
+    so that no line is at a row's end alone.
+    """
 
     def codegen(context, builder, signature, args):
-        _, address_, tail_, straddles_ = args
+        _, address_, tail_, _, _ = args
         pointers = list(_vector_pointers(builder, tile, address_, tail_))
-        for pointer in pointers:
+        for pointer in pointers[:: every.literal_value]:
             _prefetch(builder, pointer)
-        with builder.if_then(straddles_, likely=False):
+        if not whole.literal_value:
             last = builder.bitcast(pointers[-1], _BYTES)
             _prefetch(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.itemsize - 1)]))
         return context.get_dummy_value()
 
-    return types.none(tile, address, types.intp, types.boolean), codegen
+    return types.none(tile, address, types.intp, every, whole), codegen
 
 
 @intrinsic

@@ -3,9 +3,11 @@
 Every array is C-contiguous and was checked by ``skbag._bags``; a kernel that is given anything else reads or writes
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
 
-Work comes in blocks: block k is edges[k] <= i < edges[k + 1] (int64, in). Every thread of a call runs the same kernel
-with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has taken, [DONE] counts the
-finished ones, [INVALID] becomes 1 if an id is out of range, [INFINITE] if something is not finite.
+Work comes in blocks: ``blocks`` = (how many, for how many threads). Each takes an equal share of what is left, half of
+one thread's: the last ones are small, so that threads end together although they did not begin together. Every thread
+of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has
+taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range, [INFINITE] if something is not
+finite.
 """
 
 from functools import cache
@@ -40,11 +42,29 @@ _CHECKED_AT_ONCE = 2048  # members: few enough to stay in the nearest cache unti
 
 
 @inlined
-def _straddles(table):
-    """Whether rows may end in a cache line in which none of their vectors begins."""
-    row_bytes = np.uintp(table.shape[1] * table.itemsize)
-    aligned = ((np.uintp(table.ctypes.data) | row_bytes) & np.uintp(_LINE - 1)) == 0
-    return not aligned and np.uintp(_LINE) % row_bytes != 0
+def _begin(blocks, block, n):
+    """Return where a block of n things begins; block blocks[0] is the end."""
+    n_blocks, n_threads = blocks
+    if block == n_blocks:
+        return n
+    left = 1 - 0.5 / n_threads
+    return np.intp(n * ((1 - left**block) / (1 - left**n_blocks)))
+
+
+@inlined
+def _first_bag(blocks, block, indptr):
+    """Return the first bag of a block; blocks share the members, not the bags."""
+    low, high = 0, len(indptr) - 1
+    if block == blocks[0]:
+        return high
+    target = _begin(blocks, block, np.intp(item(indptr, high)))
+    while low < high:
+        middle = (low + high) // 2
+        if item(indptr, middle) < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @inlined
@@ -95,31 +115,39 @@ def _finite(weights, begin, end):
 
 
 @inlined
-def reduce_bag(acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, straddles):
+def reduce_bag(
+    acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+):  # fmt: skip
     """Return the tile with the rows of the members start <= i < stop taken in; it stays in registers throughout.
 
     ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
-    that padding_idx takes out.
+    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
     """
     copies = n_copies(acc)
     single = one_copy(acc)
-    prefetch_until = len(indices) - ahead - copies + 1 if ahead > 0 else 0
-    whole = start + (stop - start) // copies * copies
-    for i in range(start, whole, copies):
-        if i < prefetch_until:
-            for j in range(i + ahead, i + ahead + copies):
-                prefetch(acc, base + np.uintp(item(indices, j)) * row_bytes, tail, straddles)
+    i = start
+    furthest = len(indices) - copies
+    while i <= stop - copies:
+        if ahead > 0:
+            soon = min(i + ahead, furthest)
+            for j in range(copies):
+                prefetch(acc, base + np.uintp(item(indices, soon + j)) * row_bytes, tail, every, whole)
         rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
         acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
-    for i in range(whole, stop):
+        i += copies
+    while i < stop:
         row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
         acc = fold_rows(acc, row, items(multipliers, i, row), tail)
+        i += 1
     return fold_copies(acc)
 
 
 @cache
-def pool_kernel(maximum, lanes, vectors, copies):
+def pool_kernel(maximum, lanes, vectors, copies, ahead, every, whole):
     """Make the pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
+
+    Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
+    ``whole`` says that rows are whole cache lines, or lie in one, and fill a tile.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
     pooled tile by tile, the last one overlapping the one before.
@@ -127,7 +155,7 @@ def pool_kernel(maximum, lanes, vectors, copies):
     span = lanes * vectors
 
     @kernel
-    def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, ahead, edges, progress, out):
+    def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, blocks, progress, out):
         """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
 
         mode : SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum,
@@ -137,8 +165,7 @@ def pool_kernel(maximum, lanes, vectors, copies):
         indices : (n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in.
         padding_idx : members with this index are left out; or None.
         neutral : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-        ahead : how many members ahead rows are prefetched; 0 for not at all.
-        edges, progress : see above; a bag's members are checked before any of its rows is looked up. Their weights
+        blocks, progress : see above; a bag's members are checked before any of its rows is looked up. Their weights
             are not: one that is not finite makes the sum of its bag so, which sets progress[INFINITE].
         out : (n_bags, dim), out.
         """
@@ -146,11 +173,10 @@ def pool_kernel(maximum, lanes, vectors, copies):
         n_rows, dim = table.shape
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
-        tail = min(span, dim) - lanes
-        straddles = _straddles(table)
+        tail = span - lanes if whole else min(span, dim) - lanes
         block = fetch_add(progress, NEXT, 1)
-        while block < len(edges) - 1:
-            first, last = edges[block], edges[block + 1]
+        while block < blocks[0]:
+            first, last = _first_bag(blocks, block, indptr), _first_bag(blocks, block + 1, indptr)
             checked = np.intp(item(indptr, first))
             end = np.intp(item(indptr, last))
             for bag in range(first, last):
@@ -171,7 +197,7 @@ def pool_kernel(maximum, lanes, vectors, copies):
                     acc = full(neutral[0], maximum, lanes, vectors, copies)
                     acc = reduce_bag(
                         acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead,
-                        straddles,
+                        every, whole,
                     )  # fmt: skip
                     if weights is not None and not is_finite(acc):
                         progress[INFINITE] = 1
@@ -190,28 +216,26 @@ def pool_kernel(maximum, lanes, vectors, copies):
 
 
 @cache
-def lookup_kernel(lanes, vectors):
-    """Make the row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars."""
+def lookup_kernel(lanes, vectors, ahead, whole):
+    """Make the row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``pool_kernel``."""
     span = lanes * vectors
 
     @kernel
-    def lookup(table, indices, ahead, edges, progress, out):
+    def lookup(table, indices, blocks, progress, out):
         """out[i] = table[indices[i]].
 
         table : (n_rows, dim), in. indices : (n,), int32 or int64, in. out : (n, dim), out.
-        ahead : how many rows ahead are prefetched; 0 for not at all.
-        edges, progress : see above; the ids of a block are checked before any row is looked up.
+        blocks, progress : see above; the ids of a block are checked before any row is looked up.
         """
         n_rows, dim = table.shape
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
-        tail = min(span, dim) - lanes
-        straddles = _straddles(table)
-        prefetch_until = len(indices) - ahead if ahead > 0 else 0
+        tail = span - lanes if whole else min(span, dim) - lanes
+        prefetch_until = len(indices) - ahead
         tile = full(table.dtype.type(0), 0, lanes, vectors, 1)
         block = fetch_add(progress, NEXT, 1)
-        while block < len(edges) - 1:
-            first, last = edges[block], edges[block + 1]
+        while block < blocks[0]:
+            first, last = _begin(blocks, block, len(indices)), _begin(blocks, block + 1, len(indices))
             if not _in_range(indices, n_rows, first, last):
                 progress[INVALID] = 1
                 last = first
@@ -224,7 +248,7 @@ def lookup_kernel(lanes, vectors):
                 for column in range(0, dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     if ahead > 0:
-                        prefetch(tile, soon + offset, tail, straddles)
+                        prefetch(tile, soon + offset, tail, 1, whole)
                     tile = load(tile, source + offset, tail)
                     store(tile, target + offset, tail)
             fetch_add(progress, DONE, 1)
@@ -253,16 +277,16 @@ def row_norm(table, row, norm_type):
 
 
 @kernel
-def norm_factors(table, indices, max_norm, norm_type, edges, progress, out):
+def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
     """out[i] = max_norm / (norm + 1e-7) where the norm of table[indices[i]] exceeds max_norm, else 1.
 
     The 1e-7 is torch's (torch.embedding_renorm_).
     table : (n_rows, dim), in. indices : (n,), int32 or int64, in; or None for out[i] of table[i]. out : (n,), out.
-    edges, progress : see above.
+    blocks, progress : see above.
     """
     block = fetch_add(progress, NEXT, 1)
-    while block < len(edges) - 1:
-        for i in range(edges[block], edges[block + 1]):
+    while block < blocks[0]:
+        for i in range(_begin(blocks, block, len(out)), _begin(blocks, block + 1, len(out))):
             norm = row_norm(table, np.intp(i) if indices is None else np.intp(item(indices, i)), norm_type)
             out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
         fetch_add(progress, DONE, 1)
@@ -270,14 +294,14 @@ def norm_factors(table, indices, max_norm, norm_type, edges, progress, out):
 
 
 @kernel
-def check(weights, indices, n_rows, edges, progress):
+def check(weights, indices, n_rows, n_members, blocks, progress):
     """progress[INVALID] = 1 if an id is out of range, progress[INFINITE] = 1 if a weight is not finite.
 
-    weights : (n_members,), in; or None. indices : (n_members,), in. edges, progress : see above.
+    weights : (>= n_members,), in; or None. indices : (>= n_members,), in. blocks, progress : see above.
     """
     block = fetch_add(progress, NEXT, 1)
-    while block < len(edges) - 1:
-        first, last = edges[block], edges[block + 1]
+    while block < blocks[0]:
+        first, last = _begin(blocks, block, n_members), _begin(blocks, block + 1, n_members)
         if not _in_range(indices, n_rows, first, last):
             progress[INVALID] = 1
         if weights is not None and not _finite(weights, first, last):

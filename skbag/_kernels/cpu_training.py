@@ -1,10 +1,13 @@
 """Training on the CPU: mini-batches of bags, from the forward pass to the updated rows, in compiled code.
 
 A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
-together, pools them and leaves the gradient of the loss with respect to logits and pooled features. UPDATE: each part
-owns some rows of the table and of ``coef``: it sorts their members by row, sums what the mini-batch has for a row in
-the order of the bags, and changes the row once. So every row has one writer, and the result does not depend on who
-runs which part.
+together, lists them by the part that owns their row, pools them and leaves the gradient of the loss with respect to
+logits and pooled features. UPDATE: each part changes the rows of the table and of ``coef`` that it owns. So every row
+has one writer, which goes through the members in the order of the bags, and the result does not depend on who runs
+which part.
+
+Where a step is linear in the gradient, plain SGD, a row takes the gradient of each of its members as it comes. Other
+steps need the whole gradient of a row: its members are brought together by sorting, and the row changes once.
 
 Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts; it begins when all tickets of
 earlier phases are done. A thread may join or leave at any time; one thread alone can do everything.
@@ -39,8 +42,8 @@ SGD, ADAGRAD = range(2)
 NEXT, DONE, STOP = range(3)
 _EPSILON = 1e-10  # torch.optim.Adagrad's
 _SPINS = 2000
-_AHEAD = 16  # members whose rows are prefetched in the forward pass
-_ROWS_AHEAD = 8  # members whose rows are prefetched in the update
+_ROWS_AHEAD = 16  # members whose rows are prefetched in the update
+_ROWS_TOGETHER = 4  # as a power of two: neighbours, which may share a cache line, have one owner
 
 
 @inlined
@@ -134,230 +137,322 @@ def _loss_gradient(loss, logits, p, y_indices, first, last):
 
 
 @inlined
-def _update_row(shape, span, tail, solver, rate, alpha, gradient, part, parameters, state, row, norm, tickets):
-    """Change one row of ``parameters`` by its gradient g: the one place where solvers differ.
+def _update_rows(
+    shape, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, parameters, state, tickets
+):  # fmt: skip
+    """Change some rows of ``parameters`` by their gradients g: the one place where solvers differ.
 
     SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
     ``alpha`` * row is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is rescaled to it.
-    tickets[STOP] becomes 1 if the row is not finite any more.
+    tickets[STOP] becomes 1 if a row is not finite any more.
 
-    gradient : (n_parts, dim), in: row ``part`` of it. parameters : (n, dim), in-out. state : (n,), in-out.
+    rows : (>= n_rows,) int64, in: which ones, each once. row_gradients : (>= n_rows, dim), in. steps : (>= n_rows,)
+    float64, scratch. parameters : (n, dim), in-out. state : (n,) float64, in-out.
     """
     dim = parameters.shape[1]
-    source, target = _address(gradient, part), _address(parameters, row)
-    itemsize = np.uintp(parameters.itemsize)
-    step = parameters.dtype.type(-rate)
+    itemsize = parameters.itemsize
     decay = parameters.dtype.type(alpha)
-    if solver == ADAGRAD:
+    # One loop after the other: so the long chain from a gradient to its step is under way for many rows at once.
+    for r in range(n_rows):
         squares = 0.0
-        for column in range(0, dim, span):
-            at = max(0, min(column, dim - span))
-            offset = np.uintp(at) * itemsize
-            g = load(shape, source + offset, tail)
+        if solver == ADAGRAD:
+            source, target = _address(row_gradients, r), _address(parameters, rows[r])
+            for column in range(0, tiling[2], tiling[0]):
+                offset = _offset(tiling, dim, column, itemsize)
+                skip = _skip(tiling, dim, column)
+                g = load(shape, source + offset, tiling[1])
+                if alpha != 0:
+                    g = add_scaled(g, decay, load(shape, target + offset, tiling[1]))
+                if column > 0:
+                    g = from_column(g, tiling[1], skip)
+                squares += dot(g, g, tiling[1])
+        steps[r] = squares / dim
+    for r in range(n_rows):
+        if solver == ADAGRAD:
+            total = state[rows[r]] + steps[r]
+            state[rows[r]] = total
+            steps[r] = -rate / (np.sqrt(total) + _EPSILON)
+        else:
+            steps[r] = -rate
+    for r in range(n_rows):
+        source, target = _address(row_gradients, r), _address(parameters, rows[r])
+        step = parameters.dtype.type(steps[r])
+        for column in range(0, tiling[2], tiling[0]):
+            offset = _offset(tiling, dim, column, itemsize)
+            old = load(shape, target + offset, tiling[1])
+            g = load(shape, source + offset, tiling[1])
             if alpha != 0:
-                g = add_scaled(g, decay, load(shape, target + offset, tail))
-            g = from_column(g, tail, column - at)
-            squares += dot(g, g, tail)
-        state[row] += squares / dim
-        root = np.sqrt(parameters.dtype.type(state[row]))
-        step /= root + parameters.dtype.type(_EPSILON)
-    for column in range(0, dim, span):
-        at = max(0, min(column, dim - span))
-        offset = np.uintp(at) * itemsize
-        old = load(shape, target + offset, tail)
-        g = load(shape, source + offset, tail)
-        if alpha != 0:
-            g = add_scaled(g, decay, old)
-        new = add_scaled(old, step, from_column(g, tail, column - at))
-        if not is_finite(new):
-            tickets[STOP] = 1
-        store(new, target + offset, tail)
-    if norm[0] < np.inf:
-        length = row_norm(parameters, row, norm[1])
-        if length > norm[0]:
-            factor = parameters.dtype.type(norm[0] / (length + 1e-7))
-            for d in range(dim):
-                parameters[row, d] *= factor
+                g = add_scaled(g, decay, old)
+            if column > 0:
+                g = from_column(g, tiling[1], _skip(tiling, dim, column))
+            new = add_scaled(old, step, g)
+            if not is_finite(new):
+                tickets[STOP] = 1
+            store(new, target + offset, tiling[1])
+        if norm[0] < np.inf:
+            length = row_norm(parameters, rows[r], norm[1])
+            if length > norm[0]:
+                factor = parameters.dtype.type(norm[0] / (length + 1e-7))
+                for d in range(dim):
+                    parameters[rows[r], d] *= factor
 
 
 @inlined
-def _sort(n, n_bits, keys, values, other_keys, other_values, counts):
-    """Sort pairs by their keys below 2 ** n_bits, equal keys in their order (least significant digit first).
+def _sort(n, first_bit, last_bit, digit_bits, pairs, spare, counts):
+    """Sort integers by the bits from first_bit to last_bit, the least significant digit first.
 
-    keys, values : (>= n,), in-out. other_keys, other_values : scratch. counts : (2048,), scratch.
-    Returns the keys and values: the arrays given or the scratch.
+    pairs : (>= n,), in-out. spare : (>= n,), in-out. counts : (2, >= 2 ** digit_bits), in-out: row 0 says how many
+    integers have each value of the first digit. The result is in ``pairs`` if the number of digits is even, else in
+    ``spare``.
     """
-    digit_bits = 11 if n > 1024 else 8
     mask = (1 << digit_bits) - 1
-    shift = 0
-    while shift < n_bits:
-        for d in range(mask + 1):
-            put(counts, d, 0)
-        for i in range(n):
-            d = np.intp(item(keys, i) >> shift) & mask
-            put(counts, d, item(counts, d) + 1)
+    these, others = counts[0], counts[1]
+    for place in range(first_bit, last_bit, digit_bits):
         total = 0
         for d in range(mask + 1):
-            count = item(counts, d)
-            put(counts, d, total)
+            count = item(these, d)
+            put(these, d, total)
+            put(others, d, 0)
             total += count
         for i in range(n):
-            key = item(keys, i)
-            d = np.intp(key >> shift) & mask
-            to = np.intp(item(counts, d))
-            put(counts, d, to + 1)
-            put(other_keys, to, key)
-            put(other_values, to, item(values, i))
-        keys, other_keys = other_keys, keys
-        values, other_values = other_values, values
-        shift += digit_bits
-    return keys, values
+            pair = item(pairs, i)
+            d = pair >> place & mask
+            to = np.intp(item(these, d))
+            put(these, d, to + 1)
+            put(spare, to, pair)
+            d = pair >> place + digit_bits & mask
+            put(others, d, item(others, d) + 1)
+        pairs, spare = spare, pairs
+        these, others = others, these
 
 
 @inlined
-def _offset(dim, span, column, itemsize):
+def _skip(tiling, dim, column):
+    """How many columns the tile for ``column`` shares with the one before."""
+    return column - max(0, min(column, dim - tiling[0]))
+
+
+@inlined
+def _offset(tiling, dim, column, itemsize):
     """Bytes from the first column of a row to the tile for ``column``: the last tile ends where the row ends."""
-    return np.uintp(max(0, min(column, dim - span)) * itemsize)
+    return np.uintp((column - _skip(tiling, dim, column)) * itemsize)
 
 
 @inlined
-def _pool(tile, span, tail, table, batch_indices, batch_weights, start, stop, pooled, p):
+def _pool(tile, tiling, prefetching, table, batch_indices, batch_weights, start, stop, pooled, p):
     """pooled[p] = sum of the weighted rows of the members start <= i < stop."""
     dim = table.shape[1]
     row_bytes = np.uintp(dim * table.itemsize)
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, table.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, table.itemsize)
         acc = reduce_bag(
-            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tail, batch_weights, batch_indices,
-            None, start, stop, _AHEAD, False,
+            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tiling[1], batch_weights, batch_indices,
+            None, start, stop, prefetching[0], prefetching[1], prefetching[2],
         )  # fmt: skip
-        store(acc, _address(pooled, p) + offset, tail)
+        store(acc, _address(pooled, p) + offset, tiling[1])
 
 
 @inlined
-def _logits(tile, span, tail, pooled, p, coef, intercept, logits):
+def _logits(tile, tiling, pooled, p, coef, intercept, logits):
     """logits[p] = coef @ pooled[p] + intercept."""
     dim = coef.shape[1]
     for k in range(len(coef)):
         z = intercept[0, k]
-        for column in range(0, dim, span):
-            offset = _offset(dim, span, column, coef.itemsize)
-            skip = column - max(0, min(column, dim - span))
-            h = from_column(load(tile, _address(pooled, p) + offset, tail), tail, skip)
-            z += dot(h, load(tile, _address(coef, k) + offset, tail), tail)
+        for column in range(0, tiling[2], tiling[0]):
+            offset = _offset(tiling, dim, column, coef.itemsize)
+            skip = _skip(tiling, dim, column)
+            h = from_column(load(tile, _address(pooled, p) + offset, tiling[1]), tiling[1], skip)
+            z += dot(h, load(tile, _address(coef, k) + offset, tiling[1]), tiling[1])
         logits[p, k] = z
 
 
 @inlined
-def _weighted_rows(tile, span, tail, rows, weights, p, first, last, by_column, out, to):
+def _weighted_rows(tile, tiling, rows, weights, p, first, last, by_column, out, to):
     """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over first <= k < last."""
     dim = rows.shape[1]
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, rows.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, rows.itemsize)
         acc = tile
         for k in range(first, last):
             weight = weights[k, p] if by_column else weights[p, k]
-            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tail)
-        store(acc, _address(out, to) + offset, tail)
+            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+        store(acc, _address(out, to) + offset, tiling[1])
 
 
 @inlined
 def _update_outputs(
-    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
+    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, rows, row_gradients, steps,
     coef, coef_state, intercept, intercept_state, tickets,
 ):  # fmt: skip
     """Change the rows of coef, and the entries of intercept, that belong to a part."""
-    for k in range(part, len(coef), n_parts):
-        _weighted_rows(tile, span, tail, pooled, logits, k, 0, n_bags, True, row_gradient, part)
-        _update_row(
-            tile, span, tail, solver, rate, alpha, row_gradient, part, coef, coef_state, k, (np.inf, 2.0), tickets
-        )
-        g = 0.0
-        for p in range(n_bags):
-            g += logits[p, k]
-        if solver == ADAGRAD:
-            intercept_state[k] += g * g
-            g /= np.sqrt(intercept_state[k]) + _EPSILON
-        intercept[0, k] -= rate * g
-        if not np.isfinite(intercept[0, k]):
-            tickets[STOP] = 1
+    for first in range(part, len(coef), n_parts * len(rows)):
+        n_rows = 0
+        for k in range(first, min(len(coef), first + n_parts * len(rows)), n_parts):
+            _weighted_rows(tile, tiling, pooled, logits, k, 0, n_bags, True, row_gradients, n_rows)
+            rows[n_rows] = k
+            n_rows += 1
+            g = 0.0
+            for p in range(n_bags):
+                g += logits[p, k]
+            if solver == ADAGRAD:
+                intercept_state[k] += g * g
+                g /= np.sqrt(intercept_state[k]) + _EPSILON
+            intercept[0, k] -= rate * g
+            if not np.isfinite(intercept[0, k]):
+                tickets[STOP] = 1
+        _update_rows(
+            tile, tiling, solver, rate, alpha, (np.inf, 2.0), rows, n_rows, row_gradients, steps,
+            coef, coef_state, tickets,
+        )  # fmt: skip
 
 
 @inlined
-def _members_of_part(part, n_parts, n_bags, starts, stops, batch_indices, keys, members):
-    """List the rows and positions of the members whose rows belong to a part; return how many they are."""
+def _assign(n_parts, start, stop, batch_indices, first, owned, n_owned):
+    """List the members start <= i < stop with the owners of their rows: owned[owner, first + n_owned[owner]] = i."""
+    if n_parts == 1:
+        n = n_owned[0]
+        for i in range(start, stop):
+            put(owned[0], first + n, i)
+            n += 1
+        n_owned[0] = n
+    else:
+        for i in range(start, stop):
+            mixed = (np.uint64(item(batch_indices, i)) >> np.uint64(_ROWS_TOGETHER)) * np.uint64(0x9E3779B1)
+            owner = np.intp((mixed & np.uint64(0xFFFFFFFF)) * np.uint64(n_parts) >> np.uint64(32))
+            put(owned[owner], first + n_owned[owner], i)
+            n_owned[owner] += 1
+
+
+@inlined
+def _sorted_pairs(n_parts, firsts, n_owned, part, owned, batch_indices, n_bits, member_bits, pairs, counts):
+    """Sort the integers row << member_bits | member of the members whose rows belong to a part.
+
+    pairs : (2, >= number of them) int64, out. counts : (2, 2048), scratch.
+    Returns how many they are, and in which row of ``pairs``.
+    """
     n = 0
-    for p in range(n_bags):
-        for i in range(starts[p], stops[p]):
-            row = item(batch_indices, i)
-            if n_parts == 1 or row % n_parts == part:
-                put(keys, n, row)
-                put(members, n, i)
-                n += 1
-    return n
+    for p in range(n_parts):
+        n += n_owned[p, part]
+    n_digits = -(-n_bits // (11 if n > 1024 else 8))
+    digit_bits = -(-n_bits // max(1, n_digits))
+    mask = (1 << digit_bits) - 1
+    for d in range(mask + 1):
+        put(counts[0], d, 0)
+    n = 0
+    for p in range(n_parts):
+        for j in range(firsts[p], firsts[p] + n_owned[p, part]):
+            i = np.intp(item(owned, j))
+            row = np.intp(item(batch_indices, i))
+            put(pairs[0], n, row << member_bits | i)
+            put(counts[0], row & mask, item(counts[0], row & mask) + 1)
+            n += 1
+    _sort(n, member_bits, member_bits + n_bits, max(1, digit_bits), pairs[0], pairs[1], counts)
+    return n, n_digits & 1
 
 
 @inlined
-def _max_gradient(row, members, start, stop, batch_indices, batch_bags, winners, gradients, row_gradient, part):
-    """row_gradient[part] = sum of the gradients of the bags, in the columns in which the row won."""
+def _add_gradients(
+    tile, tiling, whole, step, n_parts, firsts, n_owned, part, owned, batch_indices, batch_weights, batch_bags,
+    gradients, table, tickets,
+):  # fmt: skip
+    """table[row] += step * weight * gradients[bag] for each member whose row belongs to a part."""
+    dim = table.shape[1]
+    for p in range(n_parts):
+        first = firsts[p]
+        last = first + n_owned[p, part] - 1
+        for j in range(first, last + 1):
+            soon = np.intp(item(owned, min(j + _ROWS_AHEAD, last)))
+            prefetch(tile, _address(table, item(batch_indices, soon)), tiling[1], 1, whole)
+            i = np.intp(item(owned, j))
+            source, target = _address(gradients, item(batch_bags, i)), _address(table, item(batch_indices, i))
+            factor = step * item(batch_weights, i)
+            for column in range(0, tiling[2], tiling[0]):
+                offset = _offset(tiling, dim, column, table.itemsize)
+                g = load(tile, source + offset, tiling[1])
+                if column > 0:
+                    g = from_column(g, tiling[1], _skip(tiling, dim, column))
+                new = add_scaled(load(tile, target + offset, tiling[1]), factor, g)
+                if not is_finite(new):
+                    tickets[STOP] = 1
+                store(new, target + offset, tiling[1])
+
+
+@inlined
+def _max_gradient(row, pairs, mask, start, stop, batch_indices, batch_bags, winners, gradients, row_gradients, to):
+    """row_gradients[to] = sum of the gradients of the bags, in the columns in which the row won."""
     dim = gradients.shape[1]
     for d in range(dim):
-        row_gradient[part, d] = 0
+        row_gradients[to, d] = 0
     before = -1
-    for i in range(start, stop):
-        p = batch_bags[members[i]]
+    for j in range(start, stop):
+        p = batch_bags[pairs[j] & mask]
         if p != before:  # a bag that names the row twice has one first winner
             for d in range(dim):
                 if winners[p, d] >= 0 and batch_indices[winners[p, d]] == row:
-                    row_gradient[part, d] += gradients[p, d]
+                    row_gradients[to, d] += gradients[p, d]
         before = p
 
 
 @inlined
-def _sum_gradient(tile, span, tail, members, start, stop, batch_weights, batch_bags, gradients, row_gradient, part):
-    """row_gradient[part] = sum of the weighted gradients of the bags of the members[start:stop] of one row."""
+def _sum_gradient(
+    tile, tiling, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients, to
+):  # fmt: skip
+    """row_gradients[to] = sum of the weighted gradients of the bags of the members of one row."""
     dim = gradients.shape[1]
-    for column in range(0, dim, span):
-        offset = _offset(dim, span, column, gradients.itemsize)
+    for column in range(0, tiling[2], tiling[0]):
+        offset = _offset(tiling, dim, column, gradients.itemsize)
         acc = tile
-        for i in range(start, stop):
-            member = np.intp(item(members, i))
-            source = _address(gradients, item(batch_bags, member)) + offset
-            acc = fold_rows(acc, (source,), (item(batch_weights, member),), tail)
-        store(acc, _address(row_gradient, part) + offset, tail)
+        for j in range(start, stop):
+            i = item(pairs, j) & mask
+            acc = fold_rows(
+                acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
+            )
+        store(acc, _address(row_gradients, to) + offset, tiling[1])
 
 
 @inlined
 def _update_table(
-    tile, span, tail, mode, solver, rate, alpha, norm, by_freq, keys, members, n, batch_indices, batch_weights,
-    batch_bags, winners, gradients, row_gradient, part, table, table_state, tickets,
+    tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs, n, member_bits, batch_indices,
+    batch_weights, batch_bags, winners, gradients, rows, row_gradients, steps, table, table_state, tickets,
 ):  # fmt: skip
-    """Change each row that the sorted members name, once."""
+    """Change each row that the sorted pairs name, once."""
+    mask = (1 << member_bits) - 1
     start = stop = 0
     while start < n:
-        row = np.intp(item(keys, start))
-        while stop < n and item(keys, stop) == row:
-            stop += 1
-        if stop + _ROWS_AHEAD < n:
-            soon = np.intp(item(keys, stop + _ROWS_AHEAD))
-            prefetch(tile, _address(table, soon), tail, False)
+        n_rows = 0
+        while start < n and n_rows < len(rows):
+            row = item(pairs, start) >> member_bits
+            while stop < n and item(pairs, stop) >> member_bits == row:
+                stop += 1
+            soon = item(pairs, min(stop + _ROWS_AHEAD, n - 1)) >> member_bits
+            prefetch(tile, _address(table, soon), tiling[1], 1, whole)
             prefetch_item(table_state, soon)
-        if mode == MAX:
-            _max_gradient(row, members, start, stop, batch_indices, batch_bags, winners, gradients, row_gradient, part)
-        else:
-            _sum_gradient(
-                tile, span, tail, members, start, stop, batch_weights, batch_bags, gradients, row_gradient, part
-            )
-        if by_freq:
-            for d in range(table.shape[1]):
-                row_gradient[part, d] /= stop - start
-        _update_row(tile, span, tail, solver, rate, alpha, row_gradient, part, table, table_state, row, norm, tickets)
-        start = stop
+            if mode == MAX:
+                _max_gradient(
+                    row, pairs, mask, start, stop, batch_indices, batch_bags, winners, gradients, row_gradients, n_rows
+                )
+            else:
+                _sum_gradient(
+                    tile, tiling, pairs, mask, start, stop, batch_weights, batch_bags, gradients, row_gradients,
+                    n_rows,
+                )  # fmt: skip
+            if by_freq:
+                for d in range(table.shape[1]):
+                    row_gradients[n_rows, d] /= stop - start
+            rows[n_rows] = row
+            n_rows += 1
+            start = stop
+        _update_rows(
+            tile, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, table, table_state, tickets
+        )  # fmt: skip
 
 
 @cache
-def train_kernel(lanes, vectors, copies):
-    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies."""
+def train_kernel(lanes, vectors, copies, ahead, every, whole, single):
+    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``cpu.pool_kernel``.
+
+    ``single`` says that one tile holds a row.
+    """
     span = lanes * vectors
 
     @kernel
@@ -366,7 +461,7 @@ def train_kernel(lanes, vectors, copies):
         table, table_state, coef, coef_state, intercept, intercept_state,
         weights, indices, indptr, padding_idx, order, order_indptr, y_indices, y_indptr, sample_weight,
         starts, stops, batch_indices, batch_weights, batch_bags, pooled, winners, logits, gradients, losses,
-        keys, members, counts, row_gradient,
+        firsts, n_owned, owned, pairs, counts, rows, row_gradients, steps,
         first_batch, tickets, batch_losses,
     ):  # fmt: skip
         """Train on some mini-batches of the bags order[0], order[1], ...
@@ -379,18 +474,23 @@ def train_kernel(lanes, vectors, copies):
         weights, indices, indptr, padding_idx : the bags, as in ``cpu.pool``. sample_weight : (n_bags,), in.
         order : (n,) int64, in: the bags of the epoch; order_indptr : (n + 1,) int64, in: sums of their lengths.
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
-        from starts to row_gradient : scratch; the first dimension of keys ... row_gradient is n_parts.
+        from starts to steps : scratch; the first dimension of firsts ... steps is n_parts.
         first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
         tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not
             finite.
         """
         zero = table.dtype.type(0)
-        tail = min(span, table.shape[1]) - lanes
+        tail = span - lanes if whole else min(span, table.shape[1]) - lanes
+        tiling = span, tail, 1 if single else table.shape[1]
         tile, wide = full(zero, 0, lanes, vectors, 1), full(zero, 0, lanes, vectors, copies)
-        n_parts = len(keys)
+        n_parts = len(firsts)
+        linear = solver == SGD and alpha == 0 and norm[0] == np.inf and not by_freq and mode != MAX
         n_bits = 0
         while len(table) - 1 >> n_bits:
             n_bits += 1
+        member_bits = 0
+        while len(batch_indices) >> member_bits:
+            member_bits += 1
         n_tickets = 2 * n_parts * len(batch_losses)
         ticket = fetch_add(tickets, NEXT, 1)
         while ticket < n_tickets:
@@ -403,6 +503,8 @@ def train_kernel(lanes, vectors, copies):
             n_bags = min(batch_size, len(order) - first)
             if phase % 2 == 0:
                 begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
+                firsts[part] = order_indptr[first + begin] - order_indptr[first]
+                n_owned[part, :] = 0
                 for p in range(begin, end):
                     bag = order[first + p]
                     starts[p] = order_indptr[first + p] - order_indptr[first]
@@ -410,20 +512,33 @@ def train_kernel(lanes, vectors, copies):
                         mode, weights, indices, indptr[bag], indptr[bag + 1], padding_idx, starts[p],
                         p, batch_indices, batch_weights, batch_bags,
                     )  # fmt: skip
+                    if not freeze:
+                        _assign(n_parts, starts[p], stops[p], batch_indices, firsts[part], owned, n_owned[part])
                 for p in range(begin, end):
                     bag = order[first + p]
                     if mode == MAX:
                         _pool_max(table, batch_indices, starts[p], stops[p], pooled, winners, p)
                     else:
-                        _pool(wide, span, tail, table, batch_indices, batch_weights, starts[p], stops[p], pooled, p)
-                    _logits(tile, span, tail, pooled, p, coef, intercept, logits)
+                        _pool(
+                            wide,
+                            tiling,
+                            (ahead, every, whole),
+                            table,
+                            batch_indices,
+                            batch_weights,
+                            starts[p],
+                            stops[p],
+                            pooled,
+                            p,
+                        )
+                    _logits(tile, tiling, pooled, p, coef, intercept, logits)
                     scale = zero + sample_weight[bag] / n_bags
                     value = _loss_gradient(loss, logits, p, y_indices, y_indptr[bag], y_indptr[bag + 1])
                     losses[p] = value * scale
                     for k in range(len(coef)):
                         logits[p, k] *= scale
                     if not freeze:
-                        _weighted_rows(tile, span, tail, coef, logits, p, 0, len(coef), False, gradients, p)
+                        _weighted_rows(tile, tiling, coef, logits, p, 0, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
                 if part == 0:
@@ -434,19 +549,23 @@ def train_kernel(lanes, vectors, copies):
                     if not np.isfinite(total):
                         tickets[STOP] = 1
                 _update_outputs(
-                    tile, span, tail, solver, rate, alpha, part, n_parts, n_bags, pooled, logits, row_gradient,
-                    coef, coef_state, intercept, intercept_state, tickets,
+                    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits,
+                    rows[part], row_gradients[part], steps[part], coef, coef_state, intercept, intercept_state, tickets,
                 )  # fmt: skip
-                if not freeze:
-                    own_keys, own_members = keys[part, 0], members[part, 0]
-                    n = _members_of_part(part, n_parts, n_bags, starts, stops, batch_indices, own_keys, own_members)
-                    own_keys, own_members = _sort(
-                        n, n_bits, own_keys, own_members, keys[part, 1], members[part, 1], counts[part]
-                    )
+                if linear and not freeze:
+                    _add_gradients(
+                        tile, tiling, whole, table.dtype.type(-rate), n_parts, firsts, n_owned, part, owned[part],
+                        batch_indices, batch_weights, batch_bags, gradients, table, tickets,
+                    )  # fmt: skip
+                elif not freeze:
+                    n, where = _sorted_pairs(
+                        n_parts, firsts, n_owned, part, owned[part], batch_indices, n_bits, member_bits, pairs[part],
+                        counts[part],
+                    )  # fmt: skip
                     _update_table(
-                        tile, span, tail, mode, solver, rate, alpha, norm, by_freq, own_keys, own_members, n,
-                        batch_indices, batch_weights, batch_bags, winners, gradients, row_gradient, part,
-                        table, table_state, tickets,
+                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n,
+                        member_bits, batch_indices, batch_weights, batch_bags, winners, gradients,
+                        rows[part], row_gradients[part], steps[part], table, table_state, tickets,
                     )  # fmt: skip
             fetch_add(tickets, DONE, 1)
             ticket = fetch_add(tickets, NEXT, 1)
