@@ -429,7 +429,8 @@ def test_early_stopping_and_predictions(device):
 
 def test_a_diverged_partial_fit_changes_nothing(device):
     X, y = random_csr(), np.arange(12) % 2
-    model = EmbeddingBagClassifier(3, batch_size=4, solver="sgd", device=device, random_state=0)
+    params = {"batch_size": 4, "solver": "sgd", "learning_rate_init": 0.05, "random_state": 0}
+    model = EmbeddingBagClassifier(3, device=device, **params)
     model.partial_fit(X, y, classes=[0, 1])
     before = pickle.dumps(model)
     model.set_params(learning_rate_init=1e300)

@@ -24,7 +24,6 @@ from timing import geometric_mean, table
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 
-
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
 
@@ -235,8 +234,9 @@ def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
     X = csr_array((np.ones(ids.size, np.float32), ids.ravel().astype(np.int32), indptr), shape=(len(ids), n_rows))
     params = {"mode": "mean", "per_sample_weights": False, "solver": solver, "batch_size": batch_size, "alpha": 0.0}
     model = EmbeddingBagClassifier(dim, **params, device="cuda", random_state=0)
-    bags, targets = model._check_bags(X, reset=True), targets_of_classes(y, 3)
-    trainer = model._trainer(bags, targets, np.ones(len(y)), model._new_model(bags, targets, np.random.RandomState(0)))
+    model.partial_fit(X, y, classes=np.arange(3))
+    bags, targets = model._check_bags(X, reset=False), targets_of_classes(y, 3)
+    trainer = model._trainer(bags, targets, np.ones(len(y)), model._model())
     return lambda: trainer.epoch(np.arange(len(y)), (0.01, 0.0))
 
 
