@@ -147,7 +147,8 @@ class Device:
     def copy_out(self, array: DeviceArray, out: Array) -> Array:
         """Copy a device array into a host array of its shape, large ones through two pinned buffers in turn."""
         if out.nbytes < _STAGED:
-            array.copy_to_host(out)
+            if out.size:
+                array.copy_to_host(out)
             return out
         self.synchronize()
         source, target = array.reshape(out.size), out.reshape(-1)
