@@ -18,7 +18,6 @@ from sklearn.base import clone
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's, in the simulator
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 DIMS = (1, 2, 5, 16, 33) if SIMULATED else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
