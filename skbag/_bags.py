@@ -68,6 +68,76 @@ class Bags:
         return f"row {row} (position {member})"
 
 
+@dataclass(slots=True)
+class DeviceBags(Bags):
+    """Bags whose arrays lie on a GPU, as CuPy's do; nothing but their shapes and dtypes was checked.
+
+    Unlike in `Bags`, ``weights`` is None; ``values`` are the stored ones, in any dtype. They weigh the members if
+    ``weighted``, otherwise they only say who is one: a stored zero is none.
+    """
+
+    values: Any = None
+    weighted: bool = True
+    n_stored: int = 0
+    dtype: DTypeLike = np.float64  # what weights are converted to
+
+    def raise_bad_member(self) -> NoReturn:
+        """Copy the arrays to the host, find what is wrong with them, and raise the ValueError that says so."""
+        indices, indptr, values = (on_host(array) for array in (self.indices, self.indptr, self.values))
+        _check_indptr(indptr, self.n_bags, self.n_stored, "X.indptr")
+        values = frozen(values, self.dtype if self.weighted else None)
+        Bags(indices, indptr, values, self.num_embeddings, self.padding_idx).raise_bad_member()
+
+
+def is_on_device(X: Any) -> bool:
+    """Whether X is a CSR matrix of arrays on a GPU; TypeError if only some are, or X is no CSR matrix."""
+    arrays = {name: getattr(X, name, None) for name in ("data", "indices", "indptr")}
+    there = [name for name, array in arrays.items() if hasattr(array, "__cuda_array_interface__")]
+    if hasattr(X, "__cuda_array_interface__") or (there and getattr(X, "format", "csr") != "csr"):
+        raise TypeError(f"X must be a CSR matrix if it is on a GPU, got {type(X).__name__}.")
+    if there and len(there) < len(arrays):
+        raise TypeError(
+            f"X must be on the host or on a GPU as a whole, got {' and '.join(there)} on a GPU and the rest "
+            "on the host."
+        )
+    return bool(there)
+
+
+def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding_idx: int | None = None) -> DeviceBags:
+    """Take the rows of a CSR matrix that lies on a GPU as bags, without a copy; see `bags_from_csr`.
+
+    Raises
+    ------
+    TypeError
+        If the index arrays are not int32 or int64, or the values are no real numbers.
+    ValueError
+        If the arrays have other shapes than those of a CSR matrix, or are not contiguous.
+    """
+    for name, kinds in (("data", "biuf"), ("indices", "i"), ("indptr", "i")):
+        array = getattr(X, name)
+        found = np.dtype(array.dtype)
+        if found.kind not in kinds or (kinds == "i" and found.itemsize < 4) or found == np.float16:
+            allowed = "int32 or int64" if kinds == "i" else "real numbers"
+            raise TypeError(f"X.{name} must be an array of {allowed}, got {found!r}.")
+        strides = array.__cuda_array_interface__.get("strides")
+        if len(array.shape) != 1 or strides not in (None, (found.itemsize,)):
+            raise ValueError(f"X.{name} must be 1-D and contiguous, got the shape {tuple(array.shape)}.")
+    if X.indptr.shape[0] != X.shape[0] + 1:
+        raise ValueError(
+            f"X.indptr must have one entry per row and one more, {X.shape[0] + 1}, got {X.indptr.shape[0]}."
+        )
+    n_stored = min(X.indices.shape[0], X.data.shape[0])
+    return DeviceBags(
+        X.indices, X.indptr, None, X.shape[1], padding_idx,
+        values=X.data, weighted=weighted, n_stored=n_stored, dtype=dtype,
+    )  # fmt: skip
+
+
+def on_host(array: Any) -> Array:
+    """Return an array of any library as a NumPy array, copied from the GPU if it is there."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
+
+
 def frozen(array: Array, dtype: DTypeLike | None = None) -> Array:
     """Return a read-only, aligned, C-contiguous view of an array; a copy where the layout or dtype asks for one."""
     if dtype is not None and array.dtype != dtype:

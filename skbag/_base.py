@@ -14,10 +14,11 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
 from ._backends import get_backend  # noqa: TID251
-from ._bags import Bags, bags_from_csr, check_source
+from ._backends._resident import Resident, ResidentAttribute  # noqa: TID251
+from ._bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
 from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from ._version import __version__
 
@@ -71,18 +72,22 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         "random_state": ["random_state"],
     }
 
+    embeddings_: Any = ResidentAttribute()
+
     def transform(self, X: Any) -> NDArray[Any]:
         """Pool the rows of the table that each row of X names.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
+            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine. With
+            ``device="cuda"`` also a CSR matrix on the GPU, like CuPy's.
 
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim)
-            The features, in the dtype of the table; a data frame if `set_output` asks for one.
+            The features, in the dtype of the table; a data frame if `set_output` asks for one. If X is on the GPU, an
+            array there.
 
         Raises
         ------
@@ -99,7 +104,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         backend = get_backend(self.device)
         if self.mode not in backend.MODES:
             raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
-        table = check_weight(self.embeddings_, "embeddings_")
+        table = self._table(backend)
         if len(table) != self.n_features_in_:
             raise ValueError(
                 f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
@@ -107,10 +112,26 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
         return backend.pool(bags, table, self.mode, effective_n_jobs(self.n_jobs))
 
+    def _table(self, backend: Any) -> Any:
+        """Return the fitted table in the form the backend keeps it in."""
+        stored = vars(self)["embeddings_"]
+        if _keeps_tables(backend):
+            if not isinstance(stored, Resident):  # assigned, or fitted on another device
+                stored = self.embeddings_ = backend.hold(check_weight(stored, "embeddings_"))
+            return stored
+        return check_weight(self.embeddings_, "embeddings_")
+
+    def _kept(self, table: NDArray[Any]) -> Any:
+        """Return a new table in the form the backend keeps it in."""
+        backend = get_backend(self.device)
+        return backend.hold(table) if _keeps_tables(backend) else table
+
     def _read_bags(self, X: Any, dtype: Any) -> Bags:
         """Take a CSR matrix as bags; their members are not checked yet."""
         weighted = self.per_sample_weights and self.mode != "max"
         padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
+        if is_on_device(X):
+            return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
         return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
 
     def _check_bags(self, X: Any, *, reset: bool) -> Bags:
@@ -144,7 +165,9 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return table * factors[:, None] if (factors != 1).any() else table
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state = {**super().__getstate__()}
+        for name, value in state.items():
+            state[name] = value.plain() if isinstance(value, Resident) else value
         if state.get("embeddings_") is state["init"]:
             state["embeddings_"] = None  # the same array: joblib would write it twice
         return state
@@ -165,11 +188,24 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return tags
 
 
+def _keeps_tables(backend: Any) -> bool:
+    return hasattr(backend, "hold")
+
+
 def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) -> Any:
     """Return X in CSR format, with its number and names of features checked, or learnt if ``reset``.
 
     CSR comes back as it is; the index arrays and values are checked later, by ``bags_from_csr`` and the backend.
     """
+    if is_on_device(X):
+        if not estimator.device.startswith("cuda"):
+            raise TypeError(
+                f"X is on a GPU, and device={estimator.device!r}: set device='cuda', or copy X to the host."
+            )
+        if len(X.shape) != 2 or X.shape[0] < min_samples:
+            raise ValueError(f"X must have two dimensions and at least {min_samples} rows, got the shape {X.shape}.")
+        _check_n_features(estimator, X, reset=reset)
+        return X
     if issparse(X) and X.ndim == 2:
         check_source(X)
     X = validate_data(

@@ -20,7 +20,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._backends import get_trainer  # noqa: TID251
-from ._bags import Bags
+from ._backends._resident import Resident  # noqa: TID251
+from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_weight
 from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
@@ -142,8 +143,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
-    device : "cpu", default="cpu"
-        Where the work is done.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. Table and solver state stay there between calls;
+        ``embeddings_`` is a read-only copy, made when it is asked for, and takes a new array by assignment. X may also
+        be a CSR matrix on the GPU, like CuPy's; then `transform` returns an array there, all other methods return NumPy
+        arrays. Some last bits differ from those of the CPU.
     n_jobs : int, default=None
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. The
         result is the same to the last bit for every ``n_jobs``.
@@ -492,17 +497,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _model(self) -> Any:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
-        check_weight(self.embeddings_, "embeddings_")
+        names = "embeddings_", "coef_", "intercept_"
+        fitted = [vars(self)[name] for name in names]  # embeddings_ itself would fetch the table from a GPU
+        if not isinstance(fitted[0], Resident):
+            check_weight(fitted[0], "embeddings_")
         n_outputs, dim = self._coef_shape
-        shapes = {"embeddings_": (self.n_features_in_, dim), "coef_": (n_outputs, dim), "intercept_": (n_outputs,)}
-        for name, shape in shapes.items():
-            if np.shape(getattr(self, name)) != shape:
-                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(getattr(self, name))}.")
-        fitted = self.embeddings_, self.coef_, self.intercept_, *self._solver_state
-        dtype = self.embeddings_.dtype
-        dtypes = (dtype,) * 3 + (np.dtype(np.float64),) * 3
-        arrays = (np.require(array, kind, ["C", "A", "W"]) for array, kind in zip(fitted, dtypes, strict=True))
-        return get_trainer(self.device).Model(*arrays)
+        shapes = (self.n_features_in_, dim), (n_outputs, dim), (n_outputs,)
+        for name, array, shape in zip(names, fitted, shapes, strict=True):
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
+        return get_trainer(self.device).Model.from_fitted((*fitted, *self._solver_state), fitted[0].dtype)
 
     def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float]) -> None:
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
@@ -603,7 +607,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             arrays are not those of a sparse matrix. The message names the row and the id.
         """
         check_is_fitted(self)
-        logits = self._pool(X) @ self.coef_.T + self.intercept_
+        logits = on_host(self._pool(X)) @ self.coef_.T + self.intercept_
         return logits.ravel() if self._is_binary() else logits
 
     def predict(self, X: Any) -> Array:

@@ -82,8 +82,10 @@ def embedding_bag(
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
         threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
         same to the last bit for every ``n_jobs``.
-    device : "cpu", default="cpu"
-        Where the work is done.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there in
+        every call; an `EmbeddingBagVectorizer` keeps it there.
 
     Returns
     -------
@@ -196,8 +198,10 @@ def embedding(
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
         threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
         same to the last bit for every ``n_jobs``.
-    device : "cpu", default="cpu"
-        Where the work is done.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there in
+        every call; an `EmbeddingBagVectorizer` keeps it there.
 
     Returns
     -------

@@ -61,8 +61,11 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table and of the features. Sums are accumulated in it, too.
-    device : "cpu", default="cpu"
-        Where the work is done.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there when it is first used and stays;
+        ``embeddings_`` is then read-only, and takes a new array by assignment. Writing into an array given as ``init``
+        is not noticed any more. X may also be a CSR matrix on the GPU, like CuPy's.
     n_jobs : int, default=None
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. Ordinary
         threads are used, whatever the backend of joblib, and a call with little work runs in one. The result is the
@@ -195,8 +198,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             Rows of the table with a larger norm are rescaled to it, in a copy.
         norm_type : float, default=2.0
             The p of the p-norm for ``max_norm``.
-        device : "cpu", default="cpu"
-            Where the work is done.
+        device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+            Where the work is done; see the class.
         n_jobs : int, default=None
             Number of threads; see the class.
 
@@ -234,7 +237,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         )
         vectorizer._validate_params()
         check_padding_idx(padding_idx, len(table))
-        vectorizer.embeddings_ = vectorizer._rescaled(table)
+        vectorizer.embeddings_ = vectorizer._kept(vectorizer._rescaled(table))
         vectorizer.n_features_in_ = len(table)
         return vectorizer
 
@@ -265,5 +268,5 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         """
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=True)
-            self.embeddings_ = self._new_table(bags)
+            self.embeddings_ = self._kept(self._new_table(bags))
         return self

@@ -1,4 +1,91 @@
+import os
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
 from hypothesis import settings
 
 settings.register_profile("skbag", deadline=None, print_blob=True, max_examples=100)  # a first call compiles
 settings.load_profile("skbag")
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+if SIMULATED:
+    sys.setswitchinterval(2e-5)  # the simulator's threads wait for one another all the time
+
+
+def share_arrays():
+    """Let the threads of a simulated block share an array even if two ask for it at once: in Numba they race."""
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    def array(self, shape, dtype):
+        frame = sys._getframe(1)
+        return self._allocations.setdefault((frame.f_code, frame.f_lineno), np.empty(shape, dtype))
+
+    FakeCUDAShared.array = array
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", help="run every test with this default for the parameter device, e.g. cuda")
+
+
+def pytest_configure(config):
+    if SIMULATED and find_spec("numba_cuda"):
+        share_arrays()
+    if SIMULATED:  # kernels are Python there, and NumPy's scalars warn
+        config.addinivalue_line("filterwarnings", "ignore:.*encountered in:RuntimeWarning")
+    device = config.getoption("--device")
+    if device:
+        import skbag
+
+        estimators = skbag.EmbeddingBagClassifier, skbag.EmbeddingBagVectorizer
+        for function in (*(e.__init__ for e in estimators), skbag.embedding_bag, skbag.embedding):
+            function.__kwdefaults__["device"] = device
+        skbag.EmbeddingBagVectorizer.from_pretrained.__func__.__kwdefaults__["device"] = device
+
+
+CPU_ONLY = {
+    "test_signatures_are_the_documented_ones": "the default is another one here",
+    "test_the_signature_is_the_documented_one": "the default is another one here",
+    "test_n_jobs_none_follows_the_joblib_context": "looks at the threads of the CPU",
+    "test_writing_into_the_table_takes_effect": "embeddings_ is read-only with device='cuda'",
+    "test_probabilities_of_extreme_logits_are_finite": "embeddings_ is read-only with device='cuda'",
+    "test_a_given_table_is_where_training_starts_and_is_not_written_to": "embeddings_ is read-only with device='cuda'",
+    "test_writing_into_the_fitted_arrays_takes_effect": "embeddings_ is read-only with device='cuda'",
+}
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--device") not in (None, "cpu"):
+        for item in items:
+            reason = CPU_ONLY.get(getattr(item, "originalname", None))
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def why_no_cuda():
+    """Return why device="cuda" cannot be tested here, or None."""
+    if find_spec("numba_cuda") is None:
+        return "needs numba-cuda: pip install -e '.[cu13]'"
+    if SIMULATED:
+        return None
+    from numba import cuda
+
+    return None if cuda.is_available() else "needs an NVIDIA GPU, or the simulator: NUMBA_ENABLE_CUDASIM=1"
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """Every device; a test that takes it runs once on each."""
+    reason = why_no_cuda() if request.param == "cuda" else None
+    if reason:
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.fixture
+def cuda():
+    """device="cuda", for what only a GPU does."""
+    if why_no_cuda():
+        pytest.skip(why_no_cuda())
+    return "cuda"

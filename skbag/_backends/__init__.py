@@ -1,20 +1,27 @@
 """Backends: memory, threads and launches. Each one offers the same functions on checked bags."""
 
+import re
 from importlib import import_module
 from typing import Any
 
 
 def get_backend(device: str) -> Any:
     """Import and return the backend of a device; ValueError if there is none of that name."""
-    return import_module(f"skbag._backends.{_checked(device)}")
+    name, index = _parsed(device)
+    module = import_module(f"skbag._backends.{name}")
+    return module if name == "cpu" else module.backend(index)
 
 
 def get_trainer(device: str) -> Any:
     """Import and return the training module of a device's backend; ValueError if there is none of that name."""
-    return import_module(f"skbag._backends.{_checked(device)}_training")
+    name, index = _parsed(device)
+    module = import_module(f"skbag._backends.{name}_training")
+    return module if name == "cpu" else module.trainer(index)
 
 
-def _checked(device: str) -> str:
-    if device != "cpu":
-        raise ValueError(f"device must be 'cpu', got {device!r}.")
-    return device
+def _parsed(device: str) -> tuple[str, int]:
+    """Return the name of the backend, and the number of the GPU."""
+    match = re.fullmatch(r"cpu|(cuda)(?::(\d+))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N' with the number N of a GPU, got {device!r}.")
+    return match[1] or "cpu", int(match[2] or 0)

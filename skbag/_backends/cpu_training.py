@@ -1,8 +1,5 @@
 """The CPU backend's training: scratch memory, threads and blocks of mini-batches."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +10,7 @@ from skbag._kernels import cpu as cpu_kernels  # noqa: TID251
 from skbag._kernels import cpu_training as kernels  # noqa: TID251
 
 from . import cpu  # noqa: TID251
+from ._model import Model, Objective  # noqa: TID251
 from ._threads import run  # noqa: TID251
 
 Array = NDArray[Any]
@@ -21,57 +19,6 @@ LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
 SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
 _ROWS = 32  # rows of the table that are updated together
 _MEMBERS_AT_ONCE = 1 << 24  # members per compiled call, some tenths of a second: then Python can be interrupted
-
-
-@dataclass
-class Model:
-    """The arrays that training changes, of one dtype but for the states, which are float64."""
-
-    table: Array  # (num_embeddings, dim)
-    coef: Array  # (n_outputs, dim)
-    intercept: Array  # (n_outputs,)
-    table_state: Array  # (num_embeddings,), (n_outputs,), (n_outputs,): the solver's
-    coef_state: Array
-    intercept_state: Array
-
-    def arrays(self) -> tuple[Array, ...]:
-        """Return all arrays."""
-        return self.table, self.table_state, *self.small_arrays()
-
-    def copy(self) -> "Model":
-        """Return a copy of all arrays."""
-        arrays = self.table, self.coef, self.intercept, self.table_state, self.coef_state, self.intercept_state
-        return Model(*(array.copy() for array in arrays))
-
-    def small_arrays(self) -> tuple[Array, ...]:
-        """Return all but the table and its state."""
-        return self.coef, self.intercept, self.coef_state, self.intercept_state
-
-    @contextmanager
-    def restored_on_error(self, ids: Array) -> Iterator[None]:
-        """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
-        rows = np.unique(ids)
-        saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
-        try:
-            yield
-        except BaseException:
-            self.table[rows], self.table_state[rows] = saved[:2]
-            for array, old in zip(self.small_arrays(), saved[2:], strict=True):
-                array[:] = old
-            raise
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a step does."""
-
-    mode: str
-    loss: str
-    solver: str
-    alpha: float = 0.0
-    norm: tuple[float, float] | None = None
-    scale_grad_by_freq: bool = False
-    freeze: bool = False
 
 
 class Trainer:

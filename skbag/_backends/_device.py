@@ -1,0 +1,228 @@
+"""One GPU: opening it, its memory, copies to and from it, and launches. Importing this imports numba.cuda."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+DeviceArray = Any  # numba.cuda's, which has no types
+
+if find_spec("numba_cuda") is None:
+    raise ImportError(
+        "device='cuda' needs the package numba-cuda. Install it with its compilers: pip install 'skbag[cu13]' for a "
+        "driver of CUDA 13, or 'skbag[cu12]' for one of CUDA 12."
+    )
+
+from numba import cuda  # noqa: E402, TID251
+from numba.cuda.core import config  # noqa: E402, TID251
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+THREADS = 4 if SIMULATED else 128  # of a block; a thread of the simulator is one of Python's
+_STAGED = 1 << 16  # bytes from which on a copy goes through pinned memory
+_STAGE = 1 << 24  # bytes of a pinned buffer
+
+_devices: dict[int, "Device"] = {}
+_lock = threading.Lock()
+
+
+def open_device(index: int) -> "Device":
+    """Return a GPU of this process; opened at the first call, and afresh in a process that was not forked.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no driver or no GPU, or this process was forked from one that has used a GPU.
+    ImportError
+        If the compilers of numba-cuda are missing.
+    ValueError
+        If there are not so many GPUs.
+    """
+    with _lock:
+        if _devices:
+            next(iter(_devices.values())).check_process()
+        if index not in _devices:
+            _check_available()
+            n_devices = len(cuda.gpus)
+            if index >= n_devices:
+                raise ValueError(f"device must name one of the {n_devices} GPUs here, 'cuda:0' on, got 'cuda:{index}'.")
+            _devices[index] = Device(index)
+        return _devices[index]
+
+
+def _check_available() -> None:
+    if cuda.is_available():
+        return
+    error = cuda.cuda_error()
+    if error is None:
+        raise ImportError(
+            "device='cuda' needs the compilers of numba-cuda, which are not installed: pip install 'skbag[cu13]' for a "
+            "driver of CUDA 13, or 'skbag[cu12]' for one of CUDA 12."
+        )
+    reason = " ".join(str(error).split())
+    raise RuntimeError(f"device='cuda' needs an NVIDIA GPU and its driver; use device='cpu' here. CUDA says: {reason}")
+
+
+class Device:
+    """One GPU and what this process keeps on it.
+
+    Everything that touches the GPU runs inside `active`, in one thread at a time.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index, self.name = index, f"cuda:{index}"
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._stages: list[Array] = []
+        self._streams: list[Any] = []
+
+    def check_process(self) -> None:
+        """Raise RuntimeError in a process that was forked after its parent had used the GPU: CUDA does not allow it."""
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "device='cuda' cannot be used in this process: it was forked from one that has used the GPU. Start "
+                "workers with joblib's loky backend or multiprocessing's 'spawn', or use device='cpu' in them."
+            )
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this the GPU of the calling thread, for a block that no other thread is in."""
+        self.check_process()
+        with self._lock, cuda.gpus[self.index]:
+            try:
+                yield
+            except Exception as error:
+                if _is_out_of_memory(error):
+                    raise MemoryError(
+                        f"The GPU '{self.name}' has not enough free memory. The estimator is unchanged; set_params("
+                        "device='cpu') uses it on the CPU."
+                    ) from error
+                raise
+
+    def empty(self, shape: Any, dtype: DTypeLike, stream: Any = 0) -> DeviceArray:
+        """Allocate an array; MemoryError with the number of bytes if there is no room."""
+        shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        shape = tuple(max(1, int(n)) for n in shape)  # CUDA has no pointer to nothing
+        try:
+            return cuda.device_array(shape, dtype, stream=stream)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            raise MemoryError(
+                f"The GPU '{self.name}' has no room for {n_bytes} bytes: an array of shape {shape} of "
+                f"{np.dtype(dtype)}. The estimator is unchanged; set_params(device='cpu') uses it on the CPU."
+            ) from error
+
+    def full(self, shape: Any, value: Any, dtype: DTypeLike) -> DeviceArray:
+        """Allocate a small array and fill it."""
+        return self.put(np.full(shape, value, dtype))
+
+    def put(self, array: Array) -> DeviceArray:
+        """Copy an array to the GPU."""
+        out = self.empty(array.shape, array.dtype)
+        if array.size:
+            self.copy_in(array, out)
+        return out
+
+    def copy_in(self, array: Array, out: DeviceArray) -> None:
+        """Copy a host array into a device array of its shape, large ones through two pinned buffers in turn."""
+        if array.nbytes < _STAGED:
+            out.copy_to_device(np.ascontiguousarray(array))
+            return
+        source, target = array.reshape(-1), out.reshape(array.size)
+        for slot, begin, end in self._pieces(source):
+            stage = self._stage(slot, source.dtype)[: end - begin]
+            self.streams()[slot].synchronize()
+            stage[:] = source[begin:end]
+            target[begin:end].copy_to_device(stage, stream=self.streams()[slot])
+        self.synchronize()
+
+    def copy_out(self, array: DeviceArray, out: Array) -> Array:
+        """Copy a device array into a host array of its shape, large ones through two pinned buffers in turn."""
+        if out.nbytes < _STAGED:
+            if out.size:
+                array.copy_to_host(out)
+            return out
+        self.synchronize()
+        source, target = array.reshape(out.size), out.reshape(-1)
+        waiting: list[tuple[int, int, int]] = []
+        for slot, begin, end in self._pieces(target):
+            if len(waiting) == 2:
+                self._unstage(target, *waiting.pop(0))
+            stage = self._stage(slot, target.dtype)[: end - begin]
+            source[begin:end].copy_to_host(stage, stream=self.streams()[slot])
+            waiting.append((slot, begin, end))
+        for piece in waiting:
+            self._unstage(target, *piece)
+        return out
+
+    def _unstage(self, target: Array, slot: int, begin: int, end: int) -> None:
+        self.streams()[slot].synchronize()
+        target[begin:end] = self._stage(slot, target.dtype)[: end - begin]
+
+    @staticmethod
+    def _pieces(array: Array) -> Iterator[tuple[int, int, int]]:
+        step = _STAGE // array.itemsize
+        return ((k % 2, first, min(array.size, first + step)) for k, first in enumerate(range(0, array.size, step)))
+
+    def _stage(self, slot: int, dtype: np.dtype[Any]) -> Array:
+        if not self._stages:
+            self._stages = [pinned(_STAGE) for _ in range(2)]
+        return self._stages[slot].view(dtype)
+
+    def streams(self) -> list[Any]:
+        """Return two streams, for work that overlaps."""
+        if not self._streams:
+            self._streams = [cuda.stream(), cuda.stream()]
+        return self._streams
+
+    def synchronize(self) -> None:
+        """Wait until everything is done."""
+        cuda.synchronize()
+
+    def free_bytes(self) -> float:
+        """Return how much memory is free."""
+        return float(cuda.current_context().get_memory_info()[0])
+
+    def launch(self, kernel: Any, n_threads: int, *arguments: Any, stream: Any = 0) -> None:
+        """Launch a kernel with at least n_threads threads, in blocks of THREADS."""
+        if n_threads > 0:
+            self.launch_blocks(kernel, -(-n_threads // THREADS), *arguments, stream=stream)
+
+    def launch_blocks(
+        self, kernel: Any, n_blocks: int, *arguments: Any, stream: Any = 0, threads: int = THREADS
+    ) -> None:
+        """Launch a kernel with n_blocks blocks."""
+        warn, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0  # small calls are fine here
+        try:
+            configured = kernel[n_blocks, threads, stream]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = warn
+        configured(*arguments)
+
+
+def pinned(n_bytes: int) -> Array:
+    """Allocate host memory that the GPU copies from and to directly."""
+    return np.asarray(cuda.pinned_array(n_bytes, np.uint8))
+
+
+def as_device_array(array: Any) -> DeviceArray:
+    """View an array with ``__cuda_array_interface__``, without a copy."""
+    return cuda.to_device(np.asarray(array)) if SIMULATED else cuda.as_cuda_array(array)
+
+
+def like_library_of(array: DeviceArray, other: Any) -> Any:
+    """Return an array as one of CuPy's if the other is one, without a copy; else as it is."""
+    library = type(other).__module__.partition(".")[0]
+    return import_module(library).asarray(array) if library == "cupy" else array
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return type(error).__name__ == "CudaAPIError" and "OUT_OF_MEMORY" in str(error)

@@ -1,0 +1,287 @@
+"""Rows of a table in the registers of CUDA threads: wide loads and stores, which Numba lacks.
+
+A row is cut into slots of ``width`` columns, 16 bytes where the width of the row allows it, so that a slot is one load
+instruction. The ``lanes`` threads of a group share a row: a thread has the slots s, s + lanes, s + 2 * lanes, ... of
+its own, ``vectors`` of them, as a tuple of ``vectors`` tuples of ``width`` scalars. Only compile-time indices are used
+on it, so it stays in registers. A slot past the end of the row loads the last slot instead, and is never stored.
+
+In Numba's CUDA simulator there are no intrinsics; the same functions are then plain Python.
+"""
+
+import math
+
+from ._cuda_jit import SIMULATED
+
+if SIMULATED:
+
+    def item(array, i):
+        return array[i]
+
+    def full(value, width, vectors):
+        return ((value,) * width,) * vectors
+
+    def filled(like, value):
+        return full(value, len(like[0]), len(like))
+
+    def gather(like, array, row, slot, lanes):
+        n_slots = array.shape[1] // len(like[0])
+        slots = (min(slot + v * lanes, n_slots - 1) * len(like[0]) for v in range(len(like)))
+        return tuple(tuple(array[row, c + j] for j in range(len(like[0]))) for c in slots)
+
+    def scatter(array, row, slot, lanes, values):
+        width = len(values[0])
+        for v, vector in enumerate(values):
+            for j, value in enumerate(vector):
+                if (slot + v * lanes + 1) * width <= array.shape[1]:
+                    array[row, (slot + v * lanes) * width + j] = value
+
+    def _each(function, *rows):
+        return tuple(tuple(function(*values) for values in zip(*vectors, strict=True)) for vectors in zip(*rows))  # noqa: B905
+
+    def add_scaled(acc, row, weight, keep):
+        return _each(lambda a, r: a + weight * r if keep else a, acc, row)
+
+    def add_where(acc, row, winners, member):
+        return _each(lambda a, r, w: a + r if w == member else a, acc, row, winners)
+
+    def larger(acc, row, weight, keep):
+        return _each(lambda a, r: weight * r if keep and weight * r > a else a, acc, row)
+
+    def larger_at(at, acc, row, weight, keep, candidates):
+        return _each(lambda i, a, r, c: c if keep and weight * r > a else i, at, acc, row, candidates)
+
+    def divided(row, size):
+        return _each(lambda r: r / size, row)
+
+    def squares(row, slot, lanes, dim):
+        total = row[0][0] * 0
+        for v, vector in enumerate(row):
+            for r in vector:
+                total += r * r if (slot + v * lanes + 1) * len(vector) <= dim else 0
+        return total
+
+    def is_finite(row):
+        return all(math.isfinite(r) for vector in row for r in vector)
+
+else:
+    from llvmlite import ir
+    from numba.cuda import cgutils, types
+    from numba.cuda.extending import intrinsic
+
+    _I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+    def _elements(builder, row_type, row):
+        """All scalars of a row, in order."""
+        for v in range(row_type.count):
+            vector = builder.extract_value(row, v)
+            for j in range(row_type.dtype.count):
+                yield builder.extract_value(vector, j)
+
+    def _packed(builder, row_type, values):
+        """Scalars in order as a row."""
+        values, width = list(values), row_type.dtype.count
+        vectors = [cgutils.pack_array(builder, values[k : k + width]) for k in range(0, len(values), width)]
+        return cgutils.pack_array(builder, vectors)
+
+    def _row_type(dtype, width, vectors):
+        return types.UniTuple(types.UniTuple(dtype, width), vectors)
+
+    def _slots(context, builder, signature, args, row_type, array_type):
+        """For each vector: a wide pointer to its slot of the array's row, and whether the slot exists.
+
+        ``args`` are (array, row, slot, lanes). All offsets have 64 bits.
+        """
+        array, *numbers = args
+        row, slot, lanes = (
+            context.cast(builder, number, kind, types.int64)
+            for number, kind in zip(numbers, signature, strict=True)
+        )  # fmt: skip
+        array = context.make_array(array_type)(context, builder, value=array)
+        width, scalar = row_type.dtype.count, context.get_value_type(array_type.dtype)
+        dim = builder.extract_value(array.shape, 1)
+        n_slots = builder.udiv(dim, _I64(width))
+        first = builder.mul(row, dim)
+        wide = ir.VectorType(scalar, width) if width > 1 else scalar
+        for v in range(row_type.count):
+            at = builder.add(slot, builder.mul(lanes, _I64(v))) if v else slot
+            exists = builder.icmp_signed("<", at, n_slots)
+            at = builder.select(exists, at, builder.sub(n_slots, _I64(1)))
+            pointer = builder.gep(array.data, [builder.add(first, builder.mul(at, _I64(width)))])
+            yield builder.addrspacecast(builder.bitcast(pointer, wide.as_pointer()), wide.as_pointer(1)), exists
+
+    def _alignment(row_type, array_type):
+        return row_type.dtype.count * array_type.dtype.bitwidth // 8
+
+    def _each(builder, compute, *rows):
+        """Pack what ``compute`` makes of the scalars of rows, given as (type, value), one column at a time."""
+        columns = zip(*(_elements(builder, kind, row) for kind, row in rows), strict=True)
+        return _packed(builder, rows[0][0], (compute(*column) for column in columns))
+
+    @intrinsic
+    def item(typingctx, array, i):
+        """array[i] of a 1-D array, for i >= 0: Numba's own look-up also handles negative ones."""
+
+        def codegen(context, builder, signature, args):
+            array_type = signature.args[0]
+            array = context.make_array(array_type)(context, builder, value=args[0])
+            i = context.cast(builder, args[1], signature.args[1], types.int64)
+            pointer = builder.gep(array.data, [i])
+            return builder.load(builder.addrspacecast(pointer, pointer.type.pointee.as_pointer(1)))
+
+        return array.dtype(array, i), codegen
+
+    @intrinsic
+    def full(typingctx, value, width, vectors):
+        """A row filled with ``value``; ``width`` and ``vectors`` are compile-time integers."""
+        if not (isinstance(width, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+            return None
+        row_type = _row_type(value, width.literal_value, vectors.literal_value)
+
+        def codegen(context, builder, signature, args):
+            return _packed(builder, row_type, [args[0]] * (width.literal_value * vectors.literal_value))
+
+        return row_type(value, width, vectors), codegen
+
+    @intrinsic
+    def filled(typingctx, like, value):
+        """A row like another one, filled with ``value``."""
+
+        def codegen(context, builder, signature, args):
+            return _packed(builder, like, [args[1]] * (like.count * like.dtype.count))
+
+        return like(like, like.dtype.dtype), codegen
+
+    @intrinsic
+    def gather(typingctx, like, array, row, slot, lanes):
+        """The slots slot, slot + lanes, ... of array[row], as many as ``like`` has."""
+        result = _row_type(array.dtype, like.dtype.count, like.count)
+
+        def codegen(context, builder, signature, args):
+            slots = _slots(context, builder, signature.args[2:], args[1:], result, array)
+            values = []
+            for pointer, _ in slots:
+                vector = builder.load(pointer, align=_alignment(result, array))
+                if result.dtype.count == 1:
+                    values.append(vector)
+                else:
+                    values += [builder.extract_element(vector, _I32(j)) for j in range(result.dtype.count)]
+            return _packed(builder, result, values)
+
+        return result(like, array, row, slot, lanes), codegen
+
+    @intrinsic
+    def scatter(typingctx, array, row, slot, lanes, values):
+        """Store what `gather` with the same numbers would load, where the slots exist."""
+
+        def codegen(context, builder, signature, args):
+            row_type = signature.args[4]
+            slots = _slots(context, builder, signature.args[1:4], args[:4], row_type, array)
+            for v, (pointer, exists) in enumerate(slots):
+                vector = builder.extract_value(args[4], v)
+                scalars = [builder.extract_value(vector, j) for j in range(row_type.dtype.count)]
+                wide = scalars[0]
+                if len(scalars) > 1:
+                    wide = ir.Constant(ir.VectorType(wide.type, len(scalars)), ir.Undefined)
+                    for j, scalar in enumerate(scalars):
+                        wide = builder.insert_element(wide, scalar, _I32(j))
+                with builder.if_then(exists):
+                    builder.store(wide, pointer, align=_alignment(row_type, array))
+            return context.get_dummy_value()
+
+        return types.none(array, row, slot, lanes, values), codegen
+
+    @intrinsic
+    def add_scaled(typingctx, acc, row, weight, keep):
+        """acc + weight * row, or acc if not ``keep``; fused, one rounding."""
+
+        def codegen(context, builder, signature, args):
+            acc_, row_, weight_, keep_ = args
+
+            def compute(a, r):
+                return builder.select(keep_, builder.fma(weight_, r, a), a)
+
+            return _each(builder, compute, (acc, acc_), (row, row_))
+
+        return acc(acc, row, acc.dtype.dtype, types.boolean), codegen
+
+    @intrinsic
+    def add_where(typingctx, acc, row, winners, member):
+        """acc + row in the columns where winners is ``member``, acc in the others."""
+
+        def codegen(context, builder, signature, args):
+            def compute(a, r, w):
+                return builder.select(builder.icmp_signed("==", w, args[3]), builder.fadd(a, r), a)
+
+            return _each(builder, compute, (acc, args[0]), (row, args[1]), (winners, args[2]))
+
+        return acc(acc, row, winners, winners.dtype.dtype), codegen
+
+    def _wins(builder, a, r, weight, keep):
+        """Return weight * r, and whether it takes the place of a: a tie stays with the earlier member."""
+        value = builder.fmul(weight, r)
+        return value, builder.and_(keep, builder.fcmp_ordered(">", value, a))
+
+    @intrinsic
+    def larger(typingctx, acc, row, weight, keep):
+        """weight * row in the columns where that is larger than acc and ``keep`` is true, acc in the others."""
+
+        def codegen(context, builder, signature, args):
+            def compute(a, r):
+                value, wins = _wins(builder, a, r, *args[2:])
+                return builder.select(wins, value, a)
+
+            return _each(builder, compute, (acc, args[0]), (row, args[1]))
+
+        return acc(acc, row, acc.dtype.dtype, types.boolean), codegen
+
+    @intrinsic
+    def larger_at(typingctx, at, acc, row, weight, keep, candidates):
+        """candidates in the columns where `larger` takes the row, ``at`` in the others."""
+
+        def codegen(context, builder, signature, args):
+            def compute(i, a, r, c):
+                return builder.select(_wins(builder, a, r, *args[3:5])[1], c, i)
+
+            kinds = at, acc, row, candidates
+            return _each(builder, compute, *zip(kinds, (*args[:3], args[5]), strict=True))
+
+        return at(at, acc, row, acc.dtype.dtype, types.boolean, candidates), codegen
+
+    @intrinsic
+    def divided(typingctx, row, size):
+        """row / size."""
+
+        def codegen(context, builder, signature, args):
+            return _each(builder, lambda r: builder.fdiv(r, args[1]), (row, args[0]))
+
+        return row(row, row.dtype.dtype), codegen
+
+    @intrinsic
+    def squares(typingctx, row, slot, lanes, dim):
+        """Sum of the squares of the columns that exist; ``slot`` and ``lanes`` as in `gather`."""
+        scalar, width = row.dtype.dtype, row.dtype.count
+
+        def codegen(context, builder, signature, args):
+            values = list(_elements(builder, row, args[0]))
+            total = zero = context.get_constant(scalar, 0)
+            for v in range(row.count):
+                slot_ = builder.add(args[1], builder.mul(args[2], _I64(v)))
+                exists = builder.icmp_signed("<", builder.mul(slot_, _I64(width)), args[3])
+                for value in values[v * width : (v + 1) * width]:
+                    value = builder.select(exists, value, zero)
+                    total = builder.fma(value, value, total)
+            return total
+
+        return scalar(row, types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def is_finite(typingctx, row):
+        """Whether every scalar is finite; the slots that do not exist hold copies of one that does."""
+
+        def codegen(context, builder, signature, args):
+            result, zero = ir.IntType(1)(1), context.get_constant(row.dtype.dtype, 0)
+            for value in _elements(builder, row, args[0]):
+                result = builder.and_(result, builder.fcmp_ordered("==", builder.fmul(value, zero), zero))
+            return result
+
+        return types.boolean(row), codegen

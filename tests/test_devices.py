@@ -1,0 +1,483 @@
+"""One suite for every device: results against the float64 reference, the same errors, the same bytes twice.
+
+Without a GPU the kernels run in Numba's CUDA simulator, at tiny shapes: NUMBA_ENABLE_CUDASIM=1 pytest
+tests/test_devices.py. With a GPU the same tests run on it, at larger ones.
+"""
+
+import copy
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import reference
+import training_reference
+from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table, run_python
+from sklearn.base import clone
+
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+DIMS = (1, 2, 5, 16, 33) if SIMULATED else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+TARGETS = {"two classes": "sigmoid", "four classes": "softmax", "labels": "sigmoid"}
+
+
+@pytest.fixture
+def short_windows(monkeypatch):
+    """Let segments of a few members be long ones: in the simulator, where real ones take too long."""
+    if SIMULATED:
+        from skbag._kernels import cuda
+
+        monkeypatch.setattr(cuda, "WINDOW", 4)
+
+
+def vectorizer(table, device, **params):
+    return EmbeddingBagVectorizer.from_pretrained(table, device=device, **params)
+
+
+# --- pooling
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_pooling(device, dtype, mode, dim):
+    X, table = random_csr(dtype=dtype), random_table(9, dim, dtype=dtype)
+    assert_pooled(vectorizer(table, device, mode=mode).transform(X), reference.bags_of_csr(X), table, mode)
+
+
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_weights_and_index_dtypes(device, short_windows, mode, weighted, index_dtype):
+    X, table = random_csr(index_dtype=index_dtype, longest=25), random_table()
+    pooled = vectorizer(table, device, mode=mode, per_sample_weights=weighted, padding_idx=4).transform(X)
+    assert_pooled(pooled, reference.bags_of_csr(X, weighted), table, mode, padding_idx=4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_bags_of_all_lengths(device, dtype, mode):
+    lengths = [3, 0, 511, 512, 513, 1, 0, 1100 if SIMULATED else 100_000]
+    rng = np.random.default_rng(0)
+    n, n_rows = sum(lengths), 50
+    indices = np.where(rng.random(n) < 0.3, 7, rng.integers(0, n_rows, n))  # one row in every bag
+    data, indptr = rng.normal(size=n).astype(dtype), np.append(0, np.cumsum(lengths))
+    X, table = csr(data, indices, indptr, n_rows), random_table(n_rows, 6, dtype=dtype)
+    estimator = vectorizer(table, device, mode=mode)
+    pooled = estimator.transform(X)
+    assert_pooled(pooled, reference.bags_of_csr(X), table, mode)
+    begin, end = indptr[4:6]
+    alone = estimator.transform(csr(data[begin:end], indices[begin:end], np.array([0, end - begin]), n_rows))
+    np.testing.assert_array_equal(alone[0], pooled[4])  # whatever stands before it
+
+
+@pytest.mark.parametrize("options", [{}, {"max_norm": 1.5}, {"max_norm": 1.0, "norm_type": 1}, {"max_norm": 0.5}])
+@pytest.mark.parametrize("mode", MODES)
+def test_functions(device, mode, options):
+    table, rng = random_table(9, 4), np.random.default_rng(1)
+    if options.get("max_norm") == 0.5:
+        options = {**options, "norm_type": np.inf}
+    ids, offsets = rng.integers(0, 9, 14), [0, 5, 5, 9]
+    weights = None if mode == "max" else rng.normal(size=14)
+    pooled = embedding_bag(ids, table, offsets, mode=mode, per_sample_weights=weights, device=device, **options)
+    assert_pooled(pooled, reference.bags_of_ids(ids, offsets, weights), table, mode, **options)
+    np.testing.assert_array_equal(embedding(ids, table, device=device), table[ids])
+    assert embedding_bag(np.zeros((0, 3), int), table, device=device).shape == (0, 4)
+
+
+def test_weights_whose_squares_leave_the_dtype(device):
+    weights = np.array([[3e30, 4e30, 0], [3e-30, 4e-30, 0], [0, 0, 0]], "float32")
+    table = np.eye(3, dtype="float32")
+    pooled = embedding_bag([[0, 1, 2]] * 3, table, mode="sqrtn", per_sample_weights=weights, device=device)
+    np.testing.assert_allclose(pooled, [[0.6, 0.8, 0], [0.6, 0.8, 0], [0, 0, 0]], rtol=1e-6)
+
+
+def test_padding_keeps_what_is_not_finite_out(device):
+    table = np.array([[1, 2], [np.nan, np.inf], [3, 4]])
+    for mode in MODES:
+        pooled = embedding_bag([[0, 1], [1, 2], [1, 1]], table, mode=mode, padding_idx=1, device=device)
+        np.testing.assert_array_equal(pooled, [[1, 2], [3, 4], [0, 0]])
+
+
+def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
+    from skbag._backends import cuda as backend
+
+    X, estimator = random_csr(30, longest=12), vectorizer(random_table(), cuda)
+    expected = estimator.transform(X)
+    for n_bytes in (1, 200, 1000):
+        monkeypatch.setattr(backend, "_BLOCK_BYTES", n_bytes)
+        np.testing.assert_array_equal(estimator.transform(X), expected)
+
+
+# --- errors
+
+
+def broken(kind):
+    X = random_csr()
+    if kind == "id":
+        X.indices[3] = 9
+    elif kind == "negative id":
+        X.indices[5] = -1
+    else:
+        X.data[X.data != 0] = {"NaN": np.nan, "infinity": -np.inf}[kind]
+    return X
+
+
+@pytest.mark.parametrize("kind", ["id", "negative id", "NaN", "infinity"])
+def test_bad_members_are_the_same_error(device, kind):
+    def message(where):
+        with pytest.raises(ValueError, match=r"row \d") as error:
+            vectorizer(random_table(), where).transform(broken(kind))
+        return str(error.value)
+
+    assert message(device) == message("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "CUDA", "", "cpu:0", "cuda:1x"])
+def test_names_of_devices(name):
+    with pytest.raises(ValueError, match=re.escape("device must be 'cpu', 'cuda' or 'cuda:N'")):
+        embedding([0], random_table(), device=name)
+    with pytest.raises(ValueError, match="device must be"):
+        EmbeddingBagClassifier(device=name).fit(random_csr(8), [0, 1] * 4)
+
+
+def test_a_gpu_that_is_not_there(cuda):
+    with pytest.raises(ValueError, match=r"one of the \d+ GPUs here, 'cuda:0' on, got 'cuda:99'"):
+        embedding([0], random_table(), device="cuda:99")
+
+
+NO_CUDA = """
+import sys, importlib.util
+{prepare}
+from skbag import EmbeddingBagVectorizer, embedding
+try:
+    embedding([0], [[1.0]], device="cuda")
+except {error} as error:
+    print(error)
+print(embedding([0], [[1.0]]))
+"""
+
+
+def test_without_numba_cuda_the_error_names_the_extra():
+    prepare = (
+        "find_spec = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'numba_cuda' else find_spec(name, *rest)"
+    )
+    printed = run_python(NO_CUDA.format(prepare=prepare, error="ImportError"))
+    assert "pip install 'skbag[cu13]'" in printed
+    assert "[[1.]]" in printed
+
+
+def test_without_a_driver_the_error_says_so(cuda):
+    if not SIMULATED:
+        pytest.skip("there is a driver")
+    printed = run_python(NO_CUDA.format(prepare="", error="RuntimeError"), env={"NUMBA_ENABLE_CUDASIM": "0"})
+    assert "needs an NVIDIA GPU and its driver; use device='cpu' here" in printed
+    assert "[[1.]]" in printed
+
+
+def test_out_of_memory(cuda, monkeypatch):
+    from skbag._backends import _device
+
+    class CudaAPIError(Exception):
+        pass
+
+    X, table = random_csr(), random_table()
+    estimator = vectorizer(table, cuda)
+    with monkeypatch.context() as patch:
+
+        def refuse(*args, **kwargs):
+            raise CudaAPIError("[CUresult.CUDA_ERROR_OUT_OF_MEMORY] Call to cuMemAlloc results in ...")
+
+        patch.setattr(_device.cuda, "device_array", refuse)
+        with pytest.raises(MemoryError, match=r"no room for 360 bytes: an array of shape \(9, 5\) of float64"):
+            estimator.transform(X)
+        classifier = EmbeddingBagClassifier(4, device=cuda)
+        with pytest.raises(MemoryError, match="The estimator is unchanged"):
+            classifier.fit(X, [0, 1] * 6)
+        assert not hasattr(classifier, "embeddings_")
+    expected = vectorizer(table, "cpu").transform(X)
+    np.testing.assert_array_equal(estimator.set_params(device="cpu").transform(X), expected)
+    np.testing.assert_allclose(estimator.set_params(device="cuda").transform(X), expected)
+
+
+def test_a_forked_process_is_told_what_to_do(cuda):
+    code = """
+import os
+from skbag import embedding
+embedding([0], [[1.0]], device="cuda")
+child = os.fork()
+if not child:
+    try:
+        embedding([0], [[1.0]], device="cuda")
+    except RuntimeError as error:
+        print(error, flush=True)
+    print(embedding([0], [[1.0]]), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork on this platform")
+    printed = run_python(code)
+    assert "Start workers with joblib's loky backend" in printed
+    assert "[[1.]]" in printed
+
+
+# --- arrays that are on a GPU already
+
+
+class OnGpu:
+    """What CuPy's arrays offer; in the simulator the memory of the GPU is the host's."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.__cuda_array_interface__ = {"strides": None}
+        if not SIMULATED:
+            from numba import cuda
+
+            self.array = cuda.to_device(array)
+            self.__cuda_array_interface__ = self.array.__cuda_array_interface__
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, where):
+        return OnGpu(self.get()[where])
+
+    def __int__(self):
+        return int(self.get())
+
+    def get(self):
+        return self.array if SIMULATED else self.array.copy_to_host()
+
+    def __array__(self, dtype=None, copy=None):
+        return self.get()
+
+
+class CsrOnGpu:
+    format = "csr"
+
+    def __init__(self, X, **arrays):
+        arrays = {"data": X.data, "indices": X.indices, "indptr": X.indptr} | arrays
+        self.shape = X.shape
+        self.data, self.indices, self.indptr = (OnGpu(arrays[name]) for name in ("data", "indices", "indptr"))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_csr_on_the_gpu(cuda, short_windows, mode, weighted):
+    X, table = random_csr(dtype="float64", longest=25), random_table(dtype="float32")
+    pooled = vectorizer(table, cuda, mode=mode, per_sample_weights=weighted).transform(CsrOnGpu(X))
+    assert not isinstance(pooled, np.ndarray)
+    assert_pooled(pooled.copy_to_host(), reference.bags_of_csr(X, weighted), table, mode)
+
+
+def test_fit_on_a_csr_on_the_gpu(cuda):
+    X, y = random_csr(), np.arange(12) % 3
+    estimators = [EmbeddingBagClassifier(4, max_iter=1, device=cuda, random_state=0) for _ in range(2)]
+    estimators[0].fit(X, y).partial_fit(X, y)
+    estimators[1].fit(CsrOnGpu(X), y).partial_fit(CsrOnGpu(X), y)
+    np.testing.assert_array_equal(estimators[1].embeddings_, estimators[0].embeddings_)
+    np.testing.assert_array_equal(estimators[1].predict_proba(CsrOnGpu(X)), estimators[0].predict_proba(X))
+
+
+@pytest.mark.parametrize("kind", ["id", "negative id", "NaN", "infinity"])
+def test_bad_members_on_the_gpu_are_the_same_error(cuda, kind):
+    X, estimator = broken(kind), vectorizer(random_table(), cuda)
+    with pytest.raises(ValueError, match=r"row \d") as expected:
+        estimator.transform(X)
+    with pytest.raises(ValueError, match=re.escape(str(expected.value))):
+        estimator.transform(CsrOnGpu(X))
+
+
+def test_values_on_the_gpu_beyond_the_dtype_of_the_table(cuda):
+    X = random_csr()
+    X.data[3] = 1e300
+    with pytest.raises(ValueError, match="infinity or a value too large for dtype"):
+        vectorizer(random_table(dtype="float32"), cuda).transform(CsrOnGpu(X))
+
+
+def test_bad_layouts_on_the_gpu(cuda):
+    X, estimator = random_csr(), vectorizer(random_table(), cuda)
+    indptr = X.indptr.copy()
+    indptr[3], indptr[4] = indptr[4] + 1, indptr[3]
+    with pytest.raises(ValueError, match="must not decrease"):
+        estimator.transform(CsrOnGpu(X, indptr=indptr))
+    with pytest.raises(ValueError, match="past the 9 members"):
+        estimator.transform(CsrOnGpu(X, indices=X.indices[:9]))
+    with pytest.raises(ValueError, match="one entry per row and one more"):
+        estimator.transform(CsrOnGpu(X, indptr=X.indptr[1:]))
+    with pytest.raises(TypeError, match=r"X\.indices must be an array of int32 or int64"):
+        estimator.transform(CsrOnGpu(X, indices=X.indices.astype(float)))
+    with pytest.raises(ValueError, match="X has 8 features, but EmbeddingBagVectorizer is expecting 9"):
+        estimator.transform(CsrOnGpu(random_csr(n_columns=8)))
+
+
+def test_arrays_here_and_there_are_an_error():
+    X, estimator = random_csr(), vectorizer(random_table(), "cpu")
+
+    class Array(np.ndarray):
+        __cuda_array_interface__ = None
+
+    mixed = csr(X.data, X.indices, X.indptr, 9)
+    mixed.indices = X.indices.view(Array)
+    with pytest.raises(TypeError, match="got indices on a GPU and the rest on the host"):
+        estimator.transform(mixed)
+    mixed.data, mixed.indptr = X.data.view(Array), X.indptr.view(Array)
+    with pytest.raises(TypeError, match="X is on a GPU, and device='cpu'"):
+        estimator.transform(mixed)
+    with pytest.raises(TypeError, match="must be a CSR matrix if it is on a GPU"):
+        estimator.transform(X.toarray().view(Array))
+
+
+# --- training
+
+
+def targets(kind, n):
+    rng = np.random.default_rng(3)
+    if kind == "labels":
+        y = rng.integers(0, 2, (n, 3))
+        return y, y
+    y = rng.permutation(np.arange(n) % (2 if kind == "two classes" else 4))
+    return y, y[:, None] if kind == "two classes" else np.eye(4)[y]
+
+
+def started(device, X, y, table, **params):
+    """A classifier whose arrays are not those of a fresh one: a step of the rate 0 would leave them."""
+    model = EmbeddingBagClassifier(
+        init=table, shuffle=False, dtype=table.dtype, device=device, random_state=0, **params
+    )
+    rng, n_outputs = np.random.default_rng(7), 1 if np.ndim(y) == 1 and len(set(y)) == 2 else 3 + (np.ndim(y) == 1)
+    model.classes_ = np.arange(3) if np.ndim(y) == 2 else np.unique(y)
+    model.n_features_in_, model._multilabel, model._rng = len(table), np.ndim(y) == 2, np.random.RandomState(0)
+    model.embeddings_ = table
+    model.coef_ = rng.normal(0, 0.7, (n_outputs, table.shape[1])).astype(table.dtype)
+    model.intercept_ = rng.normal(0, 0.7, n_outputs).astype(table.dtype)
+    model._coef_shape, model.loss_curve_, model.n_iter_ = model.coef_.shape, [], 0
+    model._solver_state = np.zeros(len(table)), np.zeros(n_outputs), np.zeros(n_outputs)
+    return model
+
+
+ALL = {"padding_idx": 0, "max_norm": 1.3, "scale_grad_by_freq": True, "alpha": 0.05}
+CASES = [
+    ("float32", "sum", "sgd", "two classes", {}),
+    ("float32", "mean", "adagrad", "four classes", {}),
+    ("float32", "sqrtn", "adagrad", "labels", {"padding_idx": -4}),
+    ("float32", "max", "sgd", "four classes", {}),
+    ("float64", "sum", "adagrad", "labels", ALL),
+    ("float64", "mean", "sgd", "two classes", {"max_norm": 1.7, "norm_type": 1}),
+    ("float64", "sqrtn", "sgd", "four classes", {"max_norm": 0.6, "norm_type": np.inf}),
+    ("float64", "sqrtn", "sgd", "labels", {"scale_grad_by_freq": True, "per_sample_weights": False}),
+    ("float64", "max", "adagrad", "two classes", ALL),
+    ("float64", "max", "sgd", "labels", {"max_norm": 1.9, "norm_type": 2.5}),
+    ("float64", "mean", "adagrad", "four classes", {"freeze": True, "alpha": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("dtype", "mode", "solver", "target", "params"), CASES)
+def test_an_epoch_is_that_of_the_oracle(device, short_windows, dtype, mode, solver, target, params):
+    n, n_columns, dim = (11, 6, 6) if SIMULATED else (300, 40, 50)
+    X = random_csr(n, n_columns - 1, dtype=dtype, longest=7)
+    X = csr(X.data, X.indices, X.indptr, n_columns)  # the last column is in no bag
+    (y, labels), table = targets(target, n), random_table(n_columns, dim, dtype=dtype)
+    model = started(
+        device, X, y, table, mode=mode, solver=solver, batch_size=8, learning_rate_init=0.1, **{"alpha": 0.0, **params}
+    )
+    oracle = training_reference.Model(model.embeddings_, model.coef_, model.intercept_)
+    options = training_reference.Options(
+        loss=TARGETS[target],
+        **{name: getattr(model, name) for name in vars(training_reference.Options()) if name != "loss"},
+    )
+    weights = np.random.default_rng(5).uniform(0.2, 3, n)
+    weights[2::5] = 0
+    model.partial_fit(X, y, sample_weight=weights)
+    bags = reference.bags_of_csr(X, model.per_sample_weights)
+    loss = training_reference.epoch(oracle, bags, labels, weights, options, [0.1] * -(-n // 8), 8)
+    assert model.loss_curve_ == [pytest.approx(loss, rel=TOLERANCE[dtype])]
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    np.testing.assert_allclose(model.embeddings_, oracle.table, **tolerance)
+    np.testing.assert_allclose(model.coef_, oracle.coef, **tolerance)
+    np.testing.assert_allclose(model.intercept_, oracle.intercept, **tolerance)
+    np.testing.assert_array_equal(model.embeddings_[-1], table[-1])
+
+
+@pytest.mark.parametrize("mode", ["sqrtn", "max"])
+def test_two_fits_are_the_same_bytes(cuda, short_windows, mode):
+    X = random_csr(14 if SIMULATED else 3000, longest=12)
+    y = np.arange(X.shape[0]) % 3
+    fits = [
+        EmbeddingBagClassifier(4, mode=mode, batch_size=8, max_iter=1, device=cuda, random_state=0).fit(X, y)
+        for _ in range(2)
+    ]
+    for name in ("embeddings_", "coef_", "intercept_"):
+        assert getattr(fits[0], name).tobytes() == getattr(fits[1], name).tobytes()
+
+
+def test_early_stopping_and_predictions(device):
+    X, y = random_csr(16), np.arange(16) % 2
+    model = EmbeddingBagClassifier(
+        3, early_stopping=True, validation_fraction=0.25, max_iter=2, batch_size=16, device=device, random_state=0
+    ).fit(X, y)
+    on_cpu = copy.deepcopy(model).set_params(device="cpu")
+    np.testing.assert_allclose(model.predict_proba(X), on_cpu.predict_proba(X), rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(X), on_cpu.predict(X))
+
+
+def test_a_diverged_partial_fit_changes_nothing(device):
+    X, y = random_csr(), np.arange(12) % 2
+    params = {"batch_size": 4, "solver": "sgd", "learning_rate_init": 0.05, "random_state": 0}
+    model = EmbeddingBagClassifier(3, device=device, **params)
+    model.partial_fit(X, y, classes=[0, 1])
+    before = pickle.dumps(model)
+    model.set_params(learning_rate_init=1e300)
+    with pytest.raises(ValueError, match="training diverges"):
+        model.partial_fit(X, y)
+    assert pickle.dumps(model.set_params(learning_rate_init=0.05)) == before
+
+
+# --- the table
+
+
+def test_the_table_stays_on_the_device(cuda, monkeypatch):
+    from skbag._backends._device import Device
+
+    copied = []
+    for name in ("copy_in", "copy_out"):
+        original = getattr(Device, name)
+        monkeypatch.setattr(
+            Device,
+            name,
+            lambda self, *arrays, original=original, name=name: (
+                copied.extend(name for array in arrays if tuple(array.shape) == (9, 700)) or original(self, *arrays)
+            ),
+        )
+    X, y = random_csr(), np.arange(12) % 2
+    model = EmbeddingBagClassifier(700, batch_size=12, solver="sgd", device=cuda, random_state=0)
+    for _ in range(2):
+        model.partial_fit(X, y, classes=[0, 1])
+    model.transform(X[:1])
+    assert copied == ["copy_in"] * 2  # once: both arrays of a copy are counted
+    first = model.embeddings_
+    assert copied == ["copy_in"] * 2 + ["copy_out"] * 2
+    assert model.embeddings_ is first
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 1
+    model.embeddings_ = np.zeros_like(first)
+    assert not model.transform(X[:1]).any()
+
+
+def test_other_processes_and_copies_see_numpy_arrays(cuda):
+    X, y = random_csr(), np.arange(12) % 2
+    model = EmbeddingBagClassifier(3, batch_size=12, device=cuda, random_state=0).partial_fit(X, y, classes=[0, 1])
+    features = model.transform(X)
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        assert type(vars(other)["embeddings_"]) is np.ndarray
+        np.testing.assert_array_equal(other.transform(X), features)
+        np.testing.assert_allclose(other.set_params(device="cpu").transform(X), features, rtol=1e-5, atol=1e-7)
+    assert not hasattr(clone(model), "embeddings_")
+    assert isinstance(model.embeddings_, np.ndarray)
+    once = pickle.loads(pickle.dumps(model)).set_params(device="cpu").partial_fit(X, y)
+    np.testing.assert_allclose(once.embeddings_, model.partial_fit(X, y).embeddings_, rtol=1e-4, atol=1e-6)
