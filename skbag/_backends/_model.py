@@ -41,14 +41,10 @@ class Model:
         """Return all but the table and its state."""
         return self.coef, self.intercept, self.coef_state, self.intercept_state
 
-    def rows_named_by(self, ids: Array) -> Any:
-        """Return the ids without repetition, as an index of the table."""
-        return np.unique(ids)
-
     @contextmanager
     def restored_on_error(self, ids: Array) -> Iterator[None]:
         """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
-        rows = self.rows_named_by(ids)
+        rows = np.unique(ids)
         saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
         try:
             yield
