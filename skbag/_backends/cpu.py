@@ -55,10 +55,12 @@ def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
     """
     if table.nbytes <= _L2_BYTES:
         return 0, 1
+    if vectors > 8 and table.nbytes <= 2 * _L3_BYTES:
+        return 8, 1
     if table.nbytes <= _L3_BYTES:
-        return (24, 2) if vectors <= 8 else (8, 1)
+        return 24, 2
     row_bytes = table.shape[1] * table.itemsize
-    return max(8, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
+    return max(16, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
 def _whole(table: Array, lanes: int, vectors: int) -> bool:
