@@ -23,7 +23,7 @@ from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
-from ._table import check_weight
+from ._table import check_weight, copied
 from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
 
 try:
@@ -487,7 +487,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     def _new_model(self, bags: Bags, targets: Targets, weights: Array, rng: np.random.RandomState) -> Any:
         table = self._new_table(bags, rng)
         if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
-            table = table.copy()  # training writes into it, and it may be the caller's
+            table = copied(table)  # training writes into it, and it may be the caller's
         (n_rows, dim), n_outputs = table.shape, targets.n_outputs
         linear = targets.initial_coef(dim, rng), targets.initial_intercept(weights)
         coef, intercept = (np.ascontiguousarray(array, table.dtype) for array in linear)

@@ -52,12 +52,23 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     return frozen(table)
 
 
-def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.random.RandomState) -> Array:
-    """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText)."""
-    n_bytes = shape[0] * shape[1] * dtype.itemsize
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
     buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
-    table = buffer[start : start + n_bytes].view(dtype).reshape(shape)
+    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+def copied(table: Array) -> Array:
+    """Return a copy that begins on a cache line."""
+    copy = _empty(table.shape, table.dtype)
+    copy[:] = table
+    return copy
+
+
+def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.random.RandomState) -> Array:
+    """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText)."""
+    table = _empty(shape, dtype)
     generator = np.random.Generator(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))
     if init == "normal":
         generator.standard_normal(dtype=dtype, out=table)

@@ -91,7 +91,7 @@ def _trainer_epoch(model, X, y):
 
 
 def _torch_epoch(ids, y, start, batch_size):
-    bag = torch.nn.EmbeddingBag.from_pretrained(torch.from_numpy(start.copy()), freeze=False, mode="mean", sparse=True)
+    bag = torch.nn.EmbeddingBag.from_pretrained(torch.tensor(start), freeze=False, mode="mean", sparse=True)
     linear = torch.nn.Linear(start.shape[1], 3)
     optimizer = torch.optim.SGD([*bag.parameters(), *linear.parameters()], lr=0.01)
     t_ids, t_y = torch.from_numpy(ids), torch.from_numpy(y)
