@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import shutil
+import threading
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context, get_start_method
@@ -18,6 +19,7 @@ from sklearn.base import clone
 
 import skbag
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag._backends._threads import run
 
 DIM = 64
 
@@ -172,6 +174,21 @@ def test_a_model_of_another_version_is_loaded_with_a_warning(X, vectorizer, feat
         other = pickle.loads(old)
     assert np.array_equal(other.transform(X), features)
     assert "0.0.1" not in str(vars(pickle.loads(pickle.dumps(other))))
+
+
+def test_an_error_in_a_worker_is_raised_and_the_worker_goes_on():
+    begun = threading.Event()
+
+    def fail():
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            raise MemoryError("in a worker")
+        assert begun.wait(10)
+
+    for _ in range(3):  # the second and third time by the same worker
+        begun.clear()
+        with pytest.raises(MemoryError, match="in a worker"):
+            run(fail, 2, lambda: False)
 
 
 # --- memory

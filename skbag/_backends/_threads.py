@@ -7,28 +7,35 @@ from queue import SimpleQueue
 
 
 class _Job:
-    """Work that one worker may take; whoever does not want to wait for it takes it back."""
+    """Work that one worker may begin, unless it is taken back before."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work: Callable[[], None] | None = work
+        self.error: BaseException | None = None
         self.taken, self.ended = threading.Lock(), threading.Lock()
         self.ended.acquire()
 
     def run(self) -> None:
         if self.taken.acquire(blocking=False):
-            work, self.work = self.work, None
             try:
-                work()  # type: ignore[misc]
-            finally:
-                del work  # and with it the arrays, before anybody is told
-                self.ended.release()
+                self.work()  # type: ignore[misc]
+            except BaseException as error:  # the caller's to raise: the worker goes on
+                self.error = error
+            self.work = None  # and with it the arrays, before anybody is told
+            self.ended.release()
 
-    def join(self) -> None:
-        """Wait for the end of the work, if it has begun; else it will never begin."""
-        if self.taken.acquire(blocking=False):
+    def cancel(self) -> bool:
+        """Take the work back; return whether it had not begun."""
+        cancelled = self.taken.acquire(blocking=False)
+        if cancelled:
             self.work = None
-        else:
-            self.ended.acquire()
+        return cancelled
+
+    def wait(self) -> None:
+        """Wait for the end of work that has begun, and raise its error."""
+        self.ended.acquire()
+        if self.error is not None:
+            raise self.error
 
 
 class _Workers:
@@ -74,10 +81,10 @@ def run(work: Callable[[], None], n_threads: int, finished: Callable[[], bool]) 
     jobs = [_Job(work) for _ in range(n_threads - 1)]
     for job in jobs:
         _workers.jobs.put(job)
-    work()
-    if finished():
-        for job in jobs:
-            job.work = None if job.taken.acquire(blocking=False) else job.work
-    else:
-        for job in jobs:
-            job.join()
+    try:
+        work()
+    finally:
+        begun = [job for job in jobs if not job.cancel()]
+    if not finished():
+        for job in begun:
+            job.wait()
