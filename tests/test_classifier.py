@@ -116,6 +116,25 @@ def test_it_learns(topics, params):
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
+@pytest.mark.parametrize(("multilabel", "n_outputs", "dim", "length"), [
+    (False, 1, 3, 1), (False, 6, 7, 6**0.75), (True, 6, 7, 6**0.75), (True, 40, 50, 10), (False, 40, 8, None),
+])  # fmt: skip
+def test_where_the_linear_layer_begins(X, multilabel, n_outputs, dim, length):
+    """coef_: orthogonal rows, longer the more there are, up to 10. intercept_: the odds of labels, 0 for classes."""
+    rng = np.random.default_rng(0)
+    y = np.arange(N_ROWS) % (2 if n_outputs == 1 else n_outputs)
+    if multilabel:
+        y = rng.integers(0, 2, (N_ROWS, n_outputs)) * rng.integers(0, 2, (N_ROWS, n_outputs))
+    model = classifier(dim, learning_rate_init=1e-14, max_iter=1, dtype="float64", alpha=0).fit(X, y)
+    products = model.coef_ @ model.coef_.T
+    if length is None:  # more rows than can be orthogonal: the columns are
+        np.testing.assert_allclose(model.coef_.T @ model.coef_, 100 * n_outputs / dim * np.eye(dim), atol=1e-6)
+    else:
+        np.testing.assert_allclose(products, length**2 * np.eye(n_outputs), atol=1e-6)
+    count = y.sum(axis=0) if multilabel else N_ROWS / 2
+    np.testing.assert_allclose(model.intercept_, np.log((count + 0.5) / (N_ROWS - count + 0.5)), atol=1e-6)
+
+
 def test_defaults_learn_text():
     texts = ["the cat sat", "a cat and a dog", "dogs sat on the mat", "stocks fell", "markets and stocks rose",
              "the market fell"] * 20  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 from numba import cuda
 from numba.core import config
 
-from ._jit import _digest
+from ._jit import cached
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
@@ -18,13 +18,6 @@ def device(function: Any) -> Any:
 
 
 def kernel(function: Any) -> Any:
-    """Compile a kernel at its first launch, and keep its machine code on disk where a directory can be written."""
+    """Compile a kernel at its first launch, once per machine if it can be kept."""
     dispatcher = cuda.jit(function)
-    if SIMULATED:
-        return dispatcher
-    try:
-        dispatcher.enable_caching()
-    except RuntimeError:  # a read-only install, and no cache directory of the user's: compiled once per process
-        return dispatcher
-    dispatcher._cache._cache_file._source_stamp = _digest()
-    return dispatcher
+    return dispatcher if SIMULATED else cached(dispatcher)

@@ -19,15 +19,19 @@ def _digest() -> str:
     return digest.hexdigest()
 
 
-def kernel(function: Any) -> Any:
-    """Compile a loop that releases the GIL, and keep its machine code on disk where a directory can be written."""
-    dispatcher = numba.njit(**_OPTIONS)(function)
+def cached(dispatcher: Any) -> Any:
+    """Keep the machine code of a kernel on disk where a directory can be written."""
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # a read-only install, and no cache directory of the user's: compiled once per process
         return dispatcher
     dispatcher._cache._cache_file._source_stamp = _digest()
     return dispatcher
+
+
+def kernel(function: Any) -> Any:
+    """Compile a loop that releases the GIL, once per machine if it can be kept."""
+    return cached(numba.njit(**_OPTIONS)(function))
 
 
 def inlined(function: Any) -> Any:

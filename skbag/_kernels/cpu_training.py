@@ -267,13 +267,13 @@ def _logits(tile, tiling, pooled, p, coef, intercept, logits):
 
 
 @inlined
-def _weighted_rows(tile, tiling, rows, weights, p, first, last, by_column, out, to):
-    """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over first <= k < last."""
+def _weighted_rows(tile, tiling, rows, weights, p, n, by_column, out, to):
+    """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over k < n."""
     dim = rows.shape[1]
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, rows.itemsize)
         acc = tile
-        for k in range(first, last):
+        for k in range(n):
             weight = weights[k, p] if by_column else weights[p, k]
             acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
         store(acc, _address(out, to) + offset, tiling[1])
@@ -288,7 +288,7 @@ def _update_outputs(
     for first in range(part, len(coef), n_parts * len(rows)):
         n_rows = 0
         for k in range(first, min(len(coef), first + n_parts * len(rows)), n_parts):
-            _weighted_rows(tile, tiling, pooled, logits, k, 0, n_bags, True, row_gradients, n_rows)
+            _weighted_rows(tile, tiling, pooled, logits, k, n_bags, True, row_gradients, n_rows)
             rows[n_rows] = k
             n_rows += 1
             g = 0.0
@@ -538,7 +538,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, whole, single):
                     for k in range(len(coef)):
                         logits[p, k] *= scale
                     if not freeze:
-                        _weighted_rows(tile, tiling, coef, logits, p, 0, len(coef), False, gradients, p)
+                        _weighted_rows(tile, tiling, coef, logits, p, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
                 if part == 0:
