@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max": kernels.MAX}
 
-_L2_BYTES = 1 << 20  # tables up to this size need no prefetch
+_L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
 _LINE = 64  # bytes of a cache line
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
@@ -54,7 +54,7 @@ def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
     the processor brings lines in pairs.
     """
     if table.nbytes <= _L2_BYTES:
-        return 0, 1
+        return (16, 2) if vectors >= 4 else (0, 1)
     if vectors > 8 and table.nbytes <= 2 * _L3_BYTES:
         return 8, 1
     if table.nbytes <= _L3_BYTES:
@@ -64,15 +64,23 @@ def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
 
 
 def _whole(table: Array, lanes: int, vectors: int) -> bool:
-    """Whether rows are whole cache lines, or lie in one, and fill a tile.
+    """Whether rows fill one tile, and are whole cache lines or lie in one.
 
     Where a table begins is looked at only for rows of less than a line, of which half would lie in two: it differs
     between processes, and each kind has a kernel of its own to compile.
     """
     row_bytes = table.shape[1] * table.itemsize
-    if table.shape[1] < lanes * vectors or (row_bytes % _LINE and _LINE % row_bytes):
+    if table.shape[1] != lanes * vectors or (row_bytes % _LINE and _LINE % row_bytes):
         return False
     return row_bytes > _LINE or table.nbytes <= _L2_BYTES or table.__array_interface__["data"][0] % _LINE == 0
+
+
+def layout(table: Array) -> tuple[int, ...]:
+    """Return what a kernel is made for: lanes, vectors, copies, ahead, every, single, whole; see ``pool_kernel``."""
+    dim = table.shape[1]
+    lanes, vectors = _tile(dim, table.itemsize)
+    single, whole = int(dim <= lanes * vectors), int(_whole(table, lanes, vectors))
+    return lanes, vectors, _copies(vectors), *_prefetching(table, vectors), single, whole
 
 
 def _blocks(work: int, n_jobs: int) -> tuple[int, int]:
@@ -124,21 +132,17 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
         If an id is out of range or a weight is not finite.
     """
     dim = table.shape[1]
-    lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.pool_kernel(
-        int(mode == "max"), lanes, vectors, _copies(vectors),
-        *_prefetching(table, vectors), int(_whole(table, lanes, vectors)),
-    )  # fmt: skip
+    kernel = kernels.pool_kernel(MODES[mode], *layout(table))
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)
         factors = norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
         multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
-    neutral = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
+    spare = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
     out = np.empty((bags.n_bags, dim), table.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    progress = _run(kernel, (MODES[mode], table, *members, neutral), blocks, (out,))
+    progress = _run(kernel, (table, *members, spare), blocks, (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
     if progress[kernels.INFINITE]:  # by a weight, which is an error, or by a row or an overflow, which is the result
@@ -150,10 +154,8 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
-    lanes, vectors = _tile(dim, table.itemsize)
-    kernel = kernels.lookup_kernel(
-        lanes, vectors, 4 * _prefetching(table, vectors)[0], int(_whole(table, lanes, vectors))
-    )
+    lanes, vectors, _, ahead, _, single, whole = layout(table)
+    kernel = kernels.lookup_kernel(lanes, vectors, 4 * ahead, single, whole)
     progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
     if progress[kernels.INVALID]:
         bags.raise_bad_member()

@@ -92,13 +92,7 @@ class Trainer:
     ) -> bool:
         """Run some mini-batches; return whether training diverged."""
         model, objective, bags = self.model, self.objective, self.bags
-        dim, itemsize = model.table.shape[1], model.table.itemsize
-        lanes, vectors = cpu._tile(dim, itemsize)
-        kernel = kernels.train_kernel(
-            lanes, vectors, cpu._copies(vectors),
-            *cpu._prefetching(model.table, vectors), int(cpu._whole(model.table, lanes, vectors)),
-            int(dim <= lanes * vectors),
-        )  # fmt: skip
+        kernel = kernels.train_kernel(*cpu.layout(model.table))
         tickets = np.zeros(3, np.int64)
         norm = objective.norm or (np.inf, 2.0)
         arguments = (

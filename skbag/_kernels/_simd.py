@@ -306,6 +306,23 @@ def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx,
 
 
 @intrinsic
+def all_below(typingctx, tile, indices, member, limit):
+    """Whether 0 <= index < limit for the next members, as many as the tile has copies."""
+
+    def codegen(context, builder, signature, args):
+        _, indices_, member_, limit_ = args
+        view = context.make_array(indices)(context, builder, indices_)
+        result = ir.Constant(ir.IntType(1), 1)
+        for k in range(tile.copies):
+            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
+            index = context.cast(builder, index, indices.dtype, types.intp)  # as unsigned, a negative one is huge
+            result = builder.and_(result, builder.icmp_unsigned("<", index, limit_))
+        return result
+
+    return types.boolean(tile, indices, types.intp, types.uintp), codegen
+
+
+@intrinsic
 def put(typingctx, array, index, value):
     """array[index] = value for a C-contiguous 1-D array, without Numba's handling of negative indices."""
 

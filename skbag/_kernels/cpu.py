@@ -17,6 +17,7 @@ import numpy as np
 from ._jit import inlined, kernel
 from ._simd import (
     add_sizes,
+    all_below,
     divide,
     fetch_add,
     fold_copies,
@@ -30,15 +31,12 @@ from ._simd import (
     n_copies,
     one_copy,
     prefetch,
-    prefetch_item,
     row_addresses,
     store,
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
 NEXT, DONE, INVALID, INFINITE = range(4)
-_LINE = 64  # bytes of a cache line
-_CHECKED_AT_ONCE = 2048  # members: few enough to stay in the nearest cache until they are pooled
 
 
 @inlined
@@ -116,10 +114,11 @@ def _finite(weights, begin, end):
 
 @inlined
 def reduce_bag(
-    acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+    acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
 ):  # fmt: skip
     """Return the tile with the rows of the members start <= i < stop taken in; it stays in registers throughout.
 
+    Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
     ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
     that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
     """
@@ -127,7 +126,7 @@ def reduce_bag(
     single = one_copy(acc)
     i = start
     furthest = len(indices) - copies
-    while i <= stop - copies:
+    while i <= stop - copies and all_below(acc, indices, i, n_rows):
         if ahead > 0:
             soon = min(i + ahead, furthest)
             for j in range(copies):
@@ -136,70 +135,62 @@ def reduce_bag(
         acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
         i += copies
     for _ in range(copies - 1):  # unrolled: at most so many are left
-        if i < stop:
+        if i < stop and all_below(single, indices, i, n_rows):
             row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
             acc = fold_rows(acc, row, items(multipliers, i, row), tail)
             i += 1
-    return fold_copies(acc)
+    return fold_copies(acc), i
 
 
 @cache
-def pool_kernel(maximum, lanes, vectors, copies, ahead, every, whole):
-    """Make the pooling kernel for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
+def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
+    """Make the pooling kernel of a mode for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
     Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
-    ``whole`` says that rows are whole cache lines, or lie in one, and fill a tile.
+    ``single`` says that a row fits in one tile; ``whole``, that it fills the tile, and is whole cache lines or in one.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
     pooled tile by tile, the last one overlapping the one before.
     """
     span = lanes * vectors
+    maximum = int(mode == MAX)
+    neutral = -np.inf if mode == MAX else 0.0
 
     @kernel
-    def pool(mode, table, multipliers, weights, indices, indptr, padding_idx, neutral, blocks, progress, out):
+    def pool(table, multipliers, weights, indices, indptr, padding_idx, spare, blocks, progress, out):
         """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
 
-        mode : SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum,
-            and only that if the kernel was made for ``maximum``.
+        SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
         table : (n_rows, dim), float32 or float64, in.
         multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
         indices : (n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in.
         padding_idx : members with this index are left out; or None.
-        neutral : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-        blocks, progress : see above; a bag's members are checked before any of its rows is looked up. Their weights
-            are not: one that is not finite makes the sum of its bag so, which sets progress[INFINITE].
+        spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
+        blocks, progress : see above; every id is checked before its row is read. Weights are not: one that is not
+            finite makes the sum of its bag so, which sets progress[INFINITE].
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
-        n_rows, dim = table.shape
+        n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             first, last = _first_bag(blocks, block, indptr), _first_bag(blocks, block + 1, indptr)
-            checked = np.intp(item(indptr, first))
-            end = np.intp(item(indptr, last))
             for bag in range(first, last):
                 start = np.intp(item(indptr, bag))
                 stop = np.intp(item(indptr, bag + 1))
-                if stop > checked:
-                    begin, checked = checked, min(end, max(stop, checked + _CHECKED_AT_ONCE))
-                    if not _in_range(indices, n_rows, begin, checked):
-                        progress[INVALID] = 1
-                        break
-                    if multipliers is not None:  # a stream of its own: ask for it at once, not line by line
-                        for i in range(begin, checked, _LINE // multipliers.itemsize):
-                            prefetch_item(multipliers, i)
-                for column in range(0, dim, span):
+                for column in range(0, 1 if single else dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-                    base = np.uintp(table.ctypes.data) + offset
-                    spare = np.uintp(neutral.ctypes.data) + offset
-                    acc = full(neutral[0], maximum, lanes, vectors, copies)
-                    acc = reduce_bag(
-                        acc, base, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead,
-                        every, whole,
+                    acc = full(table.dtype.type(neutral), maximum, lanes, vectors, copies)
+                    acc, end = reduce_bag(
+                        acc, np.uintp(table.ctypes.data) + offset, n_rows, row_bytes,
+                        np.uintp(spare.ctypes.data) + offset, tail, multipliers, indices, padding_idx, start, stop,
+                        ahead, every, whole,
                     )  # fmt: skip
+                    if end < stop:
+                        progress[INVALID] = 1
                     if weights is not None and not is_finite(acc):
                         progress[INFINITE] = 1
                     if mode != SUM:  # after the members: their weights are in the cache by now
@@ -217,7 +208,7 @@ def pool_kernel(maximum, lanes, vectors, copies, ahead, every, whole):
 
 
 @cache
-def lookup_kernel(lanes, vectors, ahead, whole):
+def lookup_kernel(lanes, vectors, ahead, single, whole):
     """Make the row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``pool_kernel``."""
     span = lanes * vectors
 
@@ -228,7 +219,7 @@ def lookup_kernel(lanes, vectors, ahead, whole):
         table : (n_rows, dim), in. indices : (n,), int32 or int64, in. out : (n, dim), out.
         blocks, progress : see above; the ids of a block are checked before any row is looked up.
         """
-        n_rows, dim = table.shape
+        n_rows, dim = len(table), span if whole else table.shape[1]
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
@@ -246,7 +237,7 @@ def lookup_kernel(lanes, vectors, ahead, whole):
                 soon = source
                 if i < prefetch_until:
                     soon = np.uintp(table.ctypes.data) + np.uintp(item(indices, i + ahead)) * row_bytes
-                for column in range(0, dim, span):
+                for column in range(0, 1 if single else dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     if ahead > 0:
                         prefetch(tile, soon + offset, tail, 1, whole)

@@ -245,9 +245,9 @@ def _pool(tile, tiling, prefetching, table, batch_indices, batch_weights, start,
     row_bytes = np.uintp(dim * table.itemsize)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, table.itemsize)
-        acc = reduce_bag(
-            tile, np.uintp(table.ctypes.data) + offset, row_bytes, np.uintp(0), tiling[1], batch_weights, batch_indices,
-            None, start, stop, prefetching[0], prefetching[1], prefetching[2],
+        acc, _ = reduce_bag(
+            tile, np.uintp(table.ctypes.data) + offset, np.uintp(len(table)), row_bytes, np.uintp(0), tiling[1],
+            batch_weights, batch_indices, None, start, stop, prefetching[0], prefetching[1], prefetching[2],
         )  # fmt: skip
         store(acc, _address(pooled, p) + offset, tiling[1])
 
@@ -448,11 +448,8 @@ def _update_table(
 
 
 @cache
-def train_kernel(lanes, vectors, copies, ahead, every, whole, single):
-    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``cpu.pool_kernel``.
-
-    ``single`` says that one tile holds a row.
-    """
+def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
+    """Make the training kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``cpu.pool_kernel``."""
     span = lanes * vectors
 
     @kernel

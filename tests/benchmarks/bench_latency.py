@@ -42,10 +42,7 @@ start = time.perf_counter()
 vectorizer.transform(X)
 print(time.perf_counter() - start)
 backend = sys.modules["skbag._backends.cpu"]
-lanes, vectors = backend._tile(64, 4)
-table = vectorizer.embeddings_
-options = *backend._prefetching(table, vectors), int(backend._whole(table, lanes, vectors))
-kernel = backend.kernels.pool_kernel(0, lanes, vectors, backend._copies(vectors), *options)
+kernel = backend.kernels.pool_kernel(0, *backend.layout(vectorizer.embeddings_))
 assert sum(kernel.stats.cache_misses.values()) == int(sys.argv[1])
 """
 
