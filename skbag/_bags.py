@@ -9,22 +9,25 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 
+_ID_DTYPES = np.dtype("int32"), np.dtype("int64")
+
 
 @dataclass(slots=True)
 class Bags:
-    """Members of bags in CSR layout, read-only and C-contiguous; the structure was checked, the members were not.
+    """Members of bags in CSR layout, read-only and C-contiguous; the shapes were checked, the contents were not.
 
-    A backend tests the members with its own fast loop, block by block and each block before any row is looked up,
-    and calls `raise_bad_member` when a test fails.
+    A backend tests with its own fast loop that indptr does not decrease, before it follows it, every id, before it
+    looks a row up, and the weights. It calls `raise_bad_member` when a test fails.
     """
 
     indices: Array  # (>= n_members,) int32 or int64
-    indptr: Array  # (n_bags + 1,) of the same dtype: 0 <= indptr[0] <= ... <= indptr[-1] <= len(indices)
+    indptr: Array  # (n_bags + 1,) of the same dtype: indptr[0] = 0, 0 <= indptr[-1] <= len(indices)
     weights: Array | None  # like indices, in the dtype of the table; None stands for weights of 1
     num_embeddings: int
     padding_idx: int | None = None  # members with this index are left out; of the range of indices' dtype
     name: str = "X"  # what the user calls the ids, for the texts of errors
     weights_name: str = "X"
+    indptr_name: str = "X.indptr"
     shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
 
     def __post_init__(self) -> None:
@@ -42,8 +45,9 @@ class Bags:
         return int(self.indptr[-1])
 
     def raise_bad_member(self) -> NoReturn:
-        """Find the first member that may not be there and raise the ValueError that names it."""
+        """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
         n_members = self.n_members
+        _check_order(self.indptr, n_members, self.indptr_name)
         indices = self.indices[:n_members]
         bad = np.flatnonzero((indices < 0) | (indices >= self.num_embeddings))
         if bad.size:
@@ -246,7 +250,7 @@ def bags_from_ids(
             )
     indices, indptr = _index_pair(ids.reshape(-1), starts, "input")
     _check_indptr(indptr, len(indptr) - 1, len(indices), "offsets")
-    return Bags(indices, indptr, weights, num_embeddings, padding_idx, "input", "per_sample_weights")
+    return Bags(indices, indptr, weights, num_embeddings, padding_idx, "input", "per_sample_weights", "offsets")
 
 
 def as_ids(ids: ArrayLike, name: str) -> Array:
@@ -263,7 +267,7 @@ def as_ids(ids: ArrayLike, name: str) -> Array:
         return np.empty(array.shape, np.int64)
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} contains {array.max()}, which is beyond the range of int64.")
-    return array if array.dtype in (np.int32, np.int64) else array.astype(np.int64)
+    return array if array.dtype in _ID_DTYPES else array.astype(np.int64)
 
 
 def check_source(X: Any) -> None:
@@ -302,6 +306,7 @@ def _check_blocks(X: Any) -> None:
     major, minor, name = (n_columns, n_rows, "row") if X.format == "csc" else (n_rows, n_columns, "column")
     indices, indptr = _index_pair(X.indices, X.indptr, "X")
     _check_indptr(indptr, major, min(len(indices), len(X.data)), "X.indptr")
+    _check_order(indptr, len(indices), "X.indptr")
     _check_limit(indices[: indptr[-1]], minor, name)
 
 
@@ -336,18 +341,23 @@ def _index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]
 
 
 def _check_indptr(indptr: Array, n_bags: int, n_members: int, name: str) -> None:
+    """Check where indptr begins and ends; see `_check_order`."""
     if len(indptr) != n_bags + 1:
         raise ValueError(f"{name} must have one entry per row and one more, {n_bags + 1}, got {len(indptr)}.")
     if indptr[0] != 0:
         raise ValueError(f"{name} must start at 0, got {indptr[0]}.")
+    if not 0 <= indptr[-1] <= n_members:
+        _check_order(indptr, n_members, name)
+        raise ValueError(f"{name} ends at {indptr[-1]}, past the {n_members} members that there are.")
+
+
+def _check_order(indptr: Array, n_members: int, name: str) -> None:
     falls = indptr[1:] < indptr[:-1]
     if falls.any():
         row = int(np.argmax(falls))
-        if row == n_bags - 1 and name == "offsets":
+        if row == len(indptr) - 2 and name == "offsets":
             raise ValueError(f"offsets overruns input: bag {row} starts at {indptr[row]}, input has {n_members} ids.")
         raise ValueError(f"{name} must not decrease, got {indptr[row]} and then {indptr[row + 1]} at row {row}.")
-    if indptr[-1] > n_members:
-        raise ValueError(f"{name} ends at {indptr[-1]}, past the {n_members} members that there are.")
 
 
 def _pieces(n: int, step: int = 4096) -> Iterator[slice]:
@@ -361,6 +371,7 @@ def _all_finite_nonzero(data: Array) -> bool:
 
 def _without_stored_zeros(bags: Bags, data: Array) -> tuple[Array, Array]:
     """Return indices and indptr of the members alone, after a check of all that is stored."""
+    _check_order(bags.indptr, bags.n_members, bags.indptr_name)
     kept = np.empty(np.count_nonzero(data), bags.indices.dtype)
     indptr = np.zeros_like(bags.indptr)
     n_kept = 0

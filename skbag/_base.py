@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -110,7 +109,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
                 f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
             )
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
-        return backend.pool(bags, table, self.mode, effective_n_jobs(self.n_jobs))
+        return backend.pool(bags, table, self.mode, self.n_jobs)
 
     def _table(self, backend: Any) -> Any:
         """Return the fitted table in the form the backend keeps it in."""
@@ -138,7 +137,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         """Take X as bags that are wholly checked."""
         backend, dtype = get_backend(self.device), check_dtype(self.dtype)
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
-        backend.check(bags, effective_n_jobs(self.n_jobs))
+        backend.check(bags, self.n_jobs)
         return bags
 
     def _new_table(self, bags: Bags, rng: Any = None) -> NDArray[Any]:
@@ -161,7 +160,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         if self.max_norm is None:
             return table
         norm = float(self.max_norm), float(self.norm_type)
-        factors = get_backend(self.device).norm_factors(table, norm, effective_n_jobs(self.n_jobs))
+        factors = get_backend(self.device).norm_factors(table, norm, self.n_jobs)
         return table * factors[:, None] if (factors != 1).any() else table
 
     def __getstate__(self) -> dict[str, Any]:

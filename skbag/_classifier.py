@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -522,8 +521,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         objective = module.Objective(
             self.mode, targets.loss, self.solver, self.alpha, norm, self.scale_grad_by_freq, self.freeze
         )
-        jobs = effective_n_jobs(self.n_jobs)
-        return module.Trainer(bags, targets.indices, targets.indptr, weights, model, objective, self.batch_size, jobs)
+        arrays = bags, targets.indices, targets.indptr, weights
+        return module.Trainer(*arrays, model, objective, self.batch_size, self.n_jobs)
 
     def _train(
         self, bags: Bags, labels: Any, classes: Array, weights: Array, model: Any, rng: Any, X: Any, y: Any,

@@ -4,7 +4,6 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.utils import check_scalar
@@ -335,7 +334,7 @@ def _norm(max_norm: float | None, norm_type: float) -> tuple[float, float] | Non
     return float(max_norm), float(norm_type)
 
 
-def _jobs(n_jobs: int | None) -> int:
-    if n_jobs is not None:
+def _jobs(n_jobs: int | None) -> int | None:
+    if not isinstance(n_jobs, int | None):
         check_scalar(n_jobs, "n_jobs", Integral)
-    return effective_n_jobs(n_jobs)
+    return n_jobs

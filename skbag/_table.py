@@ -11,6 +11,7 @@ from ._bags import frozen
 
 Array = NDArray[Any]
 
+_DTYPES = np.dtype("float32"), np.dtype("float64")
 _ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one line, not in two
 
 
@@ -20,7 +21,7 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
         result = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         result = np.dtype(object)
-    if result not in (np.float32, np.float64):
+    if result not in _DTYPES:
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
     return result
 
@@ -45,7 +46,7 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     Its values are not looked at: that would cost more than most calls.
     """
     table = np.asarray(weight)
-    if table.dtype not in (np.float32, np.float64):
+    if table.dtype not in _DTYPES:
         raise TypeError(f"{name} must be float32 or float64, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[1] == 0:
         raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")

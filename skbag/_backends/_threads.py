@@ -5,6 +5,13 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from joblib import effective_n_jobs
+
+
+def effective_threads(n_jobs: int | None) -> int:
+    """Return how many threads n_jobs means here: only None and negative numbers ask joblib; ValueError for 0."""
+    return n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
+
 
 class _Job:
     """Work that one worker may begin, unless it is taken back before."""

@@ -1,6 +1,6 @@
 """The CPU backend: output memory, blocks of bags, threads, and the choice of a kernel's tile."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm  # noqa: TID251
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skbag._bags import Bags, frozen
 from skbag._kernels import cpu as kernels  # noqa: TID251
 
-from ._threads import run  # noqa: TID251
+from ._threads import effective_threads, run  # noqa: TID251
 
 Array = NDArray[Any]
 
@@ -47,46 +47,52 @@ def _copies(vectors: int) -> int:
     return 4 if vectors == 1 else 2 if vectors == 2 else 1
 
 
-def _prefetching(table: Array, vectors: int) -> tuple[int, int]:
+def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
     """How many members ahead rows are asked for, 0 for not at all, and of every how many-th vector the cache line.
 
     A line that is asked for in vain costs a third of a cycle. In the last level of cache every second line is enough:
     the processor brings lines in pairs.
     """
-    if table.nbytes <= _L2_BYTES:
+    if n_bytes <= _L2_BYTES:
         return (16, 2) if vectors >= 4 else (0, 1)
-    if vectors > 8 and table.nbytes <= 2 * _L3_BYTES:
+    if vectors > 8 and n_bytes <= 2 * _L3_BYTES:
         return 8, 1
-    if table.nbytes <= _L3_BYTES:
+    if n_bytes <= _L3_BYTES:
         return 24, 2
-    row_bytes = table.shape[1] * table.itemsize
     return max(16, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
-
-
-def _whole(table: Array, lanes: int, vectors: int) -> bool:
-    """Whether rows fill one tile, and are whole cache lines or lie in one.
-
-    Where a table begins is looked at only for rows of less than a line, of which half would lie in two: it differs
-    between processes, and each kind has a kernel of its own to compile.
-    """
-    row_bytes = table.shape[1] * table.itemsize
-    if table.shape[1] != lanes * vectors or (row_bytes % _LINE and _LINE % row_bytes):
-        return False
-    return row_bytes > _LINE or table.nbytes <= _L2_BYTES or table.__array_interface__["data"][0] % _LINE == 0
 
 
 def layout(table: Array) -> tuple[int, ...]:
     """Return what a kernel is made for: lanes, vectors, copies, ahead, every, single, whole; see ``pool_kernel``."""
-    dim = table.shape[1]
-    lanes, vectors = _tile(dim, table.itemsize)
-    single, whole = int(dim <= lanes * vectors), int(_whole(table, lanes, vectors))
-    return lanes, vectors, _copies(vectors), *_prefetching(table, vectors), single, whole
+    dim, itemsize = table.shape[1], table.itemsize
+    aligned = dim * itemsize > _LINE or table.__array_interface__["data"][0] % _LINE == 0
+    return _layout(dim, itemsize, table.nbytes, aligned)
 
 
-def _blocks(work: int, n_jobs: int) -> tuple[int, int]:
-    """Return into how many blocks some work is cut, and for how many threads."""
-    n_blocks = max(1, min(n_jobs * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK)) if n_jobs > 1 else 1
-    return n_blocks, min(n_blocks, n_jobs)
+@lru_cache(maxsize=64)
+def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, ...]:
+    row_bytes = dim * itemsize
+    lanes, vectors = _tile(dim, itemsize)
+    single, whole = dim <= lanes * vectors, False
+    if dim == lanes * vectors and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0):
+        # where a table begins matters to rows of less than a line, of which half would lie in two; it differs between
+        # processes, and each kind has a kernel of its own to compile
+        whole = n_bytes <= _L2_BYTES or aligned
+    return lanes, vectors, _copies(vectors), *_prefetching(n_bytes, row_bytes, vectors), int(single), int(whole)
+
+
+def _blocks(work: int, n_jobs: int | None) -> tuple[int, int]:
+    """Return into how many blocks some work is cut, and for how many threads; ValueError for 0 threads."""
+    if work < _SERIAL_WORK and n_jobs != 0:
+        return 1, 1  # without a look at joblib's context, which takes as long as a small call
+    n_threads = effective_threads(n_jobs)
+    n_blocks = min(n_threads * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK) if n_threads > 1 else 1
+    return n_blocks, min(n_blocks, n_threads)
+
+
+@lru_cache(maxsize=16)
+def _filled(dim: int, value: float, dtype: np.dtype[Any]) -> Array:
+    return frozen(np.full(dim, value, dtype))
 
 
 def _run(kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple[Array, ...]) -> Array:
@@ -101,15 +107,15 @@ def _run(kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple
     return progress
 
 
-def check(bags: Bags, n_jobs: int = 1) -> None:
-    """Raise ValueError if an id is out of range or a weight is not finite."""
-    n = bags.n_members
-    progress = _run(kernels.check, (bags.weights, bags.indices, bags.num_embeddings, n), _blocks(n, n_jobs), ())
+def check(bags: Bags, n_jobs: int | None = 1) -> None:
+    """Raise ValueError if indptr decreases, an id is out of range or a weight is not finite."""
+    members = bags.weights, bags.indices, bags.indptr
+    progress = _run(kernels.check, (*members, bags.num_embeddings), _blocks(bags.n_members + bags.n_bags, n_jobs), ())
     if progress[kernels.INVALID] or progress[kernels.INFINITE]:
         bags.raise_bad_member()
 
 
-def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, float] | None = None) -> Array:
+def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
     """Pool the rows of a table that the members of every bag name.
 
     Parameters
@@ -118,7 +124,8 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
         With weights of the table's dtype, or none.
     table : ndarray of shape (num_embeddings, dim), frozen
     mode : {"sum", "mean", "sqrtn", "max"}
-    n_jobs : int, at least 1
+    n_jobs : int or None
+        As in joblib.
     norm : (max_norm, norm_type) or None
         Rows with a larger norm count as rescaled to it.
 
@@ -129,7 +136,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     Raises
     ------
     ValueError
-        If an id is out of range or a weight is not finite.
+        If indptr decreases, an id is out of range or a weight is not finite.
     """
     dim = table.shape[1]
     kernel = kernels.pool_kernel(MODES[mode], *layout(table))
@@ -138,7 +145,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
         check(bags, n_jobs)
         factors = norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
         multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
-    spare = frozen(np.full(dim, -np.inf if mode == "max" else 0.0, table.dtype))
+    spare = _filled(dim, -np.inf if mode == "max" else 0.0, table.dtype)
     out = np.empty((bags.n_bags, dim), table.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
@@ -150,7 +157,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int, norm: tuple[float, fl
     return out
 
 
-def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
+def lookup(bags: Bags, table: Array, n_jobs: int | None) -> Array:
     """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
@@ -162,7 +169,7 @@ def lookup(bags: Bags, table: Array, n_jobs: int) -> Array:
     return out
 
 
-def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int, indices: Array | None = None) -> Array:
+def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None) -> Array:
     """Return the factors that bring rows down to max_norm: of the rows that indices name, else of every row."""
     n = len(table if indices is None else indices)
     out = np.empty(n, table.dtype)

@@ -11,7 +11,7 @@ from skbag._kernels import cpu_training as kernels  # noqa: TID251
 
 from . import cpu  # noqa: TID251
 from ._model import Model, Objective  # noqa: TID251
-from ._threads import run  # noqa: TID251
+from ._threads import effective_threads, run  # noqa: TID251
 
 Array = NDArray[Any]
 
@@ -46,12 +46,12 @@ class Trainer:
         model: Model,
         objective: Objective,
         batch_size: int,
-        n_jobs: int,
+        n_jobs: int | None,
     ) -> None:
         self.bags, self.model, self.objective = bags, model, objective
         self.y_indices, self.y_indptr, self.sample_weight = y_indices, y_indptr, sample_weight
         self.batch_size = min(batch_size, bags.n_bags)
-        self.n_jobs = n_jobs
+        self.n_jobs = effective_threads(n_jobs)
         self.lengths = np.diff(bags.indptr).astype(np.int64)
         self._scratch: tuple[Array, ...] | None = None
         self._scratch_members = -1

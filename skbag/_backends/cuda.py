@@ -80,7 +80,7 @@ class Backend:
         """Keep a table on the GPU from its first use on."""
         return table if isinstance(table, Resident) else Resident(table)
 
-    def check(self, bags: Bags, n_jobs: int = 1) -> None:
+    def check(self, bags: Bags, n_jobs: int | None = 1) -> None:
         """Raise ValueError if an id is out of range or a weight is not finite; on the host, before any launch."""
         if not isinstance(bags, DeviceBags):
             cpu.check(bags, n_jobs)
@@ -109,7 +109,12 @@ class Backend:
         return last if first == 0 and 0 <= last <= bags.n_stored else -1
 
     def pool(
-        self, bags: Bags, table: Array | Resident, mode: str, n_jobs: int, norm: tuple[float, float] | None = None
+        self,
+        bags: Bags,
+        table: Array | Resident,
+        mode: str,
+        n_jobs: int | None,
+        norm: tuple[float, float] | None = None,
     ) -> Any:
         """Pool the rows of a table that the members of every bag name; parameters and errors as in the CPU backend.
 
@@ -239,7 +244,7 @@ class Backend:
             )
         return self._nothing[key]
 
-    def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int) -> Array:
+    def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:
         """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
         self.check(bags, n_jobs)
         device, n = self.device, bags.n_members

@@ -151,7 +151,7 @@ class Trainer:
         model: Any,
         objective: Objective,
         batch_size: int,
-        n_jobs: int,
+        n_jobs: int | None,
     ) -> None:
         self.backend, self.device = backend, backend.device
         self.bags, self.model, self.objective = bags, model, objective

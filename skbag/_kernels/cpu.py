@@ -6,8 +6,8 @@ anywhere. Arrays marked (in) are passed as read-only views, so that one compilat
 Work comes in blocks: ``blocks`` = (how many, for how many threads). Each takes an equal share of what is left, half of
 one thread's: the last ones are small, so that threads end together although they did not begin together. Every thread
 of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has
-taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range, [INFINITE] if something is not
-finite.
+taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases, [INFINITE] if
+something is not finite.
 """
 
 from functools import cache
@@ -53,8 +53,8 @@ def _begin(blocks, block, n):
 def _first_bag(blocks, block, indptr):
     """Return the first bag of a block; blocks share the members, not the bags."""
     low, high = 0, len(indptr) - 1
-    if block == blocks[0]:
-        return high
+    if block == 0 or block == blocks[0]:  # every bag is in a block, even if indptr decreases
+        return high if block else low
     target = _begin(blocks, block, np.intp(item(indptr, high)))
     while low < high:
         middle = (low + high) // 2
@@ -101,6 +101,15 @@ def _in_range(indices, n_rows, begin, end):
         lowest = min(lowest, index)
         highest = max(highest, index)
     return lowest >= 0 and (highest < n_rows or begin >= end)
+
+
+@inlined
+def _rising(indptr, begin, end):
+    """Whether indptr[i] <= indptr[i + 1] for begin <= i < end."""
+    falls = 0
+    for i in range(begin, end):
+        falls += item(indptr, i) > item(indptr, i + 1)
+    return falls == 0
 
 
 @inlined
@@ -163,15 +172,17 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
         table : (n_rows, dim), float32 or float64, in.
         multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
-        indices : (n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in.
+        indices : (>= n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in: from 0 to
+            n_members; that it does not decrease is checked here.
         padding_idx : members with this index are left out; or None.
         spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-        blocks, progress : see above; every id is checked before its row is read. Weights are not: one that is not
-            finite makes the sum of its bag so, which sets progress[INFINITE].
+        blocks, progress : see above; every id is checked before its row is read, which may set progress[INVALID].
+            Weights are not: one that is not finite makes the sum of its bag so, which sets progress[INFINITE].
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
+        n_members = np.uintp(item(indptr, len(indptr) - 1))
         itemsize = np.uintp(table.itemsize)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
@@ -181,6 +192,9 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
             for bag in range(first, last):
                 start = np.intp(item(indptr, bag))
                 stop = np.intp(item(indptr, bag + 1))
+                if not np.uintp(start) <= np.uintp(stop) <= n_members:
+                    progress[INVALID] = 1
+                    break
                 for column in range(0, 1 if single else dim, span):
                     offset = np.uintp(max(0, min(column, dim - span))) * itemsize
                     acc = full(table.dtype.type(neutral), maximum, lanes, vectors, copies)
@@ -286,15 +300,18 @@ def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
 
 
 @kernel
-def check(weights, indices, n_rows, n_members, blocks, progress):
-    """progress[INVALID] = 1 if an id is out of range, progress[INFINITE] = 1 if a weight is not finite.
+def check(weights, indices, indptr, n_rows, blocks, progress):
+    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [INFINITE] = 1 if a weight is not finite.
 
-    weights : (>= n_members,), in; or None. indices : (>= n_members,), in. blocks, progress : see above.
+    weights, indices, indptr : as in ``pool``. blocks, progress : see above.
     """
+    n_bags = len(indptr) - 1
+    n_members = np.intp(item(indptr, n_bags))
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
         first, last = _begin(blocks, block, n_members), _begin(blocks, block + 1, n_members)
-        if not _in_range(indices, n_rows, first, last):
+        first_bag, last_bag = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
+        if not (_in_range(indices, n_rows, first, last) and _rising(indptr, first_bag, last_bag)):
             progress[INVALID] = 1
         if weights is not None and not _finite(weights, first, last):
             progress[INFINITE] = 1
