@@ -269,6 +269,13 @@ def prefetch(typingctx, tile, address, tail, every, whole):
 
 
 @intrinsic
+def item_bytes(typingctx, array):
+    """Return the bytes of one item as a compile-time constant, which ``array.itemsize`` is not."""
+    n_bytes = array.dtype.bitwidth // 8
+    return types.uintp(array), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), n_bytes)
+
+
+@intrinsic
 def item(typingctx, array, index):
     """array[index] of a C-contiguous 1-D array, without Numba's handling of negative indices."""
 

@@ -25,6 +25,7 @@ from ._simd import (
     full,
     is_finite,
     item,
+    item_bytes,
     items,
     lane_sum,
     load,
@@ -183,7 +184,7 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         zero = table.dtype.type(0)
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
         n_members = np.uintp(item(indptr, len(indptr) - 1))
-        itemsize = np.uintp(table.itemsize)
+        itemsize = item_bytes(table)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         block = fetch_add(progress, NEXT, 1)
@@ -234,7 +235,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         blocks, progress : see above; the ids of a block are checked before any row is looked up.
         """
         n_rows, dim = len(table), span if whole else table.shape[1]
-        itemsize = np.uintp(table.itemsize)
+        itemsize = item_bytes(table)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         prefetch_until = len(indices) - ahead
