@@ -135,15 +135,18 @@ def reduce_bag(
     copies = n_copies(acc)
     single = one_copy(acc)
     i = start
-    furthest = len(indices) - copies
-    while i <= stop - copies and all_below(acc, indices, i, n_rows):
-        if ahead > 0:
-            soon = min(i + ahead, furthest)
-            for j in range(copies):
-                prefetch(acc, base + np.uintp(item(indices, soon + j)) * row_bytes, tail, every, whole)
-        rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-        acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
-        i += copies
+    last = stop - copies
+    furthest = len(indices) - copies - ahead
+    upto = i - 1
+    while i > upto and i <= last:  # twice at most: near the end of all members there are none so far ahead
+        step, upto = (ahead, min(last, furthest)) if i <= furthest else (0, last)
+        while i <= upto and all_below(acc, indices, i, n_rows):
+            if ahead > 0:
+                for j in range(copies):
+                    prefetch(acc, base + np.uintp(item(indices, i + step + j)) * row_bytes, tail, every, whole)
+            rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
+            acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
+            i += copies
     for _ in range(copies - 1):  # unrolled: at most so many are left
         if i < stop and all_below(single, indices, i, n_rows):
             row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
