@@ -730,7 +730,9 @@ def test_n_jobs_none_follows_the_joblib_context(X, y, monkeypatch):
 
     seen = []
     trainer = cpu_training.Trainer.__init__
-    monkeypatch.setattr(cpu_training.Trainer, "__init__", lambda self, *a: seen.append(a[-1]) or trainer(self, *a))
+    monkeypatch.setattr(
+        cpu_training.Trainer, "__init__", lambda self, *a: trainer(self, *a) or seen.append(self.n_jobs)
+    )
     classifier().fit(X, y)
     with joblib.parallel_config(n_jobs=2):
         classifier().fit(X, y)

@@ -45,6 +45,7 @@ def prefetch(monkeypatch):
     """Make every table look as if it did not fit the caches."""
     monkeypatch.setattr(backend, "_L2_BYTES", 0)
     monkeypatch.setattr(backend, "_L3_BYTES", 0)
+    monkeypatch.setattr(backend, "_layout", backend._layout.__wrapped__)  # which remembers nothing
 
 
 @st.composite
@@ -123,6 +124,7 @@ def test_every_width(dtype, dim):
 @pytest.mark.parametrize("dim", [7, 100, 129])
 def test_every_register_width(dim, register, monkeypatch):
     monkeypatch.setattr(backend, "_registers", lambda: register)
+    monkeypatch.setattr(backend, "_layout", backend._layout.__wrapped__)  # which remembers nothing
     X, table = random_csr(), random_table(9, dim, dtype="float32")
     for mode in MODES:
         actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=-1).transform(X)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from helpers import FLOATS, MODES, assert_pooled, frames, random_csr, random_table
-from joblib import parallel_config
+from joblib import effective_n_jobs, parallel_config
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -199,15 +199,18 @@ def test_dtype_is_that_of_the_table_and_of_the_features(X, dtype):
 
 
 def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
-    asked = []
+    from skbag._backends import cpu as backend
+
+    asked, run = [], backend._run
     X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())
-    pool = "skbag._backends.cpu.pool"
-    monkeypatch.setattr(pool, lambda bags, table, mode, n_jobs, *rest: asked.append(n_jobs) or table[:1])
+    monkeypatch.setattr(backend, "_SERIAL_WORK", 1)
+    monkeypatch.setattr(backend, "_run", lambda *args: asked.append(args[2][1]) or run(*args))
     vectorizer.transform(X)
     with parallel_config(backend="threading", n_jobs=3):
         vectorizer.transform(X)
     vectorizer.set_params(n_jobs=2).transform(X)
-    assert asked == [1, 3, 2]
+    vectorizer.set_params(n_jobs=-1).transform(X)
+    assert asked == [1, 3, 2, effective_n_jobs(-1)]
 
 
 # --- tables that are given

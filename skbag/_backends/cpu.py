@@ -95,15 +95,17 @@ def _filled(dim: int, value: float, dtype: np.dtype[Any]) -> Array:
     return frozen(np.full(dim, value, dtype))
 
 
-def _run(kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple[Array, ...]) -> Array:
-    """Run a kernel over all blocks, in threads if there is more than one, and return its ``progress``."""
+def _run(
+    kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple[Array, ...], n_tiles: int = 1
+) -> Array:
+    """Run a kernel over all blocks of each tile, in threads if asked for, and return its ``progress``."""
     n_blocks, n_threads = blocks
     progress = np.zeros(4, np.int64)
     arguments = (*args, blocks, progress, *out)
     if n_threads == 1:
         kernel(*arguments)
     else:
-        run(lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_blocks, _SPINS))
+        run(lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_tiles * n_blocks, _SPINS))
     return progress
 
 
@@ -139,7 +141,8 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
         If indptr decreases, an id is out of range or a weight is not finite.
     """
     dim = table.shape[1]
-    kernel = kernels.pool_kernel(MODES[mode], *layout(table))
+    shape = layout(table)
+    kernel, n_tiles = kernels.pool_kernel(MODES[mode], *shape), -(-dim // (shape[0] * shape[1]))
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)
@@ -149,7 +152,7 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
     out = np.empty((bags.n_bags, dim), table.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    progress = _run(kernel, (table, *members, spare), blocks, (out,))
+    progress = _run(kernel, (table, *members, spare), blocks, (out,), n_tiles)
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
     if progress[kernels.INFINITE]:  # by a weight, which is an error, or by a row or an overflow, which is the result

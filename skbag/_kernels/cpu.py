@@ -162,8 +162,8 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
     Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
     ``single`` says that a row fits in one tile; ``whole``, that it fills the tile, and is whole cache lines or in one.
 
-    Its inner loop keeps one tile of the output row in registers for the whole bag. Rows wider than a tile are
-    pooled tile by tile, the last one overlapping the one before.
+    Its inner loop keeps one tile of the output row in registers for the whole bag. Of rows wider than a tile all bags
+    are pooled tile by tile, so that less of the table has to stay in the cache; the last tile overlaps the one before.
     """
     span = lanes * vectors
     maximum = int(mode == MAX)
@@ -180,8 +180,9 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
             n_members; that it does not decrease is checked here.
         padding_idx : members with this index are left out; or None.
         spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-        blocks, progress : see above; every id is checked before its row is read, which may set progress[INVALID].
-            Weights are not: one that is not finite makes the sum of its bag so, which sets progress[INFINITE].
+        blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row
+            is read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag
+            so, which sets progress[INFINITE].
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -190,35 +191,34 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         itemsize = item_bytes(table)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
+        n_tiles = 1 if single else -(-dim // span)
         block = fetch_add(progress, NEXT, 1)
-        while block < blocks[0]:
-            first, last = _first_bag(blocks, block, indptr), _first_bag(blocks, block + 1, indptr)
-            for bag in range(first, last):
+        while block < n_tiles * blocks[0]:
+            column, block = block // blocks[0] * span, block % blocks[0]
+            offset = np.uintp(max(0, min(column, dim - span))) * itemsize
+            base, spare_base = np.uintp(table.ctypes.data) + offset, np.uintp(spare.ctypes.data) + offset
+            for bag in range(_first_bag(blocks, block, indptr), _first_bag(blocks, block + 1, indptr)):
                 start = np.intp(item(indptr, bag))
                 stop = np.intp(item(indptr, bag + 1))
                 if not np.uintp(start) <= np.uintp(stop) <= n_members:
                     progress[INVALID] = 1
                     break
-                for column in range(0, 1 if single else dim, span):
-                    offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-                    acc = full(table.dtype.type(neutral), maximum, lanes, vectors, copies)
-                    acc, end = reduce_bag(
-                        acc, np.uintp(table.ctypes.data) + offset, n_rows, row_bytes,
-                        np.uintp(spare.ctypes.data) + offset, tail, multipliers, indices, padding_idx, start, stop,
-                        ahead, every, whole,
-                    )  # fmt: skip
-                    if end < stop:
-                        progress[INVALID] = 1
-                    if weights is not None and not is_finite(acc):
-                        progress[INFINITE] = 1
-                    if mode != SUM:  # after the members: their weights are in the cache by now
-                        sizes = full(zero, 0, lanes, 1, 1)
-                        size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
-                        if size == 0:
-                            acc = full(zero, maximum, lanes, vectors, copies)
-                        elif mode != MAX:
-                            acc = divide(acc, size)
-                    store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
+                acc, end = reduce_bag(
+                    full(table.dtype.type(neutral), maximum, lanes, vectors, copies), base, n_rows, row_bytes,
+                    spare_base, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole,
+                )  # fmt: skip
+                if end < stop:
+                    progress[INVALID] = 1
+                if weights is not None and not is_finite(acc):
+                    progress[INFINITE] = 1
+                if mode != SUM:  # after the members: their weights are in the cache by now
+                    sizes = full(zero, 0, lanes, 1, 1)
+                    size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
+                    if size == 0:
+                        acc = full(zero, maximum, lanes, vectors, copies)
+                    elif mode != MAX:
+                        acc = divide(acc, size)
+                store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 
