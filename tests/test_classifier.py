@@ -117,7 +117,7 @@ def test_it_learns(topics, params):
 
 
 @pytest.mark.parametrize(("multilabel", "n_outputs", "dim", "length"), [
-    (False, 1, 3, 1), (False, 6, 7, 6**0.75), (True, 6, 7, 6**0.75), (True, 40, 50, 10), (False, 40, 8, None),
+    (False, 1, 9, 1), (False, 6, 9, 6**0.75), (True, 6, 9, 6**0.75), (True, 22, 24, 10), (False, 40, 9, None),
 ])  # fmt: skip
 def test_where_the_linear_layer_begins(X, multilabel, n_outputs, dim, length):
     """coef_: orthogonal rows, longer the more there are, up to 10. intercept_: the odds of labels, 0 for classes."""
