@@ -42,7 +42,7 @@ start = time.perf_counter()
 vectorizer.transform(X)
 print(time.perf_counter() - start)
 backend = sys.modules["skbag._backends.cpu"]
-kernel = backend.kernels.pool_kernel(0, *backend.layout(vectorizer.embeddings_))
+kernel = backend.kernels.pool_kernel(backend.MODES[vectorizer.mode], *backend.layout(vectorizer.embeddings_))
 assert sum(kernel.stats.cache_misses.values()) == int(sys.argv[1])
 """
 
