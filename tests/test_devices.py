@@ -44,6 +44,8 @@ def vectorizer(table, device, **params):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_pooling(device, dtype, mode, dim):
+    if device == "cpu" and dim > 33:
+        pytest.skip("test_properties.py has every width on the CPU")
     X, table = random_csr(dtype=dtype), random_table(9, dim, dtype=dtype)
     assert_pooled(vectorizer(table, device, mode=mode).transform(X), reference.bags_of_csr(X), table, mode)
 

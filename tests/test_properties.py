@@ -114,7 +114,7 @@ def test_embedding_is_the_reference(data, X, norm):
 def test_every_width(dtype, dim):
     table = random_table(9, dim, dtype=dtype)
     X = random_csr(index_dtype="int32" if dtype == "float32" else "int64")
-    for mode in MODES:
+    for mode in ("sqrtn", "max"):  # between them they have all that depends on the width
         actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=3).transform(X)
         assert_pooled(actual, reference.bags_of_csr(X, mode != "max"), table, mode, padding_idx=3)
     assert np.array_equal(embedding(X.indices, table), table[X.indices])
@@ -126,7 +126,7 @@ def test_every_register_width(dim, register, monkeypatch):
     monkeypatch.setattr(backend, "_registers", lambda: register)
     monkeypatch.setattr(backend, "_layout", backend._layout.__wrapped__)  # which remembers nothing
     X, table = random_csr(), random_table(9, dim, dtype="float32")
-    for mode in MODES:
+    for mode in ("sqrtn", "max"):
         actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=-1).transform(X)
         assert_pooled(actual, reference.bags_of_csr(X, mode != "max"), table, mode, padding_idx=-1)
 
@@ -197,7 +197,7 @@ def test_blocks_of_few_members(X, mode, n_jobs):
 @pytest.mark.parametrize("dim", [1, 13, 100, 300, 1000])
 def test_prefetch_changes_nothing(request, dim, n_jobs):
     X, table = random_csr(60, 300, longest=120), random_table(300, dim, dtype="float32")
-    vectorizers = [EmbeddingBagVectorizer.from_pretrained(table, mode=mode, n_jobs=n_jobs) for mode in MODES]
+    vectorizers = [EmbeddingBagVectorizer.from_pretrained(table, mode=mode, n_jobs=n_jobs) for mode in ("sqrtn", "max")]
 
     def results():
         return [v.transform(X).tobytes() for v in vectorizers] + [embedding(X.indices, table, n_jobs=n_jobs).tobytes()]

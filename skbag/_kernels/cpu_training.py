@@ -27,6 +27,7 @@ from ._simd import (
     full,
     is_finite,
     item,
+    item_bytes,
     load,
     load_acquire,
     prefetch,
@@ -49,7 +50,7 @@ _ROWS_TOGETHER = 4  # as a power of two: neighbours, which may share a cache lin
 @inlined
 def _address(array, row):
     """Where row ``row`` of a C-contiguous 2-D array begins."""
-    return np.uintp(array.ctypes.data) + np.uintp(row) * np.uintp(array.shape[1] * array.itemsize)
+    return np.uintp(array.ctypes.data) + np.uintp(row) * (np.uintp(array.shape[1]) * item_bytes(array))
 
 
 @inlined
@@ -242,7 +243,7 @@ def _offset(tiling, dim, column, itemsize):
 def _pool(tile, tiling, prefetching, table, batch_indices, batch_weights, start, stop, pooled, p):
     """pooled[p] = sum of the weighted rows of the members start <= i < stop."""
     dim = table.shape[1]
-    row_bytes = np.uintp(dim * table.itemsize)
+    row_bytes = np.uintp(dim) * item_bytes(table)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, table.itemsize)
         acc, _ = reduce_bag(
