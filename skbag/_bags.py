@@ -366,7 +366,7 @@ def _pieces(n: int, step: int = 4096) -> Iterator[slice]:
 
 
 def _all_finite_nonzero(data: Array) -> bool:
-    return all(np.isfinite(data[piece]).all() and data[piece].all() for piece in _pieces(len(data)))
+    return all(np.isfinite(data[piece]).all() and data[piece].all() for piece in _pieces(len(data), 1 << 16))
 
 
 def _without_stored_zeros(bags: Bags, data: Array) -> tuple[Array, Array]:

@@ -44,7 +44,8 @@ class Model:
     @contextmanager
     def restored_on_error(self, ids: Array) -> Iterator[None]:
         """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
-        rows = np.unique(ids)
+        rows = np.sort(ids)  # not np.unique: its hash table takes ten times as long
+        rows = rows[np.diff(rows, prepend=-1) != 0]
         saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
         try:
             yield
