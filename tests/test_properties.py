@@ -171,6 +171,29 @@ def test_the_result_does_not_depend_on_n_jobs(many_blocks, dtype, mode):
     assert max(many_blocks) > 3
 
 
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_threads_share_the_tiles_of_wide_rows(many_blocks, mode):
+    X, table = random_csr(200, 50, longest=30), random_table(50, 500, dtype="float32")
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, n_jobs=2)
+    assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), table, mode)
+    assert max(many_blocks) > 3
+
+
+@given(X=csr_arrays(), n_jobs=st.integers(1, 3), place=st.integers(1, 6), by=st.integers(-9, 60))
+def test_an_indptr_that_falls_anywhere_is_refused(X, n_jobs, place, by):
+    place = min(place, X.shape[0])
+    X.indptr[place] += by
+    falls, fits = (np.diff(X.indptr) < 0).any(), 0 <= X.indptr[-1] <= len(X.indices)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(X.shape[1], 5), mode="sum", n_jobs=n_jobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "_SERIAL_WORK", 2)
+        if X.indptr[0] == 0 and fits and not falls:
+            assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), vectorizer.embeddings_, "sum")
+            return
+        with pytest.raises(ValueError, match=r"X\.indptr must (not decrease|start at 0)|X\.indptr ends at"):
+            vectorizer.transform(X)
+
+
 @pytest.mark.parametrize("norm", [{}, {"max_norm": 1.0}])
 def test_the_functions_do_not_depend_on_n_jobs(many_blocks, norm):
     X, table = random_csr(200, 50, longest=30), random_table(50, 40)
