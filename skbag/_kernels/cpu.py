@@ -38,6 +38,7 @@ from ._simd import (
 
 SUM, MEAN, SQRTN, MAX = range(4)
 NEXT, DONE, INVALID, INFINITE = range(4)
+_SIZE_LANES = 16  # members whose weights are added up together
 
 
 @inlined
@@ -67,9 +68,13 @@ def _first_bag(blocks, block, indptr):
 
 
 @inlined
-def _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx):
+def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
     """Return what the bag's sum is divided by: sum |w|, or the root of sum w * w; for max the number of members."""
-    for i in range(start, stop, lanes):
+    i = start
+    while i + _SIZE_LANES <= stop:  # without a mask
+        sizes = add_sizes(sizes, weights, indices, i, i + _SIZE_LANES, padding_idx, mode == SQRTN)
+        i += _SIZE_LANES
+    if i < stop:
         sizes = add_sizes(sizes, weights, indices, i, stop, padding_idx, mode == SQRTN)
     size = lane_sum(sizes)
     if mode != SQRTN:
@@ -212,8 +217,8 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
                 if weights is not None and not is_finite(acc):
                     progress[INFINITE] = 1
                 if mode != SUM:  # after the members: their weights are in the cache by now
-                    sizes = full(zero, 0, lanes, 1, 1)
-                    size = _bag_size(mode, sizes, lanes, weights, indices, start, stop, padding_idx)
+                    sizes = full(zero, 0, _SIZE_LANES, 1, 1)
+                    size = _bag_size(mode, sizes, weights, indices, start, stop, padding_idx)
                     if size == 0:
                         acc = full(zero, maximum, lanes, vectors, copies)
                     elif mode != MAX:
