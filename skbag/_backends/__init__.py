@@ -29,7 +29,7 @@ def _parsed(device: str) -> tuple[str, int]:
     """Return the name of the backend, and the number of the GPU."""
     if isinstance(device, str) and device == "cpu":
         return "cpu", 0
-    match = re.fullmatch(r"cpu|(cuda)(?::(\d+))?", device) if isinstance(device, str) else None
+    match = re.fullmatch(r"cuda(?::(\d+))?", device) if isinstance(device, str) else None
     if match is None:
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N' with the number N of a GPU, got {device!r}.")
-    return match[1] or "cpu", int(match[2] or 0)
+    return "cuda", int(match[1] or 0)

@@ -141,8 +141,8 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
         If indptr decreases, an id is out of range or a weight is not finite.
     """
     dim = table.shape[1]
-    shape = layout(table)
-    kernel, n_tiles = kernels.pool_kernel(MODES[mode], *shape), -(-dim // (shape[0] * shape[1]))
+    lanes, vectors, *rest = layout(table)
+    kernel, n_tiles = kernels.pool_kernel(MODES[mode], lanes, vectors, *rest), -(-dim // (lanes * vectors))
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
         check(bags, n_jobs)

@@ -83,9 +83,8 @@ def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
         return np.sqrt(size)
     if size > 1e-30 and size < np.inf:
         return np.sqrt(size)
-    largest = weights.dtype.type(
-        0
-    )  # no members, or squares beyond the range of the dtype: again, with the largest |w| taken out
+    # no members, or squares beyond the range of the dtype: again, with the largest |w| taken out
+    largest = weights.dtype.type(0)
     for i in range(start, stop):
         if padding_idx is None or item(indices, i) != padding_idx:
             largest = max(largest, abs(item(weights, i)))
