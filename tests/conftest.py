@@ -1,28 +1,11 @@
-import os
-import sys
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 from hypothesis import settings
+from simulator import SIMULATED
 
 settings.register_profile("skbag", deadline=None, print_blob=True, max_examples=100)  # a first call compiles
 settings.load_profile("skbag")
-
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-if SIMULATED:
-    sys.setswitchinterval(2e-5)  # the simulator's threads wait for one another all the time
-
-
-def share_arrays():
-    """Let the threads of a simulated block share an array even if two ask for it at once: in Numba they race."""
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-
-    def array(self, shape, dtype):
-        frame = sys._getframe(1)
-        return self._allocations.setdefault((frame.f_code, frame.f_lineno), np.empty(shape, dtype))
-
-    FakeCUDAShared.array = array
 
 
 def pytest_addoption(parser):
@@ -30,8 +13,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if SIMULATED and find_spec("numba_cuda"):
-        share_arrays()
     if SIMULATED:  # kernels are Python there, and NumPy's scalars warn
         config.addinivalue_line("filterwarnings", "ignore:.*encountered in:RuntimeWarning")
     device = config.getoption("--device")

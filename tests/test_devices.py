@@ -14,11 +14,11 @@ import pytest
 import reference
 import training_reference
 from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table, run_python
+from simulator import SIMULATED
 from sklearn.base import clone
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 DIMS = (1, 2, 5, 16, 33) if SIMULATED else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 TARGETS = {"two classes": "sigmoid", "four classes": "softmax", "labels": "sigmoid"}
@@ -208,7 +208,6 @@ def test_out_of_memory(cuda, monkeypatch):
 
 def test_a_forked_process_is_told_what_to_do(cuda):
     code = """
-import os
 from skbag import embedding
 embedding([0], [[1.0]], device="cuda")
 child = os.fork()

@@ -12,11 +12,11 @@ are optional. Without a GPU nothing is measured, and a line says so.
 import argparse
 import importlib
 import math
-import os
 import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -24,7 +24,8 @@ from timing import geometric_mean, table
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from simulator import SIMULATED
 
 
 def optional(name):
@@ -361,7 +362,6 @@ def main():
     from numba import cuda
 
     if SIMULATED:
-        sys.setswitchinterval(2e-5)  # its threads wait for one another all the time
         print("In the simulator: the figures mean nothing.")
     else:
         device = cuda.get_current_device()
