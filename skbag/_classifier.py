@@ -23,7 +23,7 @@ from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_weight, copied
-from ._training import Schedule, Stopper, Targets, epochs, targets_of_classes, targets_of_labels
+from ._training import Schedule, Stopper, Targets, default_epochs, epochs, targets_of_classes, targets_of_labels
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -112,9 +112,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     batch_size : int, default=16
         Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and wait
         for one another twice in each: more than one can pay where mini-batches are large and processors are free.
-    max_iter : int, default=6
-        Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X.
-        `partial_fit` makes one epoch per call.
+    max_iter : int or "auto", default="auto"
+        Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
+        fewer the more rows there are to train on: ``110 / n_samples ** 0.3``, rounded, and at least 1. That is 28 for
+        100 rows, 14 for 1,000, 7 for 10,000, 3 for 100,000 and 2 for 1,000,000; rows of weight 0 or held out do not
+        count. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None
@@ -235,7 +237,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     >>> from skbag import EmbeddingBagClassifier
     >>> texts = ["the cat sat on the mat", "dogs and cats", "stocks fell sharply", "markets and stocks"]
     >>> topics = ["pets", "pets", "money", "money"]
-    >>> model = make_pipeline(TfidfVectorizer(), EmbeddingBagClassifier(8, max_iter=50, random_state=0))
+    >>> model = make_pipeline(TfidfVectorizer(), EmbeddingBagClassifier(8, random_state=0))
     >>> model.fit(texts, topics).predict(["a cat on a mat", "stocks and markets fell"])
     array(['pets', 'money'], dtype='<U5')
 
@@ -245,7 +247,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     >>> from scipy.sparse import csr_array
     >>> X = csr_array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
     >>> Y = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
-    >>> EmbeddingBagClassifier(8, max_iter=50, random_state=0).fit(X, Y).predict([[3, 2, 0], [0, 2, 0]])
+    >>> EmbeddingBagClassifier(8, random_state=0).fit(X, Y).predict([[3, 2, 0], [0, 2, 0]])
     array([[1, 1],
            [0, 1]])
     """
@@ -259,7 +261,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "shuffle": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "early_stopping": ["boolean"],
@@ -287,7 +289,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         learning_rate_init: float = 0.022,
         alpha: float = 1e-4,
         batch_size: int = 16,
-        max_iter: int = 6,
+        max_iter: int | str = "auto",
         shuffle: bool = True,
         tol: float | None = None,
         early_stopping: bool = False,
@@ -535,12 +537,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             used, held_out = self._split(used, labels, rng)
         trainer = self._trainer(bags, targets, weights, model)
         n_batches = -(-len(used) // min(self.batch_size, bags.n_bags))
-        schedule = Schedule(self.learning_rate, self.learning_rate_init, self.max_iter, n_batches)
+        n_epochs = default_epochs(len(used)) if self.max_iter == "auto" else self.max_iter
+        schedule = Schedule(self.learning_rate, self.learning_rate_init, n_epochs, n_batches)
         stopper = Stopper(self.tol or 0.0, self.n_iter_no_change)
         losses: list[float] = []
         best: Any = None
         stopped = False
-        with _Progress(self, X, y, sample_weight) as progress:
+        with _Progress(self, n_epochs, X, y, sample_weight) as progress:
             for loss in epochs(trainer, used, schedule, self.shuffle, rng):
                 losses.append(loss)
                 value = loss
@@ -560,7 +563,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 array[:] = kept
         if not stopped and self.tol is not None and self.learning_rate == "constant":
             warnings.warn(
-                f"Maximum number of iterations ({self.max_iter}) reached and the loss still falls by more than tol. "
+                f"Maximum number of iterations ({n_epochs}) reached and the loss still falls by more than tol. "
                 "Increase max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -680,15 +683,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 class _Progress:
     """scikit-learn's callbacks around fit and around each epoch; nothing before scikit-learn 1.9."""
 
-    def __init__(self, estimator: EmbeddingBagClassifier, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(self, estimator: EmbeddingBagClassifier, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> None:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator, self.call = estimator, {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self.estimator, self.n_epochs = estimator, n_epochs
+        self.call = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context: Any = None
         self.fitted: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         if hasattr(self.estimator, "_init_callback_context"):
-            self.context = self.estimator._init_callback_context(max_subtasks=self.estimator.max_iter)
+            self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
             self.context.call_on_fit_task_begin(**self.call)
             self._next()
         return self
@@ -704,7 +708,7 @@ class _Progress:
         self.fitted = {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept}
         self.fitted |= {"classes_": classes, "_multilabel": multilabel}
         stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
-        if not stop and len(losses) < self.estimator.max_iter:
+        if not stop and len(losses) < self.n_epochs:
             self._next()
         return bool(stop)
 

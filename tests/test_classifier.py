@@ -405,10 +405,20 @@ def test_partial_fit_counts_and_keeps_the_losses(X, y):
     assert (model.n_iter_, len(model.loss_curve_)) == (3, 3)
     model.partial_fit(X[:1], y[:1])
     assert model.n_iter_ == 4
-    model.fit(X, y)
-    assert model.n_iter_ == model.max_iter == len(model.loss_curve_)
+    model.set_params(max_iter=5).fit(X, y)
+    assert model.n_iter_ == len(model.loss_curve_) == 5
     model.partial_fit(X, y)
-    assert model.n_iter_ == model.max_iter + 1
+    assert model.n_iter_ == 6
+
+
+@pytest.mark.parametrize(("n_samples", "n_epochs"), [(100, 28), (1000, 14), (10_000, 7), (100_000, 3)])
+def test_more_rows_need_fewer_epochs(n_samples, n_epochs):
+    X, y = csr_array(np.ones((n_samples, 1))), np.arange(n_samples) % 2
+    model = EmbeddingBagClassifier(1, batch_size=1000)
+    assert model.fit(X, y).n_iter_ == n_epochs
+    weights = np.arange(n_samples) < 100
+    assert model.fit(X, y, sample_weight=weights).n_iter_ == 28, "rows of weight 0 do not count"
+    assert model.set_params(early_stopping=True, n_iter_no_change=99).fit(X[:100], y[:100]).n_iter_ == 29, "90 rows"
 
 
 def test_classes_that_a_stream_has_not_shown_yet(X):
