@@ -48,8 +48,8 @@ class Stopper:
 def default_epochs(n_samples: int) -> int:
     """Return how many epochs to train by default: fewer the more samples there are, 110 / n_samples ** 0.3.
 
-    With a fixed number small sets were learnt too little and large ones too closely. Found by cross-validation on texts,
-    for 800 to 67,000 samples.
+    With a fixed number small sets were learnt too little and large ones too closely. Found by cross-validation on
+    texts, for 800 to 67,000 samples.
     """
     return max(1, round(110 / n_samples**0.3))
 
