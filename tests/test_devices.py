@@ -14,12 +14,12 @@ import pytest
 import reference
 import training_reference
 from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table, run_python
-from simulator import SIMULATED
+from simulator import FULL_BLOCKS, SIMULATED
 from sklearn.base import clone
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 
-DIMS = (1, 2, 5, 16, 33) if SIMULATED else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
+DIMS = (1, 2, 5, 16, 33) if not FULL_BLOCKS else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 TARGETS = {"two classes": "sigmoid", "four classes": "softmax", "labels": "sigmoid"}
 
@@ -62,7 +62,7 @@ def test_padding_weights_and_index_dtypes(device, short_windows, mode, weighted,
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_bags_of_all_lengths(device, dtype, mode):
-    lengths = [3, 0, 511, 512, 513, 1, 0, 1100 if SIMULATED else 100_000]
+    lengths = [3, 0, 511, 512, 513, 1, 0, 100_000 if FULL_BLOCKS else 1100]
     rng = np.random.default_rng(0)
     n, n_rows = sum(lengths), 50
     indices = np.where(rng.random(n) < 0.3, 7, rng.integers(0, n_rows, n))  # one row in every bag
@@ -208,6 +208,7 @@ def test_out_of_memory(cuda, monkeypatch):
 
 def test_a_forked_process_is_told_what_to_do(cuda):
     code = """
+import os
 from skbag import embedding
 embedding([0], [[1.0]], device="cuda")
 child = os.fork()

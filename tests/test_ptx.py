@@ -27,9 +27,6 @@ from skbag._backends import _device, cuda as backend, cuda_training as training
 from test_devices import CsrOnGpu
 
 widths = json.loads(sys.argv[1])
-for module in (_device, backend, training):
-    module.THREADS = 128
-training._ITEMS, training._BITS, training._SCAN_THREADS = 15, 6, 1024
 cuda.device_array = lambda shape, dtype, stream=0: cuda.to_device(np.zeros(shape, dtype))
 factories, launches = {}, {}
 for module in (backend.kernels, training.kernels):
@@ -94,7 +91,7 @@ def tools():
 
 
 def launches(*widths):
-    printed = run_python(RECORD, json.dumps(widths), env={"NUMBA_ENABLE_CUDASIM": "1"})
+    printed = run_python(RECORD, json.dumps(widths), env={"NUMBA_ENABLE_CUDASIM": "1", "SKBAG_FULL_BLOCKS": "1"})
     return [json.loads(line) for line in printed.splitlines()]
 
 

@@ -24,7 +24,7 @@ from numba import cuda  # noqa: E402, TID251
 from numba.cuda.core import config  # noqa: E402, TID251
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-THREADS = 4 if SIMULATED else 128  # of a block; a thread of the simulator is one of Python's
+THREADS = 128  # of a block
 _STAGED = 1 << 16  # bytes from which on a copy goes through pinned memory
 _STAGE = 1 << 24  # bytes of a pinned buffer
 
@@ -197,12 +197,12 @@ class Device:
             self.launch_blocks(kernel, -(-n_threads // THREADS), *arguments, stream=stream)
 
     def launch_blocks(
-        self, kernel: Any, n_blocks: int, *arguments: Any, stream: Any = 0, threads: int = THREADS
+        self, kernel: Any, n_blocks: int, *arguments: Any, stream: Any = 0, threads: int | None = None
     ) -> None:
-        """Launch a kernel with n_blocks blocks."""
+        """Launch a kernel with n_blocks blocks of THREADS threads, unless another number is given."""
         warn, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0  # small calls are fine here
         try:
-            configured = kernel[n_blocks, threads, stream]
+            configured = kernel[n_blocks, threads or THREADS, stream]
         finally:
             config.CUDA_LOW_OCCUPANCY_WARNINGS = warn
         configured(*arguments)

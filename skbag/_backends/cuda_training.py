@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skbag._bags import Bags, DeviceBags
 
 from . import cuda  # noqa: TID251  (first: it says what to install if Numba's CUDA is missing)
-from ._device import SIMULATED, THREADS, Device, DeviceArray, as_device_array  # noqa: TID251
+from ._device import THREADS, Device, DeviceArray, as_device_array  # noqa: TID251
 from ._model import Model, Objective  # noqa: TID251
 from ._resident import Resident  # noqa: TID251
 
@@ -24,9 +24,9 @@ Array = NDArray[Any]
 
 LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
 SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
-_ITEMS = 3 if SIMULATED else 15  # keys of a thread in a tile: odd, so that threads use different banks
-_BITS = 3 if SIMULATED else 6  # of a digit
-_SCAN_THREADS = 4 if SIMULATED else 1024
+_ITEMS = 15  # keys of a thread in a tile: odd, so that threads use different banks
+_BITS = 6  # of a digit
+_SCAN_THREADS = 1024
 _STEPS_AT_ONCE = 64  # between two looks at whether training has diverged
 
 
