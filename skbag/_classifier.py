@@ -537,7 +537,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             used, held_out = self._split(used, labels, rng)
         trainer = self._trainer(bags, targets, weights, model)
         n_batches = -(-len(used) // min(self.batch_size, bags.n_bags))
-        n_epochs = default_epochs(len(used)) if self.max_iter == "auto" else self.max_iter
+        n_epochs = default_epochs(len(used)) if isinstance(self.max_iter, str) else self.max_iter
         schedule = Schedule(self.learning_rate, self.learning_rate_init, n_epochs, n_batches)
         stopper = Stopper(self.tol or 0.0, self.n_iter_no_change)
         losses: list[float] = []
