@@ -49,8 +49,9 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(attributes)
+        for name in vars(estimator).keys() - attributes.keys():
+            del vars(estimator)[name]
+        vars(estimator).update(attributes)  # and never fewer of them: other threads may be predicting
         raise
 
 

@@ -81,13 +81,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
           array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what
           suits a search.
     freeze : bool, default=False
-        Whether the table stays as it is and the linear layer alone is trained.
+        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
         A column whose members are left out, of the reduction as of every denominator. Its row of the table is not
-        trained. A drawn table has zeros in it, a given one keeps what it has. A negative index counts from the last
-        column, as in torch.
+        trained. A drawn table has zeros in it, a given one keeps what it has, but for ``max_norm``. A negative index
+        counts from the last column, as in torch.
     max_norm : float, default=None
         Rows of the table whose norm is larger are multiplied by ``max_norm / (norm + 1e-7)``: all rows before the first
         step, and the rows that a mini-batch names after its step. None leaves the rows alone.
@@ -116,7 +116,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
         fewer the more rows there are to train on: ``110 / n_samples ** 0.3``, rounded, and at least 1. That is 28 for
         100 rows, 14 for 1,000, 7 for 10,000, 3 for 100,000 and 2 for 1,000,000; rows of weight 0 or held out do not
-        count. `partial_fit` makes one epoch per call.
+        count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
+        higher rate. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None
@@ -128,19 +129,21 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
         indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
         share of the rows with all labels right. At the end the model is the one of the epoch with the highest
-        accuracy. `partial_fit` ignores this parameter.
+        accuracy. `partial_fit` ignores this parameter. There must be enough rows for each class to be on both sides.
     validation_fraction : float, default=0.1
-        The share of the rows held out, between 0 and 1. Only used with ``early_stopping``.
+        The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
+        ``early_stopping``.
     n_iter_no_change : int, default=2
         Number of epochs in a row without an improvement after which `fit` stops. Only used with ``tol`` or
         ``early_stopping``.
     class_weight : dict, "balanced" or None, default=None
-        A factor for ``sample_weight``, ``{class: factor}``; classes not in the dict have 1. "balanced" is
+        A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         takes no class weights.
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
-        and the columns of X must be the same. The learning rate starts at ``learning_rate_init`` again.
+        and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were. The
+        learning rate starts at ``learning_rate_init`` again.
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
@@ -168,13 +171,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     coef_ : ndarray of shape (n_outputs, embedding_dim)
         The linear layer: one row per class or label, and one in all for two classes. Before training they are random
         directions, orthogonal to one another if there are no more than ``embedding_dim``, and
-        ``min(n_outputs ** 0.75, 10)`` long.
+        ``min(n_outputs ** 0.75, 10)`` long; if there are more, that is the root of the mean of their squared lengths.
     intercept_ : ndarray of shape (n_outputs,)
         What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
         is the weight of the rows in the first call that have the label, n0 of those that have not.
     n_iter_ : int
-        Number of epochs behind the model, with those of earlier calls of `partial_fit`, or of `fit` with
-        ``warm_start``.
+        Number of epochs that were run, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``.
+        With ``early_stopping`` the model may be that of an earlier one.
     loss_curve_ : list of float
         The loss of each of these epochs: the mean over its rows of weight times loss, taken before the step of the
         mini-batch that the row is in.
@@ -342,7 +345,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Real and finite. CSR is taken as it is, anything else is converted to CSR.
         y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Two or more classes, or a label indicator of zeros and ones, which may be sparse.
+            Two or more classes, or a label indicator of zeros and ones with two or more columns, which may be sparse.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative. They are divided by their mean; None is 1 for every row.
 
@@ -356,9 +359,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ValueError
             If X has no rows, contains NaN, infinity or complex numbers, or its index arrays are not those of a sparse
             matrix; if y has another length, is continuous or has one class only; if a weight is negative, not finite,
-            or all are 0; if ``init`` is no table of finite numbers with one row per column of X; if a parameter has a
-            value that it cannot have; if with ``warm_start`` the classes are others than before. Also if the loss
-            becomes infinite or NaN: the message then says which parameter to change.
+            or all are 0; if ``early_stopping`` cannot hold out samples of every class; if ``init`` is no table of
+            finite numbers with one row per column of X; if a parameter has a value that it cannot have; if with
+            ``warm_start`` the classes are others than before. Also if the loss becomes infinite or NaN: the message
+            then says which parameter to change.
 
         Warns
         -----
@@ -368,19 +372,21 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         warm = self.warm_start and hasattr(self, "coef_")
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=not warm)
-            classes, labels = _check_y(y, None)
+            classes, labels = _check_y(y, None, bags.n_bags)
             if warm:
                 self._check_same_kind(labels)
                 if not np.array_equal(classes, self.classes_):
                     raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
             weights = self._check_weights(sample_weight, labels, classes, bags.n_bags)
             if not weights.any():
-                raise ValueError("sample_weight must be larger than 0 for at least one sample.")
+                raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
+            if weights.max() > np.finfo(np.float64).max / len(weights):  # or their sum would be infinite
+                weights = weights / weights.max()
             weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
             model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes), weights, rng)
             losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
-            self._keep(model, classes, labels, rng, [*self.loss_curve_, *losses] if warm else losses)
+            self._keep(model, classes, labels, deepcopy(rng), [*self.loss_curve_, *losses] if warm else losses)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -400,7 +406,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Real and finite, with the same columns in every call.
         y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Classes, not necessarily all of them, or a label indicator of zeros and ones.
+            Classes, not necessarily all of them, or a label indicator of zeros and ones with two or more columns.
         classes : array-like of shape (n_classes,), default=None
             All classes that the stream will bring. Needed in the first call, unless y is a label indicator; may be left
             out afterwards.
@@ -440,9 +446,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         first = not hasattr(self, "coef_")
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=first)
-            known, labels = _check_y(y, self._known_classes(y, classes, first))
+            known, labels = _check_y(y, self._known_classes(y, classes, first), bags.n_bags)
             if not first:
                 self._check_same_kind(labels)
+            if issparse(labels) and labels.shape[1] != len(known):
+                raise ValueError(f"y must have one column per label, {len(known)}, got {labels.shape[1]}.")
             weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
             targets = _encode(labels, known)
             rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
@@ -451,12 +459,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
             with model.restored_on_error(bags.indices[: bags.n_members]):
                 losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, self.shuffle, rng))
+            rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
             self._keep(model, known, labels, rng, losses if first else [*self.loss_curve_, *losses])
         return self
 
     def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
         """Return the classes of a partial_fit; None where only a label indicator y can tell."""
-        given = None if classes is None else np.unique(np.asarray(classes))
+        given = None if classes is None else _check_classes(classes)
         if first:
             if given is None and type_of_target(y) != "multilabel-indicator":
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -474,7 +483,6 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, classes: Array, n_samples: int) -> Array:
         """Return one weight per sample: sample_weight times class_weight."""
-        check_consistent_length(labels, range(n_samples))
         weights = _check_sample_weight(sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is None:
             return weights
@@ -563,8 +571,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 array[:] = kept
         if not stopped and self.tol is not None and self.learning_rate == "constant":
             warnings.warn(
-                f"Maximum number of iterations ({n_epochs}) reached and the loss still falls by more than tol. "
-                "Increase max_iter or tol.",
+                f"Maximum number of iterations ({n_epochs}) reached, and never {self.n_iter_no_change} epochs in a row "
+                f"without an improvement by more than tol={self.tol}. Increase max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -572,7 +580,19 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _split(self, rows: Array, labels: Any, rng: Any) -> tuple[Array, Array]:
         stratify = None if issparse(labels) else labels[rows]
-        used, held_out = train_test_split(rows, test_size=self.validation_fraction, stratify=stratify, random_state=rng)
+        share = self.validation_fraction
+        try:
+            used, held_out = train_test_split(rows, test_size=share, stratify=stratify, random_state=rng)
+        except ValueError:
+            n_held_out = int(np.ceil(share * len(rows)))
+            needs = "a sample on each side"  # of the split
+            if stratify is not None:
+                counts = np.bincount(stratify)
+                needs = f"a sample of each of the {len(counts)} classes on each side; the rarest has {counts.min()}"
+            raise ValueError(
+                f"early_stopping with validation_fraction={share} holds out {n_held_out} of {len(rows)} samples, "
+                f"and needs {needs}."
+            ) from None
         return np.sort(used), np.sort(held_out)
 
     def _accuracy(self, trainer: Any, model: Any, rows: Array, labels: Any, classes: Array, weights: Array) -> float:
@@ -717,11 +737,25 @@ class _Progress:
             self.context.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
 
 
-def _check_y(y: Any, classes: Array | None) -> tuple[Array, Any]:
+def _check_classes(classes: ArrayLike) -> Array:
+    """Return the sorted classes of a stream."""
+    given = np.asarray(classes)
+    if given.ndim != 1 or (given.dtype.kind in "fc" and not np.isfinite(given).all()):
+        raise ValueError(f"classes must be one-dimensional, without NaN and infinity, got {classes!r}.")
+    given = np.unique(given)
+    if len(given) < 2:
+        raise ValueError(f"classes must be at least 2 classes, got {classes!r}.")
+    return given
+
+
+def _check_y(y: Any, classes: Array | None, n_samples: int) -> tuple[Array, Any]:
     """Return the classes and the labels: class numbers, or the label indicator in CSR.
 
     ``classes`` are those of earlier calls; a label that is not among them is an error.
     """
+    if y is None:
+        raise ValueError("EmbeddingBagClassifier requires y to be passed, but the target y is None.")
+    check_consistent_length(range(n_samples), y)
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
     if classes is None:
         check_classification_targets(y)
@@ -730,10 +764,15 @@ def _check_y(y: Any, classes: Array | None) -> tuple[Array, Any]:
         indicator = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
     if indicator:
         labels = csr_array(y, dtype=np.float64, copy=True)
-        labels.eliminate_zeros()
         labels.sum_duplicates()
-        if classes is not None and len(classes) != labels.shape[1]:
-            raise ValueError(f"y must have one column per label, {len(classes)}, got {labels.shape[1]}.")
+        other = np.flatnonzero((labels.data != 0) & (labels.data != 1))
+        if len(other):
+            row = np.searchsorted(labels.indptr, other[0], side="right") - 1
+            raise ValueError(
+                "y must be a label indicator of zeros and ones if it has two dimensions, got "
+                f"{labels.data[other[0]]} in row {row}, column {labels.indices[other[0]]}."
+            )
+        labels.eliminate_zeros()
         return np.arange(labels.shape[1]) if classes is None else classes, labels
     y = column_or_1d(y, warn=True)
     if classes is None:

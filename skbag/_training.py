@@ -54,25 +54,21 @@ def default_epochs(n_samples: int) -> int:
     return max(1, round(110 / n_samples**0.3))
 
 
-class DivergenceError(ValueError):
-    """The loss is no finite number any more."""
-
-
 def epochs(trainer: Any, bags: Array, schedule: Schedule, shuffle: bool, rng: np.random.RandomState) -> Iterator[float]:
     """Train for one epoch after the other and yield the mean loss of each.
 
     Raises
     ------
-    DivergenceError
+    ValueError
         In the epoch in which the loss stops being finite.
     """
     for epoch in range(schedule.n_epochs):
         order = rng.permutation(bags) if shuffle else bags
         loss = trainer.epoch(order, schedule.rates(epoch))
         if not np.isfinite(loss):
-            raise DivergenceError(
+            raise ValueError(
                 f"The loss became infinite or NaN in epoch {epoch + 1}: training diverges. Use a smaller "
-                f"learning_rate_init, which is {schedule.initial}, or scale the values of X."
+                f"learning_rate_init, which is {schedule.initial}, or smaller values of X and sample_weight."
             )
         yield loss
 

@@ -421,6 +421,14 @@ def test_more_rows_need_fewer_epochs(n_samples, n_epochs):
     assert model.set_params(early_stopping=True, n_iter_no_change=99).fit(X[:100], y[:100]).n_iter_ == 29, "90 rows"
 
 
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_a_stream_has_random_numbers_of_its_own(X, y, random_state):
+    model = classifier(random_state=random_state, batch_size=4).partial_fit(X, y, classes=[0, 1, 2])
+    saved = pickle.loads(pickle.dumps(model))
+    (random_state or np.random).rand(7)
+    np.testing.assert_array_equal(model.partial_fit(X, y).embeddings_, saved.partial_fit(X, y).embeddings_)
+
+
 def test_classes_that_a_stream_has_not_shown_yet(X):
     model = classifier().partial_fit(X, np.zeros(N_ROWS, int), classes=[0, 4, 9])
     assert model.predict_proba(X).shape == (N_ROWS, 3)

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -107,6 +109,73 @@ def test_one_class(X, label):
         classifier().fit(X, [label] * N_ROWS)
     with refuses(ValueError, "class"):
         classifier().partial_fit(X, [label] * N_ROWS, classes=[label])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("value", [-1, 2, 0.5])
+def test_a_label_indicator_of_other_values(X, value, sparse, method):
+    Y = np.tile([[1, 0, 1]], (N_ROWS, 1)).astype(float)
+    fitted = classifier().fit(X, Y)
+    Y *= value  # two values, so scikit-learn takes them for labels
+    before = snapshot(fitted)
+    with refuses(ValueError, "y", *((value, "row 0, column 0") if value != 0.5 or method == "partial_fit" else ())):
+        getattr(fitted, method)(X, csr_array(Y) if sparse else Y)
+    assert_unchanged(fitted, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_y(X, method):
+    for y, words in ((None, ["y", "None"]), ([], ["inconsistent", N_ROWS])):
+        with refuses(ValueError, *words):
+            getattr(classifier(), method)(X, y, **({} if method == "fit" else {"classes": range(3)}))
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2, np.nan], [[0, 1], [2, 2]], [0], 1])
+def test_classes_of_a_stream(X, y, classes):
+    with refuses(ValueError, "classes must be", classes):
+        classifier().partial_fit(X, y, classes=classes)
+
+
+def test_early_stopping_with_too_few_rows(X, y):
+    model = classifier(early_stopping=True)
+    before = snapshot(model)
+    with refuses(ValueError, "early_stopping", "validation_fraction=0.1 holds out 1 of 9 samples", "3 classes"):
+        model.fit(X[:9], np.arange(9) % 3)
+    with refuses(ValueError, "the rarest has 1"):
+        model.fit(X, np.where(np.arange(N_ROWS) == 4, 9, y))
+    with refuses(ValueError, "validation_fraction=0.99", "a sample on each side"):
+        classifier(early_stopping=True, validation_fraction=0.99).fit(X[:20], np.eye(20, 3, dtype=int))
+    assert_unchanged(model, before)
+
+
+def test_weights_whose_sum_is_too_large(X, y):
+    model = classifier(random_state=0).fit(X, y, sample_weight=np.full(N_ROWS, 1e308))
+    np.testing.assert_array_equal(model.embeddings_, classifier(random_state=0).fit(X, y).embeddings_)
+    with refuses(ValueError, "sample_weight times class_weight"):
+        classifier(class_weight=dict.fromkeys(range(3), 0)).fit(X, y)
+
+
+def test_others_predict_while_a_batch_is_refused(X, y):
+    """A refused call takes no attribute away for a moment, which another thread would find missing."""
+    model = classifier().fit(X, y)
+    expected, before = model.predict_proba(X), sys.getswitchinterval()
+
+    def refuse():
+        for _ in range(700):
+            with pytest.raises(ValueError, match="not in"):
+                model.partial_fit(X, y + 1)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            refused = pool.submit(refuse)
+            while not refused.done():
+                model.per_sample_weights, model.coef_  # noqa: B018
+            refused.result()
+    finally:
+        sys.setswitchinterval(before)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
 WEIGHTS = [
