@@ -35,6 +35,12 @@ def optional(name):
         return None
 
 
+def torch_on_gpu():
+    """Return torch where it can use the GPU, as its CPU build cannot."""
+    torch = optional("torch")
+    return torch if torch and torch.cuda.is_available() else None
+
+
 def seconds_on_gpu(contenders, rounds, warm_up=1):
     """Best time of each contender in seconds, by events; the contenders take turns."""
     from numba import cuda
@@ -155,7 +161,7 @@ def forward(setting):
 
 def against_peers(setting):
     """sum, mean, max and the weighted sum against torch and cuSPARSE: dims 16 to 300, bags of 5, 50 and 500."""
-    torch, cupy = optional("torch"), optional("cupy")
+    torch, cupy = torch_on_gpu(), optional("cupy")
     rows, ratios = [], {}
     n_rows, n_members = setting.grid
     for dim in (16, 64, 128, 300):
@@ -202,7 +208,7 @@ def kinds_of_bags(setting):
 
 def steps(setting):
     """A training step, forward to update, against torch's sparse SGD: the mean of some steps, by events."""
-    torch, rows, ratios = optional("torch"), [], {}
+    torch, rows, ratios = torch_on_gpu(), [], {}
     n_bags, members = setting.batch
     n_steps = setting.steps
     for n_rows in setting.training_rows:
