@@ -115,7 +115,7 @@ def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding
     TypeError
         If the index arrays are not int32 or int64, or the values are no real numbers.
     ValueError
-        If the arrays have other shapes than those of a CSR matrix, or are not contiguous.
+        If the arrays have other shapes than those of a CSR matrix, or are not contiguous and aligned.
     """
     for name, kinds in (("data", "biuf"), ("indices", "i"), ("indptr", "i")):
         array = getattr(X, name)
@@ -123,9 +123,10 @@ def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding
         if found.kind not in kinds or (kinds == "i" and found.itemsize < 4) or found == np.float16:
             allowed = "int32 or int64" if kinds == "i" else "real numbers"
             raise TypeError(f"X.{name} must be an array of {allowed}, got {found!r}.")
-        strides = array.__cuda_array_interface__.get("strides")
-        if len(array.shape) != 1 or strides not in (None, (found.itemsize,)):
-            raise ValueError(f"X.{name} must be 1-D and contiguous, got the shape {tuple(array.shape)}.")
+        interface = array.__cuda_array_interface__
+        strides, (address, *_) = interface.get("strides"), interface.get("data", (0,))
+        if len(array.shape) != 1 or strides not in (None, (found.itemsize,)) or address % found.itemsize:
+            raise ValueError(f"X.{name} must be 1-D, contiguous and aligned, got the shape {tuple(array.shape)}.")
     if X.indptr.shape[0] != X.shape[0] + 1:
         raise ValueError(
             f"X.indptr must have one entry per row and one more, {X.shape[0] + 1}, got {X.indptr.shape[0]}."

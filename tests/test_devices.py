@@ -8,6 +8,7 @@ import copy
 import os
 import pickle
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -316,6 +317,20 @@ def test_bad_layouts_on_the_gpu(cuda):
         estimator.transform(CsrOnGpu(X, indices=X.indices.astype(float)))
     with pytest.raises(ValueError, match="X has 8 features, but EmbeddingBagVectorizer is expecting 9"):
         estimator.transform(CsrOnGpu(random_csr(n_columns=8)))
+    odd, elsewhere = CsrOnGpu(X), CsrOnGpu(X)
+    odd.indices.__cuda_array_interface__ = {"strides": None, "data": (6, False)}
+    with pytest.raises(ValueError, match=r"X\.indices must be 1-D, contiguous and aligned"):
+        estimator.transform(odd)
+    elsewhere.data.device = SimpleNamespace(id=1)
+    with pytest.raises(ValueError, match=r"X\.data is on the GPU 'cuda:1', and device='cuda:0'"):
+        estimator.transform(elsewhere)
+
+
+def test_more_members_than_a_sort_can_number(cuda):
+    from skbag._backends import cuda_training, get_backend
+
+    with pytest.raises(ValueError, match="at most 2\\*\\*31 - 1 members are trained on at once, got 2147483648"):
+        cuda_training.Sorter(get_backend(cuda), 1 << 31, 9)
 
 
 def test_arrays_here_and_there_are_an_error():

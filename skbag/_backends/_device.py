@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -97,7 +97,9 @@ class Device:
         with self._lock, cuda.gpus[self.index]:
             try:
                 yield
-            except Exception as error:
+            except BaseException as error:
+                with suppress(Exception):  # nothing may go on reading what the caller, or the next call, writes to
+                    cuda.synchronize()
                 if _is_out_of_memory(error):
                     raise MemoryError(
                         f"The GPU '{self.name}' has not enough free memory. The estimator is unchanged; set_params("
@@ -214,8 +216,10 @@ def pinned(n_bytes: int) -> Array:
 
 
 def as_device_array(array: Any) -> DeviceArray:
-    """View an array with ``__cuda_array_interface__``, without a copy."""
-    return cuda.to_device(np.asarray(array)) if SIMULATED else cuda.as_cuda_array(array)
+    """View an array with ``__cuda_array_interface__``, without a copy, when its stream has come to it."""
+    if SIMULATED:
+        return cuda.to_device(np.asarray(array))
+    return cuda.as_cuda_array(array).bind(0)  # else copies from it would not wait for their end
 
 
 def like_library_of(array: DeviceArray, other: Any) -> Any:

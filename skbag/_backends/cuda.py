@@ -86,6 +86,10 @@ class Backend:
             cpu.check(bags, n_jobs)
             return
         device = self.device
+        for name, array in (("data", bags.values), ("indices", bags.indices), ("indptr", bags.indptr)):
+            index = getattr(getattr(array, "device", None), "id", None)  # CuPy's; others do not say
+            if index not in (None, device.index):
+                raise ValueError(f"X.{name} is on the GPU 'cuda:{index}', and device={device.name!r}.")
         with device.active():
             findings = device.full(3, 0, np.int32)
             n_members, indptr = self._length(bags), _opening.as_device_array(bags.indptr)

@@ -85,10 +85,20 @@ def row_type(nobody: int) -> np.dtype[Any]:
     return np.dtype(np.int32 if nobody < 1 << 31 else np.int64)
 
 
+def check_size(n_members: int) -> None:
+    """Raise ValueError if members cannot be numbered by int32."""
+    if n_members >= 1 << 31:
+        raise ValueError(
+            f"On a GPU at most 2**31 - 1 members are trained on at once, got {n_members}: use a smaller batch_size, "
+            "and smaller batches in partial_fit."
+        )
+
+
 class Sorter:
     """Sorts members by their rows and finds the runs of equal rows; holds the memory for up to n_members of them."""
 
     def __init__(self, backend: cuda.Backend, n_members: int, num_embeddings: int) -> None:
+        check_size(n_members)
         self.device = device = backend.device
         self.nobody = num_embeddings  # the row of members that do not count: sorted behind all others
         self.row_type = row_type(num_embeddings)
@@ -313,10 +323,7 @@ class Trainer:
 
     def _scratch_for(self, n_members: int) -> "_Scratch":
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
-        if n_members >= 1 << 31:
-            raise ValueError(
-                f"batch_size must be smaller: a mini-batch has {n_members} members, at most 2**31 - 1 fit."
-            )
+        check_size(n_members)
         if self._scratch is None or self._scratch.n_members < n_members:
             self._scratch = None  # its memory first
             self._scratch = _Scratch(self, n_members)

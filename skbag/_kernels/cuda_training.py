@@ -502,8 +502,8 @@ def finish_kernel(solver, threads):
                 if solver == ADAGRAD:
                     intercept_state[k] += total * total
                     total /= math.sqrt(intercept_state[k]) + _EPSILON
-                total = intercept[k] - rate * total
-                intercept[k] = total
+                intercept[k] -= rate * total
+                total = np.float64(intercept[k])  # as it is stored: float32 may be infinite where float64 is not
             if not math.isfinite(total):
                 stop[0] = 1
 
