@@ -7,23 +7,24 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_weight, copied
-from ._training import Schedule, Stopper, Targets, default_epochs, epochs, targets_of_classes, targets_of_labels
+from ._targets import Targets, check_classes, check_y, targets_of
+from ._training import Schedule, Stopper, default_epochs, epochs
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -372,7 +373,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         warm = self.warm_start and hasattr(self, "coef_")
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=not warm)
-            classes, labels = _check_y(y, None, bags.n_bags)
+            classes, labels = check_y(y, None, bags.n_bags)
             if warm:
                 self._check_same_kind(labels)
                 if not np.array_equal(classes, self.classes_):
@@ -380,12 +381,12 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             weights = self._check_weights(sample_weight, labels, classes, bags.n_bags)
             if not weights.any():
                 raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
-            if weights.max() > np.finfo(np.float64).max / len(weights):  # or their sum would be infinite
-                weights = weights / weights.max()
+            weights = weights / weights.max()  # or their sum could be infinite
             weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
-            model = self._model().copy() if warm else self._new_model(bags, _encode(labels, classes), weights, rng)
-            losses = self._train(bags, labels, classes, weights, model, rng, X, y, sample_weight)
+            targets = targets_of(labels, classes)
+            model = self._model().copy() if warm else self._new_model(bags, targets, weights, rng)
+            losses = self._train(bags, targets, labels, classes, weights, model, rng, X, y, sample_weight)
             self._keep(model, classes, labels, deepcopy(rng), [*self.loss_curve_, *losses] if warm else losses)
         return self
 
@@ -446,13 +447,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         first = not hasattr(self, "coef_")
         with unchanged_on_error(self):
             bags = self._check_bags(X, reset=first)
-            known, labels = _check_y(y, self._known_classes(y, classes, first), bags.n_bags)
+            known, labels = check_y(y, self._known_classes(y, classes, first), bags.n_bags)
             if not first:
                 self._check_same_kind(labels)
             if issparse(labels) and labels.shape[1] != len(known):
                 raise ValueError(f"y must have one column per label, {len(known)}, got {labels.shape[1]}.")
             weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
-            targets = _encode(labels, known)
+            targets = targets_of(labels, known)
             rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
             model = self._new_model(bags, targets, weights, rng) if first else self._model()
             trainer = self._trainer(bags, targets, weights, model)
@@ -465,7 +466,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
         """Return the classes of a partial_fit; None where only a label indicator y can tell."""
-        given = None if classes is None else _check_classes(classes)
+        given = None if classes is None else check_classes(classes)
         if first:
             if given is None and type_of_target(y) != "multilabel-indicator":
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -535,11 +536,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         return module.Trainer(*arrays, model, objective, self.batch_size, self.n_jobs)
 
     def _train(
-        self, bags: Bags, labels: Any, classes: Array, weights: Array, model: Any, rng: Any, X: Any, y: Any,
-        sample_weight: Any,
+        self, bags: Bags, targets: Targets, labels: Any, classes: Array, weights: Array, model: Any, rng: Any, X: Any,
+        y: Any, sample_weight: Any,
     ) -> list[float]:  # fmt: skip
         """Run the epochs of fit on the model, and return the loss of each."""
-        targets = _encode(labels, classes)
         used = np.flatnonzero(weights)
         if self.early_stopping:
             used, held_out = self._split(used, labels, rng)
@@ -735,65 +735,6 @@ class _Progress:
     def __exit__(self, *error: object) -> None:
         if self.context is not None and error[0] is None:
             self.context.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
-
-
-def _check_classes(classes: ArrayLike) -> Array:
-    """Return the sorted classes of a stream."""
-    given = np.asarray(classes)
-    if given.ndim != 1 or (given.dtype.kind in "fc" and not np.isfinite(given).all()):
-        raise ValueError(f"classes must be one-dimensional, without NaN and infinity, got {classes!r}.")
-    given = np.unique(given)
-    if len(given) < 2:
-        raise ValueError(f"classes must be at least 2 classes, got {classes!r}.")
-    return given
-
-
-def _check_y(y: Any, classes: Array | None, n_samples: int) -> tuple[Array, Any]:
-    """Return the classes and the labels: class numbers, or the label indicator in CSR.
-
-    ``classes`` are those of earlier calls; a label that is not among them is an error.
-    """
-    if y is None:
-        raise ValueError("EmbeddingBagClassifier requires y to be passed, but the target y is None.")
-    check_consistent_length(range(n_samples), y)
-    assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
-    if classes is None:
-        check_classification_targets(y)
-        indicator = type_of_target(y, input_name="y") == "multilabel-indicator"
-    else:  # labels of a mini-batch are looked up in classes; what they look like alone says little
-        indicator = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
-    if indicator:
-        labels = csr_array(y, dtype=np.float64, copy=True)
-        labels.sum_duplicates()
-        other = np.flatnonzero((labels.data != 0) & (labels.data != 1))
-        if len(other):
-            row = np.searchsorted(labels.indptr, other[0], side="right") - 1
-            raise ValueError(
-                "y must be a label indicator of zeros and ones if it has two dimensions, got "
-                f"{labels.data[other[0]]} in row {row}, column {labels.indices[other[0]]}."
-            )
-        labels.eliminate_zeros()
-        return np.arange(labels.shape[1]) if classes is None else classes, labels
-    y = column_or_1d(y, warn=True)
-    if classes is None:
-        classes, codes = np.unique(y, return_inverse=True)
-    else:
-        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        unseen = np.setdiff1d(y, classes)
-        if len(unseen):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}."
-            )
-    if len(classes) < 2:
-        raise ValueError(
-            "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
-            f"{classes[0]!r}"
-        )
-    return classes, codes
-
-
-def _encode(labels: Any, classes: Array) -> Targets:
-    return targets_of_labels(labels) if issparse(labels) else targets_of_classes(labels, len(classes))
 
 
 def _classes_of(logits: Array, classes: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The epoch loop: targets, learning rates and the rule for stopping."""
+"""The epoch loop: how many, learning rates and the rule for stopping."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -71,48 +71,3 @@ def epochs(trainer: Any, bags: Array, schedule: Schedule, shuffle: bool, rng: np
                 f"learning_rate_init, which is {schedule.initial}, or smaller values of X and sample_weight."
             )
         yield loss
-
-
-@dataclass
-class Targets:
-    """The labels of y: of each sample the outputs whose label is 1, as in CSR."""
-
-    indices: Array  # int64
-    indptr: Array  # (n_samples + 1,) int64
-    n_outputs: int
-    loss: str  # "softmax": one label per sample; "sigmoid": any number of labels
-    exclusive: bool  # whether the labels stand for classes, of which a sample has one
-
-    def initial_coef(self, dim: int, rng: np.random.RandomState) -> Array:
-        """Draw the linear layer: orthogonal rows, or columns if there are more rows than can be.
-
-        The more outputs there are, the more a feature has to say. How the length of the rows grows with them was found
-        by cross-validation on texts with 1 to 736 outputs.
-        """
-        n = self.n_outputs
-        orthogonal = np.linalg.qr(rng.standard_normal((max(n, dim), min(n, dim))))[0]
-        return min(n**0.75, 10.0) * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
-
-    def initial_intercept(self, weights: Array) -> Array:
-        """Return zeros for classes; for labels the logarithms of the odds that a sample has them.
-
-        Where labels are many and each is rare, training would otherwise begin with driving all of them down.
-        """
-        if self.exclusive:
-            return np.zeros(self.n_outputs)
-        of_labels = np.repeat(weights, np.diff(self.indptr))
-        count = np.bincount(self.indices, of_labels, minlength=self.n_outputs)
-        return np.log((count + 0.5) / (weights.sum() - count + 0.5))
-
-
-def targets_of_classes(codes: Array, n_classes: int) -> Targets:
-    """Take class numbers: one output for two classes, else one output per class."""
-    if n_classes == 2:
-        indptr = np.concatenate(([0], np.cumsum(codes))).astype(np.int64)
-        return Targets(np.zeros(indptr[-1], np.int64), indptr, 1, "sigmoid", True)
-    return Targets(codes.astype(np.int64), np.arange(len(codes) + 1), n_classes, "softmax", True)
-
-
-def targets_of_labels(y: Any) -> Targets:
-    """Take a CSR label indicator: one output per label."""
-    return Targets(y.indices.astype(np.int64), y.indptr.astype(np.int64), y.shape[1], "sigmoid", False)
