@@ -50,11 +50,11 @@ FULL = Setting(20_000, 50, (10_000, 1_000_000), (8, 16, 32, 50, 64, 100, 128, 30
 SMOKE = Setting(50, 5, (100, 1_000), (8, 50), 1, 2)
 
 
-def aligned(shape, dtype, rng):
-    """A random table that begins on a cache line, as torch's own tables and those that skbag draws do."""
+def aligned(shape, dtype, rng, off=0):
+    """A random table that begins on a cache line, as torch's and those that skbag draws do; or ``off`` bytes after."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.empty(n_bytes + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
+    buffer = np.empty(n_bytes + 64 + off, np.uint8)
+    start = -buffer.ctypes.data % 64 + off
     result = buffer[start : start + n_bytes].view(dtype).reshape(shape)
     rng.standard_normal(dtype=dtype, out=result)
     return result
@@ -231,8 +231,8 @@ def skewed(setting):
 
 
 def layouts(setting):
-    """The same work with int64 indices, and with a read-only memory-mapped table."""
-    rows, ratios = [], {"int64 / int32": [], "memmap / array": []}
+    """The same work with int64 indices, with a read-only memory-mapped table, and with one that begins in a line."""
+    rows, ratios = [], {"int64 / int32": [], "memmap / array": [], "16 bytes off / array": []}
     for n_rows in setting.rows:
         for dim in setting.dims:
             narrow, wide = Problem(setting, n_rows, dim), Problem(setting, n_rows, dim, index_dtype=np.int64)
@@ -244,14 +244,19 @@ def layouts(setting):
                     "int32": narrow.ours("sum", True),
                     "int64": wide.ours("sum", True),
                     "memmap": narrow.ours("sum", True, weight=mapped),
+                    "off": narrow.ours(
+                        "sum", True, weight=aligned(mapped.shape, np.float32, np.random.default_rng(0), 16)
+                    ),
                 }
                 same(runs["int32"], runs["memmap"])
+                same(runs["int32"], runs["off"])
                 best = best_of(runs, setting.rounds)
                 del runs, mapped
             ratios["int64 / int32"].append(best["int64"] / best["int32"])
             ratios["memmap / array"].append(best["memmap"] / best["int32"])
+            ratios["16 bytes off / array"].append(best["off"] / best["int32"])
             rows.append([n_rows, dim, *(t * 1e3 for t in best.values()), *(r[-1] for r in ratios.values())])
-    report("Layouts", ["rows", "dim", "int32", "int64", "memmap", *ratios], rows, {})
+    report("Layouts", ["rows", "dim", "int32", "int64", "memmap", "16 bytes off", *ratios], rows, {})
     for name, values in ratios.items():
         print(f"{name}: geometric mean {geometric_mean(values):.2f}, highest {max(values):.2f}")
 
