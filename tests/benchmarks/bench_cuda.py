@@ -235,14 +235,14 @@ def steps(setting):
 
 def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
     """An epoch on bags that are on the GPU already, as torch's are."""
-    from skbag._training import targets_of_classes
+    from skbag._targets import targets_of
 
     indptr = np.arange(0, ids.size + 1, ids.shape[1], dtype=np.int32)
     X = csr_array((np.ones(ids.size, np.float32), ids.ravel().astype(np.int32), indptr), shape=(len(ids), n_rows))
     params = {"mode": "mean", "per_sample_weights": False, "solver": solver, "batch_size": batch_size, "alpha": 0.0}
     model = EmbeddingBagClassifier(dim, **params, device="cuda", random_state=0)
     model.partial_fit(X, y, classes=np.arange(3))
-    bags, targets = model._check_bags(X, reset=False), targets_of_classes(y, 3)
+    bags, targets = model._check_bags(X, reset=False), targets_of(y, np.arange(3))
     trainer = model._trainer(bags, targets, np.ones(len(y)), model._model())
     return lambda: trainer.epoch(np.arange(len(y)), (0.01, 0.0))
 

@@ -85,9 +85,9 @@ def epochs(arguments):
 def _trainer_epoch(model, X, y):
     """One epoch on the model's own arrays, without the checks of partial_fit, which torch has no counterpart for."""
     bags = model._check_bags(X, reset=False)
-    from skbag._training import targets_of_classes
+    from skbag._targets import targets_of
 
-    trainer = model._trainer(bags, targets_of_classes(y, 3), np.ones(len(y)), model._model())
+    trainer = model._trainer(bags, targets_of(y, np.arange(3)), np.ones(len(y)), model._model())
     order = np.arange(len(y))
     return lambda: trainer.epoch(order, (0.01, 0.0))
 
