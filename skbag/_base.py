@@ -2,10 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,19 +38,6 @@ class VersionedStateMixin:
                 stacklevel=2,
             )
         super().__setstate__(state)  # type: ignore[misc]
-
-
-@contextmanager
-def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Give an estimator all its attributes back, and no more, if an error ends the block."""
-    attributes = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        for name in vars(estimator).keys() - attributes.keys():
-            del vars(estimator)[name]
-        vars(estimator).update(attributes)  # and never fewer of them: other threads may be predicting
-        raise
 
 
 class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -97,29 +82,47 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
             arrays are not those of a sparse matrix. The message names the row and the id.
         """
+        return self._fitted_snapshot()._pool(X)
+
+    def _snapshot(self) -> Self:
+        """Return a shallow copy: what replaces the attributes of the estimator meanwhile does not reach it."""
+        snapshot = object.__new__(type(self))
+        snapshot.__dict__ = vars(self).copy()
+        return snapshot
+
+    def _fitted_snapshot(self) -> Self:
+        """Return a snapshot to predict with: its arrays are those of one model, whatever other threads fit."""
         check_is_fitted(self)
-        return self._pool(X)
+        snapshot, attributes = self._snapshot(), self.__dict__
+        stored = vars(snapshot)["embeddings_"]
+        if _keeps_tables(get_backend(self.device)) and not isinstance(stored, Resident):
+            kept = snapshot.embeddings_ = self._kept(check_weight(stored, "embeddings_"))  # it was assigned as an array
+            if attributes.get("embeddings_") is stored:
+                attributes["embeddings_"] = kept
+        return snapshot
+
+    def _with_fit_of(self, fitted: Self) -> dict[str, Any]:
+        """Return the attributes of the estimator with those that fitting a snapshot of it has changed.
+
+        Assigned to ``__dict__``, they take the place of the old ones all at once.
+        """
+        attributes = {**vars(self), **vars(fitted), **self.get_params(deep=False)}
+        if not hasattr(fitted, "feature_names_in_"):
+            attributes.pop("feature_names_in_", None)
+        return attributes
 
     def _pool(self, X: Any) -> NDArray[Any]:
         backend = get_backend(self.device)
         if self.mode not in backend.MODES:
             raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
-        table = self._table(backend)
+        kept = vars(self)["embeddings_"]
+        table = kept if _keeps_tables(backend) else check_weight(self.embeddings_, "embeddings_")
         if len(table) != self.n_features_in_:
             raise ValueError(
                 f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
             )
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
         return backend.pool(bags, table, self.mode, self.n_jobs)
-
-    def _table(self, backend: Any) -> Any:
-        """Return the fitted table in the form the backend keeps it in."""
-        stored = vars(self)["embeddings_"]
-        if _keeps_tables(backend):
-            if not isinstance(stored, Resident):  # assigned, or fitted on another device
-                stored = self.embeddings_ = backend.hold(check_weight(stored, "embeddings_"))
-            return stored
-        return check_weight(self.embeddings_, "embeddings_")
 
     def _kept(self, table: NDArray[Any]) -> Any:
         """Return a new table in the form the backend keeps it in."""

@@ -16,12 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
 from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
-from ._base import EmbeddingBagBase, unchanged_on_error
+from ._base import EmbeddingBagBase
 from ._table import check_weight, copied
 from ._targets import Targets, check_classes, check_y, targets_of
 from ._training import Schedule, Stopper, default_epochs, epochs
@@ -371,23 +371,25 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             If ``tol`` is set, ``learning_rate`` is "constant", and epoch ``max_iter`` has come without a stop.
         """
         warm = self.warm_start and hasattr(self, "coef_")
-        with unchanged_on_error(self):
-            bags = self._check_bags(X, reset=not warm)
-            classes, labels = check_y(y, None, bags.n_bags)
-            if warm:
-                self._check_same_kind(labels)
-                if not np.array_equal(classes, self.classes_):
-                    raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {classes}.")
-            weights = self._check_weights(sample_weight, labels, classes, bags.n_bags)
-            if not weights.any():
-                raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
-            weights = weights / weights.max()  # or their sum could be infinite
-            weights = weights / weights[weights > 0].mean()
-            rng = check_random_state(self.random_state)
-            targets = targets_of(labels, classes)
-            model = self._model().copy() if warm else self._new_model(bags, targets, weights, rng)
-            losses = self._train(bags, targets, labels, classes, weights, model, rng, X, y, sample_weight)
-            self._keep(model, classes, labels, deepcopy(rng), [*self.loss_curve_, *losses] if warm else losses)
+        fitted = self._snapshot()
+        bags = fitted._check_bags(X, reset=not warm)
+        classes, labels = check_y(y, None, bags.n_bags)
+        if warm:
+            fitted._check_same_kind(labels)
+            if not np.array_equal(classes, fitted.classes_):
+                raise ValueError(f"warm_start needs the classes of the first fit, {fitted.classes_}, got {classes}.")
+        weights = fitted._check_weights(sample_weight, labels, classes, bags.n_bags)
+        if not weights.any():
+            raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
+        weights = weights / weights.max()  # or their sum could be infinite
+        weights = weights / weights[weights > 0].mean()
+        rng = check_random_state(fitted.random_state)
+        targets = targets_of(labels, classes)
+        model = fitted._model().copy() if warm else fitted._new_model(bags, targets, weights, rng)
+        progress = _Progress(self, X, y, sample_weight)
+        losses = fitted._train(bags, targets, labels, classes, weights, model, rng, progress)
+        fitted._keep(model, classes, labels, deepcopy(rng), [*fitted.loss_curve_, *losses] if warm else losses)
+        self.__dict__ = self._with_fit_of(fitted)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -445,23 +447,31 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
         first = not hasattr(self, "coef_")
-        with unchanged_on_error(self):
-            bags = self._check_bags(X, reset=first)
-            known, labels = check_y(y, self._known_classes(y, classes, first), bags.n_bags)
-            if not first:
-                self._check_same_kind(labels)
-            if issparse(labels) and labels.shape[1] != len(known):
-                raise ValueError(f"y must have one column per label, {len(known)}, got {labels.shape[1]}.")
-            weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
-            targets = targets_of(labels, known)
-            rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
-            model = self._new_model(bags, targets, weights, rng) if first else self._model()
-            trainer = self._trainer(bags, targets, weights, model)
-            schedule = Schedule("constant", self.learning_rate_init, 1, 1)
-            with model.restored_on_error(bags.indices[: bags.n_members]):
-                losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, self.shuffle, rng))
+        fitted = self._snapshot()
+        bags = fitted._check_bags(X, reset=first)
+        known, labels = check_y(y, fitted._known_classes(y, classes, first), bags.n_bags)
+        if not first:
+            fitted._check_same_kind(labels)
+        if issparse(labels) and labels.shape[1] != len(known):
+            raise ValueError(f"y must have one column per label, {len(known)}, got {labels.shape[1]}.")
+        weights = fitted._check_weights(sample_weight, labels, known, bags.n_bags)
+        targets = targets_of(labels, known)
+        rng = check_random_state(fitted.random_state) if first else deepcopy(fitted._rng)
+        model = fitted._new_model(bags, targets, weights, rng) if first else fitted._model()
+        trainer = fitted._trainer(bags, targets, weights, model)
+        schedule = Schedule("constant", fitted.learning_rate_init, 1, 1)
+        undo = model.undo_of(bags.indices[: bags.n_members])
+        attributes = None
+        try:
+            losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
             rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
-            self._keep(model, known, labels, rng, losses if first else [*self.loss_curve_, *losses])
+            fitted._keep(model, known, labels, rng, losses if first else [*fitted.loss_curve_, *losses])
+            attributes = self._with_fit_of(fitted)
+            self.__dict__ = attributes
+        except BaseException:
+            if self.__dict__ is not attributes:
+                undo()
+            raise
         return self
 
     def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
@@ -536,8 +546,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         return module.Trainer(*arrays, model, objective, self.batch_size, self.n_jobs)
 
     def _train(
-        self, bags: Bags, targets: Targets, labels: Any, classes: Array, weights: Array, model: Any, rng: Any, X: Any,
-        y: Any, sample_weight: Any,
+        self, bags: Bags, targets: Targets, labels: Any, classes: Array, weights: Array, model: Any, rng: Any,
+        progress: "_Progress",
     ) -> list[float]:  # fmt: skip
         """Run the epochs of fit on the model, and return the loss of each."""
         used = np.flatnonzero(weights)
@@ -551,7 +561,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         losses: list[float] = []
         best: Any = None
         stopped = False
-        with _Progress(self, n_epochs, X, y, sample_weight) as progress:
+        progress.n_epochs = n_epochs
+        progress.fitted |= {name: value for name, value in vars(self).items() if name.endswith("_in_")}
+        with progress:
             for loss in epochs(trainer, used, schedule, self.shuffle, rng):
                 losses.append(loss)
                 value = loss
@@ -628,7 +640,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
             arrays are not those of a sparse matrix. The message names the row and the id.
         """
-        check_is_fitted(self)
+        return self._fitted_snapshot()._logits(X)
+
+    def _logits(self, X: Any) -> Array:
         logits = on_host(self._pool(X)) @ self.coef_.T + self.intercept_
         return logits.ravel() if self._is_binary() else logits
 
@@ -645,10 +659,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Classes; for a label indicator a dense array of zeros and ones. In a tie the first class.
         """
-        logits = self.decision_function(X)
-        if self._multilabel:
+        fitted = self._fitted_snapshot()
+        logits = fitted._logits(X)
+        if fitted._multilabel:
             return (logits > 0).astype(np.int64)
-        return _classes_of(logits[:, None] if logits.ndim == 1 else logits, self.classes_)
+        return _classes_of(logits[:, None] if logits.ndim == 1 else logits, fitted.classes_)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, or of each label.
@@ -666,10 +681,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             Columns in the order of ``classes_``, in the dtype of the table. The rows of classes sum to 1, those of
             labels do not.
         """
-        logits = self.decision_function(X)
-        if self._multilabel:
+        fitted = self._fitted_snapshot()
+        logits = fitted._logits(X)
+        if fitted._multilabel:
             return expit(logits)
-        return np.stack([expit(-logits), expit(logits)], axis=1) if self._is_binary() else softmax(logits, axis=1)
+        return np.stack([expit(-logits), expit(logits)], axis=1) if fitted._is_binary() else softmax(logits, axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of `predict_proba`, exact where that is close to 0.
@@ -684,10 +700,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Finite, even where the probability is too small for its dtype.
         """
-        logits = self.decision_function(X)
-        if self._multilabel:
+        fitted = self._fitted_snapshot()
+        logits = fitted._logits(X)
+        if fitted._multilabel:
             return log_expit(logits)
-        if self._is_binary():
+        if fitted._is_binary():
             return np.stack([log_expit(-logits), log_expit(logits)], axis=1)
         return log_softmax(logits, axis=1)
 
@@ -703,9 +720,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 class _Progress:
     """scikit-learn's callbacks around fit and around each epoch; nothing before scikit-learn 1.9."""
 
-    def __init__(self, estimator: EmbeddingBagClassifier, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> None:
+    n_epochs: int
+
+    def __init__(self, estimator: EmbeddingBagClassifier, X: Any, y: Any, sample_weight: Any) -> None:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator, self.n_epochs = estimator, n_epochs
+        self.estimator = estimator
         self.call = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context: Any = None
         self.fitted: dict[str, Any] = {}
@@ -725,7 +744,7 @@ class _Progress:
         """End an epoch and begin the next; return whether a callback asks to stop."""
         if self.context is None:
             return False
-        self.fitted = {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept}
+        self.fitted |= {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept}
         self.fitted |= {"classes_": classes, "_multilabel": multilabel}
         stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
         if not stop and len(losses) < self.n_epochs:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import _fit_context
 
-from ._base import EmbeddingBagBase, unchanged_on_error
+from ._base import EmbeddingBagBase
 from ._table import check_padding_idx, take_table
 
 
@@ -266,7 +266,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             matrix; if ``init`` is no table of finite numbers with one row per column of X, or its file is missing or
             holds another dtype; if a parameter has a value that it cannot have.
         """
-        with unchanged_on_error(self):
-            bags = self._check_bags(X, reset=True)
-            self.embeddings_ = self._kept(self._new_table(bags))
+        fitted = self._snapshot()
+        bags = fitted._check_bags(X, reset=True)
+        fitted.embeddings_ = fitted._kept(fitted._new_table(bags))
+        self.__dict__ = self._with_fit_of(fitted)
         return self

@@ -188,7 +188,7 @@ def test_an_error_in_a_worker_is_raised_and_the_worker_goes_on():
     for _ in range(3):  # the second and third time by the same worker
         begun.clear()
         with pytest.raises(MemoryError, match="in a worker"):
-            run(fail, 2, lambda: False)
+            run(fail, 2, lambda: False, begun.set)
 
 
 # --- memory

@@ -1,7 +1,6 @@
 """What is trained and what a step does, on every device."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -41,19 +40,18 @@ class Model:
         """Return all but the table and its state."""
         return self.coef, self.intercept, self.coef_state, self.intercept_state
 
-    @contextmanager
-    def restored_on_error(self, ids: Array) -> Iterator[None]:
-        """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
+    def undo_of(self, ids: Array) -> Callable[[], None]:
+        """Return a function that takes back what changes from now on in the rows that ids name and the small arrays."""
         rows = np.sort(ids)  # not np.unique: its hash table takes ten times as long
         rows = rows[np.diff(rows, prepend=-1) != 0]
         saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
-        try:
-            yield
-        except BaseException:
+
+        def undo() -> None:
             self.table[rows], self.table_state[rows] = saved[:2]
             for array, old in zip(self.small_arrays(), saved[2:], strict=True):
                 array[:] = old
-            raise
+
+        return undo
 
 
 @dataclass(frozen=True)

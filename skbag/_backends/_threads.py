@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 from joblib import effective_n_jobs
@@ -14,35 +15,38 @@ def effective_threads(n_jobs: int | None) -> int:
 
 
 class _Job:
-    """Work that one worker may begin, unless it is taken back before."""
+    """Work that one worker may begin, unless it is taken back before.
+
+    Every method may be interrupted at any place and called again.
+    """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work: Callable[[], None] | None = work
         self.error: BaseException | None = None
-        self.taken, self.ended = threading.Lock(), threading.Lock()
-        self.ended.acquire()
+        self.claims: list[str] = []  # the first one counts: an append is atomic, and can be repeated
+        self.has_ended, self.end = False, threading.Lock()
+        self.end.acquire()
 
     def run(self) -> None:
-        if self.taken.acquire(blocking=False):
+        self.claims.append("worker")
+        if self.claims[0] == "worker":
             try:
                 self.work()  # type: ignore[misc]
             except BaseException as error:  # the caller's to raise: the worker goes on
                 self.error = error
-            self.work = None  # and with it the arrays, before anybody is told
-            self.ended.release()
+            self.work = None  # and with it the arrays, before the caller goes on
+            self.has_ended = True
+            self.end.release()
 
     def cancel(self) -> bool:
         """Take the work back; return whether it had not begun."""
-        cancelled = self.taken.acquire(blocking=False)
-        if cancelled:
-            self.work = None
-        return cancelled
+        self.claims.append("caller")
+        return self.claims[0] == "caller"
 
     def wait(self) -> None:
-        """Wait for the end of work that has begun, and raise its error."""
-        self.ended.acquire()
-        if self.error is not None:
-            raise self.error
+        """Wait for the end of work that has begun, or will."""
+        if not self.has_ended:
+            self.end.acquire()
 
 
 class _Workers:
@@ -53,11 +57,16 @@ class _Workers:
         self.n_threads = 0
         self.lock = threading.Lock()
 
-    def start(self, n_threads: int) -> None:
-        with self.lock:
-            while self.n_threads < min(n_threads, os.cpu_count() or 1):
-                self.n_threads += 1
-                threading.Thread(target=self._work, name=f"skbag-{self.n_threads}", daemon=True).start()
+    def have(self, n_threads: int) -> int:
+        """Start threads until there are n_threads; return how many of them there are: fewer if there is no memory."""
+        n_threads = min(n_threads, os.cpu_count() or 1)
+        if self.n_threads < n_threads:
+            with self.lock, suppress(RuntimeError):  # "can't start new thread"
+                while self.n_threads < n_threads:
+                    name = f"skbag-{self.n_threads + 1}"
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                    self.n_threads += 1
+        return min(n_threads, self.n_threads)
 
     def _work(self) -> None:
         while True:
@@ -76,22 +85,59 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)  # a child has none of its parent's threads
 
 
-def run(work: Callable[[], None], n_threads: int, finished: Callable[[], bool]) -> None:
+def run(
+    work: Callable[[], None],
+    n_threads: int,
+    finished: Callable[[], bool],
+    stop: Callable[[], None],
+    *,
+    apart: bool = False,
+) -> None:
     """Call ``work`` in up to n_threads threads at once, of which the caller's is one.
 
     Every call of ``work`` takes blocks until none is left, so that a worker that never gets to run is not needed:
-    callers in many threads cannot block one another. ``finished`` says whether all blocks are done; only if one is
-    still under way is its worker waited for.
+    callers in many threads cannot block one another. When this returns or raises, all work has ended.
+
+    Parameters
+    ----------
+    work : callable
+    n_threads : int
+    finished : callable
+        Whether all blocks are done; only if one is still under way is its worker waited for.
+    stop : callable
+        Makes every call of ``work`` return soon. Called if something is raised.
+    apart : bool
+        Whether the work is long. The main thread then only waits: handlers of signals run in it alone, and not while
+        it is inside of a kernel.
     """
-    if n_threads - 1 > _workers.n_threads:
-        _workers.start(n_threads - 1)
-    jobs = [_Job(work) for _ in range(n_threads - 1)]
-    for job in jobs:
-        _workers.jobs.put(job)
+    apart = apart and threading.current_thread() is threading.main_thread()
+    jobs = [_Job(work) for _ in range(_workers.have(n_threads if apart else n_threads - 1))]
     try:
-        work()
-    finally:
-        begun = [job for job in jobs if not job.cancel()]
-    if not finished():
-        for job in begun:
-            job.wait()
+        for job in jobs:
+            _workers.jobs.put(job)
+        if apart and jobs:
+            jobs[0].wait()
+        else:
+            work()
+        if not finished():
+            for job in jobs:
+                if not job.cancel():
+                    job.wait()
+        for job in jobs:
+            job.cancel()
+            if job.error is not None:
+                raise job.error
+    except BaseException:
+        _end(jobs, stop)
+        raise
+
+
+def _end(jobs: list[_Job], stop: Callable[[], None]) -> None:
+    """Wait until no job is under way, even if a second interrupt comes."""
+    while True:
+        with suppress(BaseException):  # the first one is being raised
+            stop()
+            for job in jobs:
+                if not job.cancel():
+                    job.wait()
+            return

@@ -20,6 +20,7 @@ _L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
 _LINE = 64  # bytes of a cache line
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
+_LONG_WORK = 1 << 26  # scalars read: from some 20 milliseconds on the main thread only waits, and can be interrupted
 _BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
 _SPINS = 10_000  # looks at whether the last blocks are done, some 100 microseconds, before a thread is waited for
 
@@ -81,13 +82,18 @@ def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, 
     return lanes, vectors, _copies(vectors), *_prefetching(n_bytes, row_bytes, vectors), int(single), int(whole)
 
 
-def _blocks(work: int, n_jobs: int | None) -> tuple[int, int]:
-    """Return into how many blocks some work is cut, and for how many threads; ValueError for 0 threads."""
+def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
+    """Return into how many blocks some work is cut, for how many equal shares, and how many threads take them.
+
+    No block is longer than _LONG_WORK: no thread can be told to end before it is done with its block. ValueError for 0
+    threads.
+    """
     if work < _SERIAL_WORK and n_jobs != 0:
-        return 1, 1  # without a look at joblib's context, which takes as long as a small call
+        return 1, 1, 1  # without a look at joblib's context, which takes as long as a small call
     n_threads = effective_threads(n_jobs)
-    n_blocks = min(n_threads * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK) if n_threads > 1 else 1
-    return n_blocks, min(n_blocks, n_threads)
+    shares = max(n_threads, work // _LONG_WORK)
+    n_blocks = min(shares * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK) if shares > 1 else 1
+    return n_blocks, shares, min(n_blocks, n_threads)
 
 
 @lru_cache(maxsize=16)
@@ -96,16 +102,24 @@ def _filled(dim: int, value: float, dtype: np.dtype[Any]) -> Array:
 
 
 def _run(
-    kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int], out: tuple[Array, ...], n_tiles: int = 1
+    kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int, int], out: tuple[Array, ...], n_tiles: int = 1
 ) -> Array:
     """Run a kernel over all blocks of each tile, in threads if asked for, and return its ``progress``."""
-    n_blocks, n_threads = blocks
+    n_blocks, shares, n_threads = blocks
     progress = np.zeros(4, np.int64)
-    arguments = (*args, blocks, progress, *out)
-    if n_threads == 1:
+    arguments = (*args, (n_blocks, shares), progress, *out)
+    apart = shares > n_threads
+    if n_threads == 1 and not apart:
         kernel(*arguments)
     else:
-        run(lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_tiles * n_blocks, _SPINS))
+
+        def stop() -> None:
+            progress[kernels.NEXT] = 1 << 62  # no block is left
+
+        run(
+            lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_tiles * n_blocks, _SPINS), stop,
+            apart=apart,
+        )  # fmt: skip
     return progress
 
 
@@ -176,5 +190,6 @@ def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int | None, in
     """Return the factors that bring rows down to max_norm: of the rows that indices name, else of every row."""
     n = len(table if indices is None else indices)
     out = np.empty(n, table.dtype)
-    _run(kernels.norm_factors, (frozen(table), indices, *norm), _blocks(4 * n * table.shape[1], n_jobs), (out,))
+    cost = 4 if norm[1] in (1.0, 2.0, np.inf) else 32  # a power for each value
+    _run(kernels.norm_factors, (frozen(table), indices, *norm), _blocks(cost * n * table.shape[1], n_jobs), (out,))
     return out

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
 SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
 _ROWS = 32  # rows of the table that are updated together
-_MEMBERS_AT_ONCE = 1 << 24  # members per compiled call, some tenths of a second: then Python can be interrupted
+_LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
 
 
 class Trainer:
@@ -76,21 +76,14 @@ class Trainer:
         edges = order_indptr[np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))]
         scratch = self._scratch_for(int(np.diff(edges).max()))
         losses = np.zeros(n_batches)
-        first = 0
-        while first < n_batches:
-            limit = np.searchsorted(edges, edges[first] + _MEMBERS_AT_ONCE)
-            last = min(n_batches, max(first + 1, int(limit)))
-            if self._run(order, order_indptr, rates, scratch, first, losses[first:last]):
-                return float("nan")
-            first = last
+        if self._run(order, order_indptr, rates, scratch, losses):
+            return float("nan")
         sizes = np.full(n_batches, self.batch_size)
         sizes[-1] = len(order) - (n_batches - 1) * self.batch_size
         return float(losses @ sizes / len(order))
 
-    def _run(
-        self, order: Array, order_indptr: Array, rates: tuple[float, float], scratch: Any, first: int, losses: Array
-    ) -> bool:
-        """Run some mini-batches; return whether training diverged."""
+    def _run(self, order: Array, order_indptr: Array, rates: tuple[float, float], scratch: Any, losses: Array) -> bool:
+        """Run all mini-batches; return whether training diverged."""
         model, objective, bags = self.model, self.objective, self.bags
         kernel = kernels.train_kernel(*cpu.layout(model.table))
         tickets = np.zeros(3, np.int64)
@@ -101,10 +94,18 @@ class Trainer:
             model.table, model.table_state, model.coef, model.coef_state, model.intercept[None], model.intercept_state,
             bags.weights, bags.indices, bags.indptr, -1 if bags.padding_idx is None else bags.padding_idx,
             order, order_indptr, self.y_indices, self.y_indptr, self.sample_weight,
-            *scratch, first, tickets, losses,
+            *scratch, tickets, losses,
         )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)
-        run(lambda: kernel(*arguments), self.n_jobs, lambda: cpu_kernels.wait(tickets, n_tickets, cpu._SPINS))
+        work = int(order_indptr[-1] + len(order) * (1 + len(model.coef))) * model.table.shape[1]
+
+        def stop() -> None:
+            tickets[kernels.STOP] = 1
+
+        run(
+            lambda: kernel(*arguments), self.n_jobs, lambda: cpu_kernels.wait(tickets, n_tickets, cpu._SPINS), stop,
+            apart=work > _LONG_WORK,
+        )  # fmt: skip
         return bool(tickets[kernels.STOP])
 
     def _scratch_for(self, n_members: int) -> tuple[Array, ...]:

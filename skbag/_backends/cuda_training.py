@@ -1,7 +1,6 @@
 """The CUDA backend's training: what lies on the GPU during an epoch, and the sequence of kernels of a step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, Self
@@ -58,18 +57,16 @@ class DeviceModel(Model):
             for array, kind in zip(arrays, dtypes, strict=True)
         ))  # fmt: skip
 
-    @contextmanager
-    def restored_on_error(self, ids: Any) -> Iterator[None]:
-        """Undo what a block changes in the rows that ids name and in all small arrays, if an error ends it."""
+    def undo_of(self, ids: Any) -> Callable[[], None]:
+        """Return a function that takes back what changes from now on in the rows that ids name and the small arrays."""
         backend, small = self.backend, [array.copy() for array in self.small_arrays()]
         with backend.device.active():
             table, state = self.table.on(backend.device), self.table_state.on(backend.device)
             rows, n = Sorter(backend, len(ids), len(table)).unique(ids)
             saved_rows = backend.rows_at(table, rows, n)
             saved_state = backend.rows_at(state.reshape(len(state), 1), rows, n)
-        try:
-            yield
-        except BaseException:
+
+        def undo() -> None:
             with backend.device.active():
                 backend.put_rows_at(table, rows, n, saved_rows)
                 backend.put_rows_at(state.reshape(len(state), 1), rows, n, saved_state)
@@ -77,7 +74,8 @@ class DeviceModel(Model):
                 self.table_state.changed()
             for array, old in zip(self.small_arrays(), small, strict=True):
                 array[:] = old
-            raise
+
+        return undo
 
 
 def row_type(nobody: int) -> np.dtype[Any]:

@@ -3,11 +3,11 @@
 Every array is C-contiguous and was checked by ``skbag._bags``; a kernel that is given anything else reads or writes
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
 
-Work comes in blocks: ``blocks`` = (how many, for how many threads). Each takes an equal share of what is left, half of
-one thread's: the last ones are small, so that threads end together although they did not begin together. Every thread
-of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has
-taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases, [INFINITE] if
-something is not finite.
+Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a share of what is left: the last ones are
+small, so that threads, if they are no more than the shares, end together although they did not begin together. Every
+thread of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that
+nobody has taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases,
+[INFINITE] if something is not finite.
 """
 
 from functools import cache
@@ -44,10 +44,10 @@ _SIZE_LANES = 16  # members whose weights are added up together
 @inlined
 def _begin(blocks, block, n):
     """Return where a block of n things begins; block blocks[0] is the end."""
-    n_blocks, n_threads = blocks
+    n_blocks, shares = blocks
     if block == n_blocks:
         return n
-    left = 1 - 0.5 / n_threads
+    left = 1 - 0.5 / shares
     return np.intp(n * ((1 - left**block) / (1 - left**n_blocks)))
 
 

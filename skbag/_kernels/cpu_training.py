@@ -44,6 +44,7 @@ NEXT, DONE, STOP = range(3)
 _EPSILON = 1e-10  # torch.optim.Adagrad's
 _SPINS = 2000
 _ROWS_AHEAD = 16  # members whose rows are prefetched in the update
+_MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
 _ROWS_TOGETHER = 4  # as a power of two: neighbours, which may share a cache line, have one owner
 
 
@@ -289,6 +290,8 @@ def _update_outputs(
     for first in range(part, len(coef), n_parts * len(rows)):
         n_rows = 0
         for k in range(first, min(len(coef), first + n_parts * len(rows)), n_parts):
+            if load_acquire(tickets, STOP):
+                break
             _weighted_rows(tile, tiling, pooled, logits, k, n_bags, True, row_gradients, n_rows)
             rows[n_rows] = k
             n_rows += 1
@@ -362,6 +365,8 @@ def _add_gradients(
         first = firsts[p]
         last = first + n_owned[p, part] - 1
         for j in range(first, last + 1):
+            if j % _MEMBERS_BETWEEN_LOOKS == 0 and load_acquire(tickets, STOP):
+                break
             soon = np.intp(item(owned, min(j + _ROWS_AHEAD, last)))
             prefetch(tile, _address(table, item(batch_indices, soon)), tiling[1], 1, whole)
             i = np.intp(item(owned, j))
@@ -419,7 +424,7 @@ def _update_table(
     """Change each row that the sorted pairs name, once."""
     mask = (1 << member_bits) - 1
     start = stop = 0
-    while start < n:
+    while start < n and not load_acquire(tickets, STOP):
         n_rows = 0
         while start < n and n_rows < len(rows):
             row = item(pairs, start) >> member_bits
@@ -460,7 +465,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
         weights, indices, indptr, padding_idx, order, order_indptr, y_indices, y_indptr, sample_weight,
         starts, stops, batch_indices, batch_weights, batch_bags, pooled, winners, logits, gradients, losses,
         firsts, n_owned, owned, pairs, counts, rows, row_gradients, steps,
-        first_batch, tickets, batch_losses,
+        tickets, batch_losses,
     ):  # fmt: skip
         """Train on some mini-batches of the bags order[0], order[1], ...
 
@@ -473,9 +478,9 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
         order : (n,) int64, in: the bags of the epoch; order_indptr : (n + 1,) int64, in: sums of their lengths.
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
         from starts to steps : scratch; the first dimension of firsts ... steps is n_parts.
-        first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
+        batch_losses : (n_batches,), out: mean loss per bag.
         tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not
-            finite.
+            finite; another thread may also set it, and the model is then between two moments.
         """
         zero = table.dtype.type(0)
         tail = span - lanes if whole else min(span, table.shape[1]) - lanes
@@ -493,7 +498,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
         ticket = fetch_add(tickets, NEXT, 1)
         while ticket < n_tickets:
             phase, part = ticket // n_parts, ticket % n_parts
-            batch = first_batch + phase // 2
+            batch = phase // 2
             _wait(tickets, phase * n_parts)
             if tickets[STOP]:
                 break
@@ -513,6 +518,8 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                     if not freeze:
                         _assign(n_parts, starts[p], stops[p], batch_indices, firsts[part], owned, n_owned[part])
                 for p in range(begin, end):
+                    if load_acquire(tickets, STOP):
+                        break
                     bag = order[first + p]
                     if mode == MAX:
                         _pool_max(table, batch_indices, starts[p], stops[p], pooled, winners, p)
@@ -543,7 +550,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                     total = 0.0
                     for p in range(n_bags):
                         total += losses[p]
-                    batch_losses[phase // 2] = total
+                    batch_losses[batch] = total
                     if not np.isfinite(total):
                         tickets[STOP] = 1
                 _update_outputs(
