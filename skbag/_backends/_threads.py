@@ -9,6 +9,9 @@ from queue import SimpleQueue
 from joblib import effective_n_jobs
 
 
+_LOOK = 0.05  # seconds between two looks at pending signals
+
+
 def effective_threads(n_jobs: int | None) -> int:
     """Return how many threads n_jobs means here: only None and negative numbers ask joblib; ValueError for 0."""
     return n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
@@ -45,8 +48,8 @@ class _Job:
 
     def wait(self) -> None:
         """Wait for the end of work that has begun, or will."""
-        if not self.has_ended:
-            self.end.acquire()
+        while not self.has_ended:
+            self.end.acquire(timeout=_LOOK)  # CPython misses a signal that comes just before a thread begins to wait
 
 
 class _Workers:
