@@ -1,9 +1,15 @@
 """Backends: memory, threads and launches. Each one offers the same functions on checked bags."""
 
 import re
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+from skbag._shield import drop_orphans, shielded
+
+_COMPILERS = "numba", "llvmlite", "numba_cuda"
+_OURS = f"{__name__}.", "skbag._kernels."
 
 
 def get_backend(device: str) -> Any:
@@ -22,7 +28,21 @@ def get_trainer(device: str) -> Any:
 
 @cache  # an import statement costs microseconds even where there is nothing left to import
 def _module(name: str) -> Any:
-    return import_module(f"skbag._backends.{name}")
+    return shielded(_imported, f"{__name__}.{name}")
+
+
+def _imported(name: str) -> Any:
+    """Import a backend; an import that fails, here or in the user's code before, leaves nothing behind."""
+    drop_orphans(*_COMPILERS)
+    before = set(sys.modules)
+    try:
+        return import_module(name)
+    except BaseException:
+        for other in set(sys.modules) - before:
+            if other.startswith(_OURS):  # what did not fail may hold on to what did
+                del sys.modules[other]
+        drop_orphans(*_COMPILERS)
+        raise
 
 
 def _parsed(device: str) -> tuple[str, int]:
