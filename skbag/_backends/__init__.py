@@ -9,7 +9,6 @@ from typing import Any
 from skbag._shield import drop_orphans, shielded
 
 _COMPILERS = "numba", "llvmlite", "numba_cuda"
-_OURS = f"{__name__}.", "skbag._kernels."
 
 
 def get_backend(device: str) -> Any:
@@ -37,9 +36,12 @@ def _imported(name: str) -> Any:
     before = set(sys.modules)
     try:
         return import_module(name)
-    except BaseException:
+    except BaseException as error:
+        halves = {__name__, "skbag._kernels"}  # what did not fail itself may hold on to what did
+        if not isinstance(error, ImportError):
+            halves |= set(_COMPILERS) - before
         for other in set(sys.modules) - before:
-            if other.startswith(_OURS):  # what did not fail may hold on to what did
+            if any(other.startswith(f"{half}.") or other == half for half in halves):
                 del sys.modules[other]
         drop_orphans(*_COMPILERS)
         raise

@@ -139,7 +139,7 @@ def _sweep(path: str) -> None:
     with suppress(OSError), os.scandir(path) as entries:
         for entry in entries:
             kernel, old = entry.name.endswith(SUFFIX), f"-{DIGEST[:16]}-" not in entry.name
-            if (kernel and old) or entry.name.endswith(f"{SUFFIX}.tmp"):
+            if (kernel and old) or entry.name.endswith(".tmp"):
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if max(status.st_atime, status.st_mtime) < before:
