@@ -1,9 +1,14 @@
 """Backends: memory, threads and launches. Each one offers the same functions on checked bags."""
 
 import re
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+from skbag._shield import drop_orphans, shielded
+
+_COMPILERS = "numba", "llvmlite", "numba_cuda"
 
 
 def get_backend(device: str) -> Any:
@@ -22,7 +27,24 @@ def get_trainer(device: str) -> Any:
 
 @cache  # an import statement costs microseconds even where there is nothing left to import
 def _module(name: str) -> Any:
-    return import_module(f"skbag._backends.{name}")
+    return shielded(_imported, f"{__name__}.{name}")
+
+
+def _imported(name: str) -> Any:
+    """Import a backend; an import that fails, here or in the user's code before, leaves nothing behind."""
+    drop_orphans(*_COMPILERS)
+    before = set(sys.modules)
+    try:
+        return import_module(name)
+    except BaseException as error:
+        halves = {__name__, "skbag._kernels"}  # what did not fail itself may hold on to what did
+        if not isinstance(error, ImportError):
+            halves |= set(_COMPILERS) - before
+        for other in set(sys.modules) - before:
+            if any(other.startswith(f"{half}.") or other == half for half in halves):
+                del sys.modules[other]
+        drop_orphans(*_COMPILERS)
+        raise
 
 
 def _parsed(device: str) -> tuple[str, int]:

@@ -1,39 +1,62 @@
 """How the CPU kernels are compiled, and how their compiled code is found again in the next process."""
 
-import hashlib
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numba
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl
+from numba.core.compiler_lock import global_compiler_lock
+
+from skbag._shield import lock, shielded
+
+from ._cache import KernelCache
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 
-@cache
-def _digest() -> str:
-    """Digest of every file of this folder: Numba itself only looks at the file that defines a kernel."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+@contextmanager
+def enabled() -> Iterator[None]:
+    """Let Numba compile although NUMBA_DISABLE_JIT=1 asks it not to: these kernels are not Python that could run."""
+    with lock:
+        config.reload_config()  # now, or it would be done in the middle of compiling
+        disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+        try:
+            yield
+        finally:
+            config.DISABLE_JIT = disabled
 
 
-def cached(dispatcher: Any) -> Any:
-    """Keep the machine code of a kernel on disk where a directory can be written."""
-    try:
-        dispatcher.enable_caching()
-    except RuntimeError:  # a read-only install, and no cache directory of the user's: compiled once per process
-        return dispatcher
-    dispatcher._cache._cache_file._source_stamp = _digest()
+def _compiled(where: AbstractContextManager[Any], compile_for_args: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    with enabled(), where:
+        return compile_for_args(*args)
+
+
+def kept(dispatcher: Any, cache: KernelCache, here: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Any:
+    """Let a dispatcher look for its code on disk, and compile in the shield.
+
+    ``here`` is called by the thread that asks for code, and returns the context that it has to be compiled in.
+    """
+    compile_for_args = dispatcher._compile_for_args  # what it calls for kinds of arguments that are new
+
+    def compile_shielded(*args: Any) -> Any:
+        if global_compiler_lock.is_locked():  # by something that Numba compiles in this thread
+            return _compiled(here(), compile_for_args, args)
+        return shielded(_compiled, here(), compile_for_args, args)
+
+    dispatcher._cache, dispatcher._compile_for_args = cache, compile_shielded
     return dispatcher
 
 
 def kernel(function: Any) -> Any:
     """Compile a loop that releases the GIL, once per machine if it can be kept."""
-    return cached(numba.njit(**_OPTIONS)(function))
+    with enabled():
+        dispatcher = numba.njit(**_OPTIONS)(function)
+    return kept(dispatcher, KernelCache(dispatcher, CompileResultCacheImpl))
 
 
 def inlined(function: Any) -> Any:
     """Compile a helper that becomes part of the kernel that calls it."""
-    return numba.njit(forceinline=True, **_OPTIONS)(function)
+    with enabled():
+        return numba.njit(forceinline=True, **_OPTIONS)(function)
