@@ -9,7 +9,7 @@ from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._backends import cpu as backend
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
@@ -118,6 +118,22 @@ def test_every_width(dtype, dim):
         actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=3).transform(X)
         assert_pooled(actual, reference.bags_of_csr(X, mode != "max"), table, mode, padding_idx=3)
     assert np.array_equal(embedding(X.indices, table), table[X.indices])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dim"), [("float32", 2049), ("float32", 16_384), ("float64", 1025), ("float64", 16_384)]
+)
+def test_wide_rows_of_large_tables(dtype, dim):
+    n_rows = 2 * backend._L3_BYTES // (dim * np.dtype(dtype).itemsize) + 2  # beyond the cache: rows are prefetched
+    table = np.broadcast_to(np.arange(1, n_rows + 1, dtype=dtype)[:, None], (n_rows, dim)).copy()
+    assert np.array_equal(embedding([[0], [n_rows - 1]], table)[:, 0], table[[0, -1]])
+    X = csr(np.ones(5), np.array([0, 1, n_rows - 1, 3, 3], np.int32), np.array([0, 3, 3, 5], np.int32), n_rows)
+    for mode, expected in {"sum": n_rows + 3, "mean": (n_rows + 3) / 3, "sqrtn": (n_rows + 3) / 3**0.5}.items():
+        pooled = EmbeddingBagVectorizer.from_pretrained(table, mode=mode).transform(X)
+        np.testing.assert_allclose(pooled[0], np.full(dim, expected), rtol=1e-6)
+    assert np.array_equal(embedding_bag([[0, 1, n_rows - 1]], table, mode="max"), table[-1:])
+    model = EmbeddingBagClassifier(init=table / n_rows, dtype=dtype, max_iter=1, random_state=0).fit(X, [0, 1, 0])
+    assert np.isfinite(model.predict_proba(X)).all()
 
 
 @pytest.mark.parametrize("register", [(16, 12), (32, 12), (64, 24)])

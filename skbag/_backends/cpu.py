@@ -59,7 +59,7 @@ def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
         return 8, 1
     if n_bytes <= _L3_BYTES:
         return 24 if vectors <= 2 else 12, 2
-    return max(16, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
+    return 1 << max(4, (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
 def layout(table: Array) -> tuple[int, ...]:
