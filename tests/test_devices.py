@@ -390,6 +390,7 @@ CASES = [
     ("float64", "sqrtn", "sgd", "labels", {"scale_grad_by_freq": True, "per_sample_weights": False}),
     ("float64", "max", "adagrad", "two classes", ALL),
     ("float64", "max", "sgd", "labels", {"max_norm": 1.9, "norm_type": 2.5}),
+    ("float64", "mean", "sgd", "four classes", {"alpha": 25.0}),
     ("float64", "mean", "adagrad", "four classes", {"freeze": True, "alpha": 0.1}),
 ]
 

@@ -9,6 +9,7 @@ import training_reference
 from helpers import FLOATS, MODES, csr, random_csr, random_table
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
+from sklearn.datasets import load_iris
 
 from skbag import EmbeddingBagClassifier
 
@@ -26,6 +27,7 @@ OPTIONS = {
     "max_norm inf": {"max_norm": 0.6, "norm_type": np.inf},
     "by frequency": {"scale_grad_by_freq": True},
     "penalty": {"alpha": 0.1},
+    "penalty that shrinks rows to nothing": {"alpha": 30},
     "freeze": {"freeze": True},
     "freeze, penalty": {"freeze": True, "alpha": 0.1},
     "all": {"padding_idx": 0, "max_norm": 1.3, "scale_grad_by_freq": True, "alpha": 0.05},
@@ -137,6 +139,8 @@ def test_the_gradients_of_the_oracle_are_the_finite_differences_of_its_loss(mode
 def test_two_epochs_are_those_of_the_oracle(dtype, mode, solver, target, options):
     if (dtype, mode, options.get("norm_type")) == ("float32", "max", np.inf):
         pytest.skip("rows that are brought down to the same largest value tie, and rounding decides who wins")
+    if (mode, solver, options.get("alpha")) == ("max", "sgd", 30):
+        pytest.skip("so do rows that are shrunk to nothing")
     X, (y, labels, loss) = bags(dtype), targets(target)
     model = start(X, y, random_table(N_COLUMNS, DIM, dtype=dtype), mode=mode, solver=solver, **options)
     model.set_params(learning_rate_init=0.1)
@@ -429,6 +433,16 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
             getattr(model, name), expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     assert not np.allclose(model.embeddings_, table)
+
+
+@pytest.mark.parametrize("alpha", [15, 100, 1e5, 1e300])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_large_penalty_shrinks_weights_to_nothing_as_sgd_classifiers_does(dtype, alpha):
+    params = {"solver": "sgd", "learning_rate": "constant", "learning_rate_init": 0.1, "alpha": alpha, "batch_size": 1}
+    X, y = load_iris(return_X_y=True)
+    model = EmbeddingBagClassifier(2, mode="sum", dtype=dtype, random_state=0, **params).fit(X, y)
+    assert np.abs(model.embeddings_).max() < 1e-3
+    assert np.abs(model.coef_).max() < 1e-3
 
 
 @pytest.mark.parametrize("padding_idx", [None, 3])

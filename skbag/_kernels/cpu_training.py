@@ -138,14 +138,20 @@ def _loss_gradient(loss, logits, p, y_indices, first, last):
 
 
 @inlined
+def _penalty(solver, rate, alpha):
+    """Return the alpha of a step; for SGD at most 1 / rate: the penalty makes a row max(0, 1 - rate * alpha) * row."""
+    return min(alpha, 1 / rate) if solver == SGD else alpha
+
+
+@inlined
 def _update_rows(
     shape, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, parameters, state, tickets
 ):  # fmt: skip
     """Change some rows of ``parameters`` by their gradients g: the one place where solvers differ.
 
     SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
-    ``alpha`` * row is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is rescaled to it.
-    tickets[STOP] becomes 1 if a row is not finite any more.
+    ``alpha`` * row, see `_penalty`, is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is
+    rescaled to it. tickets[STOP] becomes 1 if a row is not finite any more.
 
     rows : (>= n_rows,) int64, in: which ones, each once. row_gradients : (>= n_rows, dim), in. steps : (>= n_rows,)
     float64, scratch. parameters : (n, dim), in-out. state : (n,) float64, in-out.
@@ -539,6 +545,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                         _weighted_rows(tile, tiling, coef, logits, p, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
+                penalty = _penalty(solver, rate, alpha)
                 if part == 0:
                     total = 0.0
                     for p in range(n_bags):
@@ -547,7 +554,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                     if not np.isfinite(total):
                         tickets[STOP] = 1
                 _update_outputs(
-                    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits,
+                    tile, tiling, solver, rate, penalty, part, n_parts, n_bags, pooled, logits,
                     rows[part], row_gradients[part], steps[part], coef, coef_state, intercept, intercept_state, tickets,
                 )  # fmt: skip
                 if linear and not freeze:
@@ -561,7 +568,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                         counts[part],
                     )  # fmt: skip
                     _update_table(
-                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n,
+                        tile, tiling, whole, mode, solver, rate, penalty, norm, by_freq, pairs[part, where], n,
                         member_bits, batch_indices, batch_weights, batch_bags, winners, gradients,
                         rows[part], row_gradients[part], steps[part], table, table_state, tickets,
                     )  # fmt: skip
