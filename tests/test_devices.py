@@ -105,6 +105,29 @@ def test_padding_keeps_what_is_not_finite_out(device):
         np.testing.assert_array_equal(pooled, [[1, 2], [3, 4], [0, 0]])
 
 
+@pytest.mark.parametrize("dim", [1, 2, 13, 33])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_maximum_of_nan_is_nan_wherever_it_stands(device, short_windows, dtype, dim):
+    table = random_table(9, dim, dtype=dtype)
+    table[3, 0] = table[5, -1] = np.nan
+    table[6] = np.inf
+    kinds = [0, 1, 3, 5, 6], [3, 1], [3], [6, 7], [6, 3] * 9
+    bags = [np.roll(ids, shift) for ids in kinds for shift in range(len(ids))]
+    ids, offsets = np.concatenate(bags), np.append(0, np.cumsum([len(bag) for bag in bags]))[:-1]
+    for padding_idx in (None, 3):
+        pooled = embedding_bag(ids, table, offsets, mode="max", padding_idx=padding_idx, device=device)
+        expected = reference.pool(reference.bags_of_ids(ids, offsets), table, "max", padding_idx)
+        np.testing.assert_array_equal(pooled, expected)
+
+
+def test_training_does_not_pass_over_nan_in_the_maximum(device):
+    X, y, table = csr(np.ones(4), np.array([0, 1, 0, 1]), np.array([0, 2, 4]), 2), np.arange(2), random_table(2, 4)
+    model = started(device, X, y, table, mode="max", batch_size=2, freeze=True)
+    table[1, 2] = np.nan
+    with pytest.raises(ValueError, match="training diverges"):
+        model.partial_fit(X, y)
+
+
 def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
     from skbag._backends import cuda as backend
 

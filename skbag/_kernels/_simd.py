@@ -98,7 +98,10 @@ def _add(builder, acc, row, weight=None):
 def _max(builder, acc, row, weight=None):
     if weight is not None:
         row = builder.fmul(row, weight)
-    return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
+    larger = builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
+    bits = ir.VectorType(ir.IntType(64 if isinstance(acc.type.element, ir.DoubleType) else 32), acc.type.count)
+    nan = builder.sext(builder.fcmp_unordered("uno", row, row), bits)  # all bits set, which is NaN too, and stays
+    return builder.bitcast(builder.or_(builder.bitcast(larger, bits), nan), acc.type)
 
 
 def _combine(tile, builder, acc, row, weight=None):

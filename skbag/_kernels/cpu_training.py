@@ -90,15 +90,19 @@ def _collect(mode, weights, indices, start, stop, padding_idx, to, p, batch_indi
 
 @inlined
 def _pool_max(table, batch_indices, start, stop, pooled, winners, p):
-    """pooled[p] = elementwise maximum of the rows, winners[p] = the first member that has it; zeros, -1 if none."""
+    """pooled[p] = elementwise maximum of the rows, winners[p] = the first member that has it; zeros, -1 if none.
+
+    NaN is larger than any number, as for torch.
+    """
     for d in range(table.shape[1]):
         pooled[p, d] = 0
         winners[p, d] = -1
     for i in range(start, stop):
         row = batch_indices[i]
         for d in range(table.shape[1]):
-            if winners[p, d] < 0 or table[row, d] > pooled[p, d]:
-                pooled[p, d] = table[row, d]
+            value, largest = table[row, d], pooled[p, d]
+            if winners[p, d] < 0 or value > largest or (np.isnan(value) and not np.isnan(largest)):
+                pooled[p, d] = value
                 winners[p, d] = i
 
 
