@@ -174,6 +174,32 @@ def test_a_bag_of_a_hundred_thousand_members(dtype, mode):
     assert_pooled(actual, reference.bags_of_csr(X), table, mode, padding_idx=7)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 16, 100, 300])
+def test_a_float32_bag_of_more_members_than_float32_counts(dim):
+    n = (1 << 24) + 4
+    ids = np.zeros(n, np.int32)
+    table, weights = np.ones((2, dim), "float32"), np.ones(n, "float32")
+    for options in ({}, {"per_sample_weights": weights}, {"padding_idx": 1}):
+        assert (embedding_bag(ids, table, [0], mode="sum", **options) == n).all()
+        assert (embedding_bag(ids, table, [0], mode="mean", **options) == 1).all()
+        assert (embedding_bag(ids, table, [0], mode="sqrtn", **options) == np.float32(n**0.5)).all()
+
+
+def test_a_float32_bag_of_millions_of_members():
+    table = random_table(3_000_000, 2, dtype="float32")
+    pooled = embedding_bag(np.arange(len(table)), table, [0], mode="sum")
+    np.testing.assert_allclose(pooled[0], table.sum(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_long_bags_of_what_is_not_finite(value):
+    table = np.array([[1, 2], [3, value], [1e308, 1]])
+    ids = np.zeros(2000, int)
+    ids[700] = 1
+    np.testing.assert_array_equal(embedding_bag(ids, table, [0], mode="sum"), [[2002, value]])
+    np.testing.assert_array_equal(embedding_bag(ids + 2 * (ids == 0), table, [0], mode="sum"), [[np.inf, value]])
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_the_result_does_not_depend_on_n_jobs(many_blocks, dtype, mode):

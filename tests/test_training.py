@@ -435,6 +435,21 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
     assert not np.allclose(model.embeddings_, table)
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_gradients_of_a_mini_batch_of_many_rows(mode):
+    n = 200_000  # added up one by one in float32, they are off by some 1e-3
+    X = csr(np.ones(n, "float32"), np.arange(n, dtype=np.int32) % 2, np.arange(n + 1, dtype=np.int32), 2)
+    y = np.arange(n) % 3 % 2
+    models = [
+        EmbeddingBagClassifier(
+            3, mode=mode, solver="sgd", batch_size=n, alpha=0.01, learning_rate_init=1.0, dtype=dtype, random_state=0
+        ).partial_fit(X, y, classes=[0, 1])
+        for dtype in FLOATS
+    ]
+    for name in ("embeddings_", "coef_", "intercept_"):
+        np.testing.assert_allclose(getattr(models[0], name), getattr(models[1], name), rtol=1e-6)
+
+
 @pytest.mark.parametrize("alpha", [15, 100, 1e5, 1e300])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_large_penalty_shrinks_weights_to_nothing_as_sgd_classifiers_does(dtype, alpha):

@@ -16,6 +16,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 _BYTES = ir.IntType(8).as_pointer()
+_WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lose nothing
 
 
 class Tile(types.Type):
@@ -179,6 +180,57 @@ def fold_copies(typingctx, tile):
         return acc
 
     return tile(tile), codegen
+
+
+@intrinsic
+def window(typingctx, tile):
+    """How many rows a tile takes in before `add_window`, as a compile-time constant: no end for a maximum."""
+    rows = 1 << 62 if tile.maximum else _WINDOW
+    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), rows)
+
+
+@intrinsic
+def window_memory(typingctx, tile):
+    """The address of memory on the stack for `add_window`. Registers are for the rows of one window."""
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        memory = cgutils.alloca_once(builder, ir.ArrayType(vector, 2 * tile.vectors))
+        return builder.ptrtoint(memory, ir.IntType(64))
+
+    return types.uintp(tile), codegen
+
+
+@intrinsic
+def add_window(typingctx, tile, memory, first):
+    """Add the first copy to the sum in ``memory``, or begin one where ``first``; return the tile with the sum.
+
+    What the rounding of the sum loses is added up beside it (Knuth's two-sum).
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, memory_, first_ = args
+        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        zero = ir.Constant(vector, [0.0] * tile.lanes)
+        for v in range(tile.vectors):
+            places = []
+            for k in (v, tile.vectors + v):
+                offset = ir.Constant(memory_.type, k * tile.lanes * tile.itemsize)
+                places.append(builder.inttoptr(builder.add(memory_, offset), vector.as_pointer()))
+            before = (builder.load(place, align=tile.itemsize) for place in places)
+            total, lost = (builder.select(first_, zero, value) for value in before)
+            part = builder.extract_value(acc, v)
+            new = builder.fadd(total, part)
+            come = builder.fsub(new, total)
+            of_total, of_part = builder.fsub(total, builder.fsub(new, come)), builder.fsub(part, come)
+            lost = builder.fadd(lost, builder.fadd(of_total, of_part))
+            for value, place in zip((new, lost), places, strict=True):
+                builder.store(value, place, align=tile.itemsize)
+            known = builder.fcmp_ordered("ord", lost, lost)  # it is not where the sum is infinite
+            acc = builder.insert_value(acc, builder.select(known, builder.fadd(new, lost), new), v)
+        return acc
+
+    return tile(tile, memory, types.boolean), codegen
 
 
 @intrinsic

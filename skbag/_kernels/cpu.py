@@ -17,6 +17,7 @@ import numpy as np
 from ._jit import inlined, kernel
 from ._simd import (
     add_sizes,
+    add_window,
     all_below,
     divide,
     fetch_add,
@@ -34,11 +35,14 @@ from ._simd import (
     prefetch,
     row_addresses,
     store,
+    window,
+    window_memory,
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
 NEXT, DONE, INVALID, INFINITE = range(4)
 _SIZE_LANES = 16  # members whose weights are added up together
+_SIZE_WINDOW = 256 * _SIZE_LANES  # members whose weights are added up in the dtype of the table, the rest in float64
 
 
 @inlined
@@ -70,31 +74,21 @@ def _first_bag(blocks, block, indptr):
 @inlined
 def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
     """Return what the bag's sum is divided by: sum |w|, or the root of sum w * w; for max the number of members."""
-    i = start
-    while i + _SIZE_LANES <= stop:  # without a mask
-        sizes = add_sizes(sizes, weights, indices, i, i + _SIZE_LANES, padding_idx, mode == SQRTN)
-        i += _SIZE_LANES
-    if i < stop:
-        sizes = add_sizes(sizes, weights, indices, i, stop, padding_idx, mode == SQRTN)
-    size = lane_sum(sizes)
-    if mode != SQRTN:
-        return size
-    if weights is None:
-        return np.sqrt(size)
-    if size > 1e-30 and size < np.inf:
-        return np.sqrt(size)
-    # no members, or squares beyond the range of the dtype: again, with the largest |w| taken out
-    largest = weights.dtype.type(0)
-    for i in range(start, stop):
-        if padding_idx is None or item(indices, i) != padding_idx:
-            largest = max(largest, abs(item(weights, i)))
-    if largest == 0:
-        return largest
-    size = weights.dtype.type(0)
-    for i in range(start, stop):
-        if padding_idx is None or item(indices, i) != padding_idx:
-            size += (item(weights, i) / largest) ** 2
-    return largest * np.sqrt(size)
+    size = 0.0
+    if weights is None and padding_idx is None:
+        size += stop - start
+    else:
+        i = start
+        while i < stop:
+            some, upto = sizes, min(stop, i + _SIZE_WINDOW)
+            while i + _SIZE_LANES <= upto:  # without a mask
+                some = add_sizes(some, weights, indices, i, i + _SIZE_LANES, padding_idx, mode == SQRTN)
+                i += _SIZE_LANES
+            if i < upto:
+                some = add_sizes(some, weights, indices, i, upto, padding_idx, mode == SQRTN)
+            i = upto
+            size += lane_sum(some)
+    return np.sqrt(size) if mode == SQRTN else size
 
 
 @inlined
@@ -127,15 +121,10 @@ def _finite(weights, begin, end):
 
 
 @inlined
-def reduce_bag(
+def _reduce_window(
     acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
 ):  # fmt: skip
-    """Return the tile with the rows of the members start <= i < stop taken in; it stays in registers throughout.
-
-    Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
-    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
-    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
-    """
+    """Return what `reduce_bag` does for some members; the tile stays in registers throughout."""
     copies = n_copies(acc)
     single = one_copy(acc)
     i = start
@@ -157,6 +146,30 @@ def reduce_bag(
             acc = fold_rows(acc, row, items(multipliers, i, row), tail)
             i += 1
     return fold_copies(acc), i
+
+
+@inlined
+def reduce_bag(
+    acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+):  # fmt: skip
+    """Return the tile with the rows of the members start <= i < stop taken in, window by window.
+
+    Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
+    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
+    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
+    """
+    memory, most = window_memory(acc), window(acc)
+    i = start
+    while True:
+        upto = min(stop, i + most)
+        tile, end = _reduce_window(
+            acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, i, upto, ahead, every, whole
+        )  # fmt: skip
+        if stop - start > most:
+            tile = add_window(tile, memory, i == start)
+        if end < upto or upto == stop:
+            return tile, end
+        i = upto
 
 
 @cache
@@ -217,7 +230,7 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
                     progress[INFINITE] = 1
                 if mode != SUM:  # after the members: their weights are in the cache by now
                     sizes = full(zero, 0, _SIZE_LANES, 1, 1)
-                    size = _bag_size(mode, sizes, weights, indices, start, stop, padding_idx)
+                    size = table.dtype.type(_bag_size(mode, sizes, weights, indices, start, stop, padding_idx))
                     if size == 0:
                         acc = full(zero, maximum, lanes, vectors, copies)
                     elif mode != MAX:

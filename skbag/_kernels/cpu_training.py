@@ -20,6 +20,7 @@ import numpy as np
 from ._jit import inlined, kernel
 from ._simd import (
     add_scaled,
+    add_window,
     dot,
     fetch_add,
     fold_rows,
@@ -34,6 +35,8 @@ from ._simd import (
     prefetch_item,
     put,
     store,
+    window,
+    window_memory,
     yield_thread,
 )
 from .cpu import MAX, MEAN, SQRTN, reduce_bag, row_norm
@@ -281,12 +284,17 @@ def _logits(tile, tiling, pooled, p, coef, intercept, logits):
 def _weighted_rows(tile, tiling, rows, weights, p, n, by_column, out, to):
     """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over k < n."""
     dim = rows.shape[1]
+    memory, most = window_memory(tile), window(tile)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, rows.itemsize)
         acc = tile
-        for k in range(n):
-            weight = weights[k, p] if by_column else weights[p, k]
-            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+        for first in range(0, n, most):
+            acc = tile
+            for k in range(first, min(n, first + most)):
+                weight = weights[k, p] if by_column else weights[p, k]
+                acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+            if n > most:
+                acc = add_window(acc, memory, first == 0)
         store(acc, _address(out, to) + offset, tiling[1])
 
 
@@ -410,14 +418,19 @@ def _sum_gradient(
 ):  # fmt: skip
     """row_gradients[to] = sum of the weighted gradients of the bags of the members of one row."""
     dim = gradients.shape[1]
+    memory, most = window_memory(tile), window(tile)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, gradients.itemsize)
         acc = tile
-        for j in range(start, stop):
-            i = item(pairs, j) & mask
-            acc = fold_rows(
-                acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
-            )
+        for first in range(start, stop, most):
+            acc = tile
+            for j in range(first, min(stop, first + most)):
+                i = item(pairs, j) & mask
+                acc = fold_rows(
+                    acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
+                )
+            if stop - start > most:
+                acc = add_window(acc, memory, first == start)
         store(acc, _address(row_gradients, to) + offset, tiling[1])
 
 
