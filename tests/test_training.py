@@ -9,7 +9,7 @@ import training_reference
 from helpers import FLOATS, MODES, csr, random_csr, random_table
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, make_classification
 
 from skbag import EmbeddingBagClassifier
 
@@ -433,6 +433,26 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
             getattr(model, name), expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     assert not np.allclose(model.embeddings_, table)
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e-200, 1e300, 1e-300])
+@pytest.mark.parametrize("mode", ["mean", "sqrtn"])
+def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
+    X, y = make_classification(200, n_features=5, random_state=0)
+    scores = [
+        EmbeddingBagClassifier(4, mode=mode, random_state=0, dtype="float64").fit(Z, y).score(Z, y)
+        for Z in (X, X * factor)
+    ]
+    assert scores[0] > 0.9
+    assert scores[1] == scores[0]
+    if mode == "sqrtn":
+        assert scores[0] == 0.935
+
+
+def test_sums_beyond_the_range_of_adagrads_state_are_divergence():
+    X, y = make_classification(200, n_features=5, random_state=0)
+    with pytest.raises(ValueError, match="training diverges"):
+        EmbeddingBagClassifier(4, mode="sum", random_state=0, dtype="float64").fit(X * 1e160, y)
 
 
 @pytest.mark.parametrize("mode", ["sum", "mean"])

@@ -96,13 +96,21 @@ def _add(builder, acc, row, weight=None):
     return _call(builder, "llvm.fmuladd", acc.type, [row, weight, acc])
 
 
+def _larger(builder, acc, row):
+    return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie, or NaN, stays with the earlier member
+
+
+def _with_nan(builder, acc, row, other):
+    """NaN where one of two rows is NaN, acc elsewhere."""
+    bits = ir.VectorType(ir.IntType(64 if isinstance(acc.type.element, ir.DoubleType) else 32), acc.type.count)
+    nan = builder.sext(builder.fcmp_unordered("uno", row, other), bits)  # all bits set, which is NaN
+    return builder.bitcast(builder.or_(builder.bitcast(acc, bits), nan), acc.type)
+
+
 def _max(builder, acc, row, weight=None):
     if weight is not None:
         row = builder.fmul(row, weight)
-    larger = builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
-    bits = ir.VectorType(ir.IntType(64 if isinstance(acc.type.element, ir.DoubleType) else 32), acc.type.count)
-    nan = builder.sext(builder.fcmp_unordered("uno", row, row), bits)  # all bits set, which is NaN too, and stays
-    return builder.bitcast(builder.or_(builder.bitcast(larger, bits), nan), acc.type)
+    return _with_nan(builder, _larger(builder, acc, row), row, row)
 
 
 def _combine(tile, builder, acc, row, weight=None):
@@ -153,6 +161,7 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
 
     def codegen(context, builder, signature, args):
         acc, addresses_, weights_, tail_ = args
+        before = {}  # of a maximum the rows of the member before: NaN of two is looked for at once
         for member in range(len(addresses)):
             address = builder.extract_value(addresses_, member)
             weight = None
@@ -161,7 +170,15 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
             first = member % tile.copies * tile.vectors
             for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
                 row = builder.load(pointer, align=tile.itemsize)
-                acc = builder.insert_value(acc, _combine(tile, builder, builder.extract_value(acc, v), row, weight), v)
+                if tile.maximum and len(addresses) % 2 == 0:
+                    row = row if weight is None else builder.fmul(row, weight)
+                    value = _larger(builder, builder.extract_value(acc, v), row)
+                    if member % 2:
+                        value = _with_nan(builder, value, before[v - tile.vectors], row)
+                    before[v] = row
+                else:
+                    value = _combine(tile, builder, builder.extract_value(acc, v), row, weight)
+                acc = builder.insert_value(acc, value, v)
         return acc
 
     return tile(tile, addresses, weights, types.intp), codegen

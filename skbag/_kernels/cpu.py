@@ -6,8 +6,8 @@ anywhere. Arrays marked (in) are passed as read-only views, so that one compilat
 Work comes in blocks: ``blocks`` = (how many, for how many threads). Each takes an equal share of what is left, half of
 one thread's: the last ones are small, so that threads end together although they did not begin together. Every thread
 of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that nobody has
-taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases, [INFINITE] if
-something is not finite.
+taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases, [EXTREME] if
+something is not finite, or a weight or the size of a bag is so large or small that its cube leaves the dtype.
 """
 
 from functools import cache
@@ -40,7 +40,7 @@ from ._simd import (
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
-NEXT, DONE, INVALID, INFINITE = range(4)
+NEXT, DONE, INVALID, EXTREME = range(4)
 _SIZE_LANES = 16  # members whose weights are added up together
 _SIZE_WINDOW = 256 * _SIZE_LANES  # members whose weights are added up in the dtype of the table, the rest in float64
 
@@ -112,12 +112,28 @@ def _rising(indptr, begin, end):
 
 
 @inlined
-def _finite(weights, begin, end):
-    """Whether weights[i] is finite for begin <= i < end."""
-    infinite = 0  # counted, not tested one by one: that becomes vector code
+def _is_extreme(value):
+    """Whether the cube of a value, and so the sum of some squares, is not finite or vanishes."""
+    cube = value * value * value
+    return (not abs(cube) < np.inf) | ((cube == 0) & (value != 0))
+
+
+@inlined
+def _moderate(weights, begin, end):
+    """Whether weights[i] is not extreme for begin <= i < end."""
+    extreme = 0  # counted, not tested one by one: that becomes vector code
     for i in range(begin, end):
-        infinite += not abs(item(weights, i)) < np.inf
-    return infinite == 0
+        extreme += _is_extreme(item(weights, i))
+    return extreme == 0
+
+
+@inlined
+def _is_weighed(weights, indices, start, stop, padding_idx):
+    """Whether a member has a weight that is not 0."""
+    for i in range(start, stop):
+        if item(weights, i) != 0 and (padding_idx is None or item(indices, i) != padding_idx):
+            return True
+    return False
 
 
 @inlined
@@ -199,7 +215,7 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row
             is read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag
-            so, which sets progress[INFINITE].
+            so, which sets progress[EXTREME], as does a bag whose size cannot be told precisely.
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -227,10 +243,15 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
                 if end < stop:
                     progress[INVALID] = 1
                 if weights is not None and not is_finite(acc):
-                    progress[INFINITE] = 1
+                    progress[EXTREME] = 1
                 if mode != SUM:  # after the members: their weights are in the cache by now
                     sizes = full(zero, 0, _SIZE_LANES, 1, 1)
                     size = table.dtype.type(_bag_size(mode, sizes, weights, indices, start, stop, padding_idx))
+                    if weights is not None and mode in (MEAN, SQRTN):
+                        if _is_extreme(size):
+                            progress[EXTREME] = 1
+                        if mode == SQRTN and size == 0 and _is_weighed(weights, indices, start, stop, padding_idx):
+                            progress[EXTREME] = 1
                     if size == 0:
                         acc = full(zero, maximum, lanes, vectors, copies)
                     elif mode != MAX:
@@ -322,7 +343,7 @@ def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
 
 @kernel
 def check(weights, indices, indptr, n_rows, blocks, progress):
-    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [INFINITE] = 1 if a weight is not finite.
+    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [EXTREME] = 1 if a weight is extreme.
 
     weights, indices, indptr : as in ``pool``. blocks, progress : see above.
     """
@@ -334,8 +355,8 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
         first_bag, last_bag = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
         if not (_in_range(indices, n_rows, first, last) and _rising(indptr, first_bag, last_bag)):
             progress[INVALID] = 1
-        if weights is not None and not _finite(weights, first, last):
-            progress[INFINITE] = 1
+        if weights is not None and not _moderate(weights, first, last):
+            progress[EXTREME] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 

@@ -158,7 +158,7 @@ def _update_rows(
 
     SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
     ``alpha`` * row, see `_penalty`, is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is
-    rescaled to it. tickets[STOP] becomes 1 if a row is not finite any more.
+    rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
 
     rows : (>= n_rows,) int64, in: which ones, each once. row_gradients : (>= n_rows, dim), in. steps : (>= n_rows,)
     float64, scratch. parameters : (n, dim), in-out. state : (n,) float64, in-out.
@@ -185,6 +185,8 @@ def _update_rows(
         if solver == ADAGRAD:
             total = state[rows[r]] + steps[r]
             state[rows[r]] = total
+            if not total < np.inf:  # the row would never change again
+                tickets[STOP] = 1
             steps[r] = -rate / (np.sqrt(total) + _EPSILON)
         else:
             steps[r] = -rate
@@ -317,7 +319,7 @@ def _update_outputs(
                 intercept_state[k] += g * g
                 g /= np.sqrt(intercept_state[k]) + _EPSILON
             intercept[0, k] -= rate * g
-            if not np.isfinite(intercept[0, k]):
+            if not (np.isfinite(intercept[0, k]) and np.isfinite(intercept_state[k])):
                 tickets[STOP] = 1
         _update_rows(
             tile, tiling, solver, rate, alpha, (np.inf, 2.0), rows, n_rows, row_gradients, steps,
@@ -497,8 +499,8 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
         from starts to steps : scratch; the first dimension of firsts ... steps is n_parts.
         first_batch : the number of the first mini-batch. batch_losses : (n_batches,), out: mean loss per bag.
-        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not
-            finite.
+        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss, a changed row or its state
+            is not finite.
         """
         zero = table.dtype.type(0)
         tail = span - lanes if whole else min(span, table.shape[1]) - lanes
