@@ -444,7 +444,7 @@ def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
         for Z in (X, X * factor)
     ]
     assert scores[0] > 0.9
-    assert scores[1] == scores[0]
+    assert scores[1] == pytest.approx(scores[0], abs=0.01)
     if mode == "sqrtn":
         assert scores[0] == 0.935
 

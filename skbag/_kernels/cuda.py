@@ -125,6 +125,19 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
 
 
 @device
+def combined(reduction, state, other):
+    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one."""
+    acc, at, size = state
+    values, candidates, more = other
+    one = size * 0 + 1
+    if reduction in (TOTAL, WON):
+        return add_scaled(acc, values, one, True), at, size + more
+    if reduction == WINNER:
+        at = larger_at(at, acc, values, one, True, candidates)
+    return larger(acc, values, one, True), at, size + more
+
+
+@device
 def reduce_segment(kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
@@ -138,7 +151,12 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
         first = (start + WINDOW - 1) // WINDOW
         merged = TOTAL if reduction == WON else reduction, MEAN, SIZES, 0, 0, 1
         parts = partials, partial_at, members, ids, factors, partial_sizes
-        state = reduce(merged, parts, state, padding, 0, first, first + n_windows, slot, lanes)
+        last, empty = first + n_windows, state
+        while first < last:  # windows of windows: else a sum of many would be rounded as often
+            upto = min(last, first + WINDOW)
+            some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
+            state = combined(reduction, state, some)
+            first = upto
     return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
 
 
