@@ -1,7 +1,7 @@
 """The validated bags: the one place that checks ids, offsets and weights, and that raises about them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 
+RELATIVE = "mean", "sqrtn"  # modes in which a bag times a positive number is the same features
 _ID_DTYPES = np.dtype("int32"), np.dtype("int64")
 
 
@@ -29,6 +30,7 @@ class Bags:
     weights_name: str = "X"
     indptr_name: str = "X.indptr"
     shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
+    is_rescaled: bool = False
 
     def __post_init__(self) -> None:
         if self.padding_idx is not None and self.padding_idx > np.iinfo(self.indices.dtype).max:
@@ -43,6 +45,28 @@ class Bags:
     def n_members(self) -> int:
         """Number of members of all bags together."""
         return int(self.indptr[-1])
+
+    def rescaled(self) -> "Bags":
+        """Return the bags, which were checked, with weights whose sums and squares stay in the range of the dtype.
+
+        The weights of a bag are multiplied by a power of two, so that the sum of their absolute values is from about
+        1 / (2 * members) to 1. The modes in `RELATIVE` do not see that.
+        """
+        n, weights = self.n_members, self.weights
+        assert weights is not None
+        weights, indptr = weights[:n].copy(), self.indptr
+        if self.padding_idx is not None:
+            weights[self.indices[:n] == self.padding_idx] = 0
+        lengths = np.diff(indptr)
+        filled = lengths > 0
+        largest = np.zeros(self.n_bags, weights.dtype)
+        if n:
+            largest[filled] = np.maximum.reduceat(np.abs(weights), indptr[:-1][filled])
+        exponents = np.frexp(largest)[1] + np.frexp(lengths.astype(np.float64))[1]
+        scaled = np.ldexp(weights, np.repeat(-exponents, lengths))
+        lost = (scaled == 0) & (weights != 0)  # beside a weight that is so much larger; but it still names a member
+        scaled[lost] = np.copysign(np.finfo(weights.dtype).smallest_subnormal, weights[lost])
+        return replace(self, weights=frozen(scaled), is_rescaled=True)
 
     def raise_bad_member(self) -> NoReturn:
         """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
@@ -85,12 +109,20 @@ class DeviceBags(Bags):
     n_stored: int = 0
     dtype: DTypeLike = np.float64  # what weights are converted to
 
-    def raise_bad_member(self) -> NoReturn:
-        """Copy the arrays to the host, find what is wrong with them, and raise the ValueError that says so."""
+    def on_host(self) -> Bags:
+        """Copy the arrays to the host."""
         indices, indptr, values = (on_host(array) for array in (self.indices, self.indptr, self.values))
         _check_indptr(indptr, self.n_bags, self.n_stored, "X.indptr")
         values = frozen(values, self.dtype if self.weighted else None)
-        Bags(indices, indptr, values, self.num_embeddings, self.padding_idx).raise_bad_member()
+        return Bags(indices, indptr, values, self.num_embeddings, self.padding_idx)
+
+    def rescaled(self) -> Bags:
+        """Return bags on the host."""
+        return self.on_host().rescaled()
+
+    def raise_bad_member(self) -> NoReturn:
+        """Find what is wrong with the arrays, and raise the ValueError that says so."""
+        self.on_host().raise_bad_member()
 
 
 def is_on_device(X: Any) -> bool:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 
 from ._backends import get_backend  # noqa: TID251
 from ._backends._resident import Resident, ResidentAttribute  # noqa: TID251
-from ._bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
+from ._bags import RELATIVE, Bags, bags_from_csr, bags_from_device, check_source, is_on_device
 from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from ._version import __version__
 
@@ -138,11 +138,11 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
 
     def _check_bags(self, X: Any, *, reset: bool) -> Bags:
-        """Take X as bags that are wholly checked."""
+        """Take X as bags that are wholly checked, and rescaled where training needs it."""
         backend, dtype = get_backend(self.device), check_dtype(self.dtype)
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
-        backend.check(bags, self.n_jobs)
-        return bags
+        extreme = backend.check(bags, self.n_jobs)
+        return bags.rescaled() if extreme and self.mode in RELATIVE else bags
 
     def _new_table(self, bags: Bags, rng: Any = None) -> NDArray[Any]:
         """Draw the table, or take it from ``init``, and bring its rows down to max_norm."""

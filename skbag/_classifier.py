@@ -201,7 +201,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     With the gradient g of a row r, ``alpha * r`` included, and the learning rate ``lr``, the solvers are
 
-    - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
+    - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_; but the penalty
+      shrinks a row by ``max(0, 1 - lr * alpha)``, as in SGDClassifier, so that a large ``alpha`` does not diverge.
     - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise, as in FBGEMM [3]_: one
       number G per row, ``0.1 / batch_size ** 2`` before training. The entries of ``intercept_`` have a G each. Steps
       become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times

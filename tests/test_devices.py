@@ -98,11 +98,105 @@ def test_weights_whose_squares_leave_the_dtype(device):
     np.testing.assert_allclose(pooled, [[0.6, 0.8, 0], [0.6, 0.8, 0], [0, 0, 0]], rtol=1e-6)
 
 
+def extreme_bags(dtype):
+    """Weights from the smallest to the largest number, alone and mixed, beside padding, zeros and empty bags."""
+    limits = np.finfo(dtype)
+    sizes = [limits.smallest_subnormal, limits.tiny, limits.tiny**0.5, 1, limits.max**0.5, limits.max]
+    values = [[size] for size in sizes] + [[size, -size / 2, 0] for size in sizes[1:]] + [[size] * 9 for size in sizes]
+    values += [[], [limits.max, 1], [1, limits.smallest_subnormal], [0, 0], sizes, sizes[::-1], [3] * 4]
+    rng, data = np.random.default_rng(0), np.concatenate(values).astype(dtype)
+    ids = rng.integers(1, 9, len(data))
+    data, ids = np.append(data, [limits.max, limits.tiny, limits.max]), np.append(ids, [0, 3, 0])  # 0 is padding
+    indptr = np.append(0, np.cumsum([len(value) for value in values] + [2, 1]))
+    return csr(data.astype(dtype), ids, indptr, 9)
+
+
+def pooled_exactly(X, table, mode):
+    """Pool row by row, with weights whose sums and squares stay in the range."""
+    out = np.zeros((X.shape[0], table.shape[1]))
+    for b, (ids, weights) in enumerate(reference.bags_of_csr(X)):
+        weights = weights.astype(np.longdouble)[ids != 0]
+        if len(weights):
+            out[b] = reference.pool([(ids[ids != 0], weights / np.abs(weights).max())], table, mode)[0]
+    return out
+
+
+@pytest.mark.parametrize("mode", ["mean", "sqrtn"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_extreme_weights(device, dtype, mode):
+    X, table = extreme_bags(dtype), random_table(dtype=dtype)
+    bound = {"rtol": 4 * np.finfo(dtype).eps, "atol": 8 * np.finfo(dtype).eps}
+    expected = pooled_exactly(X, table, mode)
+    estimator = vectorizer(table, device, mode=mode, padding_idx=0)
+    np.testing.assert_allclose(estimator.transform(X), expected, **bound)
+    for b in range(X.shape[0]):  # alone
+        np.testing.assert_allclose(estimator.transform(X[[b]]), expected[[b]], **bound)
+    if device == "cuda":
+        np.testing.assert_allclose(estimator.transform(CsrOnGpu(X)).copy_to_host(), expected, **bound)
+    listed = {"per_sample_weights": X.data, "include_last_offset": True, "padding_idx": 0, "device": device}
+    pooled = embedding_bag(X.indices, table, X.indptr, mode=mode, max_norm=100.0, **listed)
+    np.testing.assert_allclose(pooled, expected, **bound)
+
+
+@pytest.mark.parametrize("mode", ["mean", "sqrtn"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_training_sees_extreme_weights_as_their_bags_times_a_number(device, dtype, mode):
+    X = random_csr(dtype=dtype)
+    y, table = np.arange(12) % 2, random_table(dtype=dtype)
+    limits = np.finfo(dtype)
+    models = []
+    for largest in (1, float(limits.max) / 16, float(limits.tiny) * 2**9, float(limits.max) ** 0.6):
+        Z = csr(X.data * np.dtype(dtype).type(2.0 ** np.floor(np.log2(largest))), X.indices, X.indptr, 9)
+        models.append(started(device, Z, y, table.copy(), mode=mode, batch_size=4).partial_fit(Z, y))
+        assert models[-1].loss_curve_ == pytest.approx(models[0].loss_curve_, rel=TOLERANCE[dtype])
+        np.testing.assert_allclose(models[-1].embeddings_, models[0].embeddings_, atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(models[-1].predict_proba(Z), models[0].predict_proba(X), rtol=10 * TOLERANCE[dtype])
+
+
+def test_a_weight_that_is_lost_beside_a_larger_one_still_names_a_member(device):
+    limits, table = np.finfo("float64"), random_table(3, 4)
+    X = csr(np.array([1e300, limits.tiny, -limits.tiny]), np.array([0, 1, 2]), np.array([0, 3, 3]), 3)
+    model = started(device, X, np.arange(2), table.copy(), mode="mean", batch_size=2, alpha=0.5)
+    assert (model.partial_fit(X, [0, 1]).embeddings_ != table).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_state_of_adagrad_that_becomes_infinite_is_divergence(device, dtype):
+    X, y, scale = random_csr(dtype=dtype), np.arange(12) % 2, 1e160 if dtype == "float64" else 1e30
+    model = started(device, X, y, random_table(dtype=dtype), mode="sum", batch_size=4)
+    model.embeddings_ = np.zeros_like(model.embeddings_)
+    with pytest.raises(ValueError, match="training diverges"):
+        model.partial_fit(csr(X.data * X.data.dtype.type(scale), X.indices, X.indptr, 9), y)
+
+
 def test_padding_keeps_what_is_not_finite_out(device):
     table = np.array([[1, 2], [np.nan, np.inf], [3, 4]])
     for mode in MODES:
         pooled = embedding_bag([[0, 1], [1, 2], [1, 1]], table, mode=mode, padding_idx=1, device=device)
         np.testing.assert_array_equal(pooled, [[1, 2], [3, 4], [0, 0]])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 13, 33])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_maximum_of_nan_is_nan_wherever_it_stands(device, short_windows, dtype, dim):
+    table = random_table(9, dim, dtype=dtype)
+    table[3, 0] = table[5, -1] = np.nan
+    table[6] = np.inf
+    kinds = [0, 1, 3, 5, 6], [3, 1], [3], [6, 7], [6, 3] * 9
+    bags = [np.roll(ids, shift) for ids in kinds for shift in range(len(ids))]
+    ids, offsets = np.concatenate(bags), np.append(0, np.cumsum([len(bag) for bag in bags]))[:-1]
+    for padding_idx in (None, 3):
+        pooled = embedding_bag(ids, table, offsets, mode="max", padding_idx=padding_idx, device=device)
+        expected = reference.pool(reference.bags_of_ids(ids, offsets), table, "max", padding_idx)
+        np.testing.assert_array_equal(pooled, expected)
+
+
+def test_training_does_not_pass_over_nan_in_the_maximum(device):
+    X, y, table = csr(np.ones(4), np.array([0, 1, 0, 1]), np.array([0, 2, 4]), 2), np.arange(2), random_table(2, 4)
+    model = started(device, X, y, table, mode="max", batch_size=2, freeze=True)
+    table[1, 2] = np.nan
+    with pytest.raises(ValueError, match="training diverges"):
+        model.partial_fit(X, y)
 
 
 def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
@@ -390,6 +484,7 @@ CASES = [
     ("float64", "sqrtn", "sgd", "labels", {"scale_grad_by_freq": True, "per_sample_weights": False}),
     ("float64", "max", "adagrad", "two classes", ALL),
     ("float64", "max", "sgd", "labels", {"max_norm": 1.9, "norm_type": 2.5}),
+    ("float64", "mean", "sgd", "four classes", {"alpha": 25.0}),
     ("float64", "mean", "adagrad", "four classes", {"freeze": True, "alpha": 0.1}),
 ]
 

@@ -185,7 +185,7 @@ def test_embedding_returns_a_copy():
 def test_nan_in_weight_propagates():
     table = TABLE.copy()
     table[1, 0] = np.nan
-    for mode in ("sum", "mean", "sqrtn"):
+    for mode in ("sum", "mean", "sqrtn", "max"):
         result = embedding_bag([[0, 1, 2], [1, 1, 1], [0, 2, 3], [1, 0, 0]], table, mode=mode)
         assert np.array_equal(np.isnan(result), [[True, False], [True, False], [False, False], [True, False]])
         padded = embedding_bag([[0, 1, 2]], table, mode=mode, padding_idx=1)

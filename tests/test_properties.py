@@ -9,7 +9,7 @@ from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._backends import cpu as backend
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
@@ -120,6 +120,22 @@ def test_every_width(dtype, dim):
     assert np.array_equal(embedding(X.indices, table), table[X.indices])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "dim"), [("float32", 2049), ("float32", 16_384), ("float64", 1025), ("float64", 16_384)]
+)
+def test_wide_rows_of_large_tables(dtype, dim):
+    n_rows = 2 * backend._L3_BYTES // (dim * np.dtype(dtype).itemsize) + 2  # beyond the cache: rows are prefetched
+    table = np.broadcast_to(np.arange(1, n_rows + 1, dtype=dtype)[:, None], (n_rows, dim)).copy()
+    assert np.array_equal(embedding([[0], [n_rows - 1]], table)[:, 0], table[[0, -1]])
+    X = csr(np.ones(5), np.array([0, 1, n_rows - 1, 3, 3], np.int32), np.array([0, 3, 3, 5], np.int32), n_rows)
+    for mode, expected in {"sum": n_rows + 3, "mean": (n_rows + 3) / 3, "sqrtn": (n_rows + 3) / 3**0.5}.items():
+        pooled = EmbeddingBagVectorizer.from_pretrained(table, mode=mode).transform(X)
+        np.testing.assert_allclose(pooled[0], np.full(dim, expected), rtol=1e-6)
+    assert np.array_equal(embedding_bag([[0, 1, n_rows - 1]], table, mode="max"), table[-1:])
+    model = EmbeddingBagClassifier(init=table / n_rows, dtype=dtype, max_iter=1, random_state=0).fit(X, [0, 1, 0])
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
 @pytest.mark.parametrize("register", [(16, 12), (32, 12), (64, 24)])
 @pytest.mark.parametrize("dim", [7, 100, 129])
 def test_every_register_width(dim, register, monkeypatch):
@@ -156,6 +172,32 @@ def test_a_bag_of_a_hundred_thousand_members(dtype, mode):
     table = random_table(1000, 16, dtype=dtype) + np.dtype(dtype).type(0.5)
     actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=7).transform(X)
     assert_pooled(actual, reference.bags_of_csr(X), table, mode, padding_idx=7)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 16, 100, 300])
+def test_a_float32_bag_of_more_members_than_float32_counts(dim):
+    n = (1 << 24) + 4
+    ids = np.zeros(n, np.int32)
+    table, weights = np.ones((2, dim), "float32"), np.ones(n, "float32")
+    for options in ({}, {"per_sample_weights": weights}, {"padding_idx": 1}):
+        assert (embedding_bag(ids, table, [0], mode="sum", **options) == n).all()
+        assert (embedding_bag(ids, table, [0], mode="mean", **options) == 1).all()
+        assert (embedding_bag(ids, table, [0], mode="sqrtn", **options) == np.float32(n**0.5)).all()
+
+
+def test_a_float32_bag_of_millions_of_members():
+    table = random_table(3_000_000, 2, dtype="float32")
+    pooled = embedding_bag(np.arange(len(table)), table, [0], mode="sum")
+    np.testing.assert_allclose(pooled[0], table.sum(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_long_bags_of_what_is_not_finite(value):
+    table = np.array([[1, 2], [3, value], [1e308, 1]])
+    ids = np.zeros(2000, int)
+    ids[700] = 1
+    np.testing.assert_array_equal(embedding_bag(ids, table, [0], mode="sum"), [[2002, value]])
+    np.testing.assert_array_equal(embedding_bag(ids + 2 * (ids == 0), table, [0], mode="sum"), [[np.inf, value]])
 
 
 @pytest.mark.parametrize("mode", MODES)

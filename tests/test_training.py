@@ -9,6 +9,7 @@ import training_reference
 from helpers import FLOATS, MODES, csr, random_csr, random_table
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
+from sklearn.datasets import load_iris, make_classification
 
 from skbag import EmbeddingBagClassifier
 
@@ -26,6 +27,7 @@ OPTIONS = {
     "max_norm inf": {"max_norm": 0.6, "norm_type": np.inf},
     "by frequency": {"scale_grad_by_freq": True},
     "penalty": {"alpha": 0.1},
+    "penalty that shrinks rows to nothing": {"alpha": 30},
     "freeze": {"freeze": True},
     "freeze, penalty": {"freeze": True, "alpha": 0.1},
     "all": {"padding_idx": 0, "max_norm": 1.3, "scale_grad_by_freq": True, "alpha": 0.05},
@@ -137,6 +139,8 @@ def test_the_gradients_of_the_oracle_are_the_finite_differences_of_its_loss(mode
 def test_two_epochs_are_those_of_the_oracle(dtype, mode, solver, target, options):
     if (dtype, mode, options.get("norm_type")) == ("float32", "max", np.inf):
         pytest.skip("rows that are brought down to the same largest value tie, and rounding decides who wins")
+    if (mode, solver, options.get("alpha")) == ("max", "sgd", 30):
+        pytest.skip("so do rows that are shrunk to nothing")
     X, (y, labels, loss) = bags(dtype), targets(target)
     model = start(X, y, random_table(N_COLUMNS, DIM, dtype=dtype), mode=mode, solver=solver, **options)
     model.set_params(learning_rate_init=0.1)
@@ -429,6 +433,51 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
             getattr(model, name), expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     assert not np.allclose(model.embeddings_, table)
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e-200, 1e300, 1e-300])
+@pytest.mark.parametrize("mode", ["mean", "sqrtn"])
+def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
+    X, y = make_classification(200, n_features=5, random_state=0)
+    scores = [
+        EmbeddingBagClassifier(4, mode=mode, random_state=0, dtype="float64").fit(Z, y).score(Z, y)
+        for Z in (X, X * factor)
+    ]
+    assert scores[0] > 0.9
+    assert scores[1] == pytest.approx(scores[0], abs=0.01)
+    if mode == "sqrtn":
+        assert scores[0] == 0.935
+
+
+def test_sums_beyond_the_range_of_adagrads_state_are_divergence():
+    X, y = make_classification(200, n_features=5, random_state=0)
+    with pytest.raises(ValueError, match="training diverges"):
+        EmbeddingBagClassifier(4, mode="sum", random_state=0, dtype="float64").fit(X * 1e160, y)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_gradients_of_a_mini_batch_of_many_rows(mode):
+    n = 200_000  # added up one by one in float32, they are off by some 1e-3
+    X = csr(np.ones(n, "float32"), np.arange(n, dtype=np.int32) % 2, np.arange(n + 1, dtype=np.int32), 2)
+    y = np.arange(n) % 3 % 2
+    models = [
+        EmbeddingBagClassifier(
+            3, mode=mode, solver="sgd", batch_size=n, alpha=0.01, learning_rate_init=1.0, dtype=dtype, random_state=0
+        ).partial_fit(X, y, classes=[0, 1])
+        for dtype in FLOATS
+    ]
+    for name in ("embeddings_", "coef_", "intercept_"):
+        np.testing.assert_allclose(getattr(models[0], name), getattr(models[1], name), rtol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [15, 100, 1e5, 1e300])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_large_penalty_shrinks_weights_to_nothing_as_sgd_classifiers_does(dtype, alpha):
+    params = {"solver": "sgd", "learning_rate": "constant", "learning_rate_init": 0.1, "alpha": alpha, "batch_size": 1}
+    X, y = load_iris(return_X_y=True)
+    model = EmbeddingBagClassifier(2, mode="sum", dtype=dtype, random_state=0, **params).fit(X, y)
+    assert np.abs(model.embeddings_).max() < 1e-3
+    assert np.abs(model.coef_).max() < 1e-3
 
 
 @pytest.mark.parametrize("padding_idx", [None, 3])

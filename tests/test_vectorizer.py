@@ -107,6 +107,16 @@ def test_the_same_random_state_gives_the_same_bytes(X, init, n_jobs):
     assert table(generator) != table(generator)
 
 
+@pytest.mark.parametrize("init", ["normal", "uniform"])
+@pytest.mark.parametrize("dim", [1, 7, 10_000])
+def test_both_dtypes_draw_the_same_numbers(X, init, dim):
+    single, double = (
+        EmbeddingBagVectorizer(dim, init=init, dtype=dtype, random_state=0).fit(X).embeddings_ for dtype in FLOATS
+    )
+    assert np.array_equal(single, double.astype("float32"))
+    assert len(np.unique(double)) == double.size
+
+
 def test_refitting_with_an_int_draws_the_same_table_again(X):
     vectorizer = EmbeddingBagVectorizer(5, random_state=3).fit(X)
     first = vectorizer.embeddings_.copy()

@@ -100,13 +100,14 @@ def update(row, state, gradient, rate, solver):
 def step(model, bags, labels, weights, options, rate):
     """Train on one mini-batch and return its loss."""
     loss, (of_table, of_coef, of_intercept), counts = loss_and_gradients(model, bags, labels, weights, options)
+    alpha = min(options.alpha, 1 / rate) if options.solver == "sgd" else options.alpha  # shrinks a row to 0 at most
     for row in [] if options.freeze else np.flatnonzero(counts):
-        g = of_table[row] / (counts[row] if options.scale_grad_by_freq else 1) + options.alpha * model.table[row]
+        g = of_table[row] / (counts[row] if options.scale_grad_by_freq else 1) + alpha * model.table[row]
         model.table_state[row] = update(model.table[row], model.table_state[row], g, rate, options.solver)
         if options.max_norm is not None:
             model.table[row] = reference.rescaled(model.table[[row]], options.max_norm, options.norm_type)[0]
     for k, row in enumerate(model.coef):
-        g = of_coef[k] + options.alpha * row
+        g = of_coef[k] + alpha * row
         model.coef_state[k] = update(row, model.coef_state[k], g, rate, options.solver)
         entry = model.intercept[k : k + 1]
         model.intercept_state[k] = update(entry, model.intercept_state[k], of_intercept[k], rate, options.solver)

@@ -7,7 +7,7 @@ import llvmlite.binding as llvm  # noqa: TID251
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import Bags, frozen
+from skbag._bags import RELATIVE, Bags, frozen
 from skbag._kernels import cpu as kernels  # noqa: TID251
 
 from ._threads import effective_threads, run  # noqa: TID251
@@ -60,7 +60,7 @@ def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
         return 8, 1
     if n_bytes <= _L3_BYTES:
         return 24 if vectors <= 2 else 12, 2
-    return max(16, 1 << (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
+    return 1 << max(4, (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
 def layout(table: Array) -> tuple[int, ...]:
@@ -123,12 +123,17 @@ def _run(
     return progress
 
 
-def check(bags: Bags, n_jobs: int | None = 1) -> None:
-    """Raise ValueError if indptr decreases, an id is out of range or a weight is not finite."""
+def check(bags: Bags, n_jobs: int | None = 1) -> bool:
+    """Raise ValueError if indptr decreases, an id is out of range or a weight is not finite.
+
+    Return whether a weight is so large or small that "mean" and "sqrtn" need `Bags.rescaled`.
+    """
     members = bags.weights, bags.indices, bags.indptr
     progress = _run(kernels.check, (*members, bags.num_embeddings), _blocks(bags.n_members + bags.n_bags, n_jobs), ())
-    if progress[kernels.INVALID] or progress[kernels.INFINITE]:
+    extreme = bool(progress[kernels.EXTREME])
+    if progress[kernels.INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
         bags.raise_bad_member()
+    return extreme
 
 
 def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
@@ -169,8 +174,10 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
     progress = _run(kernel, (table, *members, spare), blocks, (out,), n_tiles)
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
-    if progress[kernels.INFINITE]:  # by a weight, which is an error, or by a row or an overflow, which is the result
-        check(bags, n_jobs)
+    if progress[kernels.EXTREME] and not bags.is_rescaled:
+        check(bags, n_jobs)  # a weight that is not finite is an error; what rows or an overflow make so is the result
+        if mode in RELATIVE:
+            return pool(bags.rescaled(), table, mode, n_jobs, norm)
     return out
 
 

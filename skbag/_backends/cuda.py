@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import Bags, DeviceBags
+from skbag._bags import RELATIVE, Bags, DeviceBags
 
 from . import _device as _opening  # noqa: TID251  (first: it says what to install if Numba's CUDA is missing)
 from . import cpu  # noqa: TID251
@@ -80,30 +80,30 @@ class Backend:
         """Keep a table on the GPU from its first use on."""
         return table if isinstance(table, Resident) else Resident(table)
 
-    def check(self, bags: Bags, n_jobs: int | None = 1) -> None:
-        """Raise ValueError if an id is out of range or a weight is not finite; on the host, before any launch."""
+    def check(self, bags: Bags, n_jobs: int | None = 1) -> bool:
+        """Raise and return as the CPU backend does; bags from the host are checked there, before any launch."""
         if not isinstance(bags, DeviceBags):
-            cpu.check(bags, n_jobs)
-            return
+            return cpu.check(bags, n_jobs)
         device = self.device
         for name, array in (("data", bags.values), ("indices", bags.indices), ("indptr", bags.indptr)):
             index = getattr(getattr(array, "device", None), "id", None)  # CuPy's; others do not say
             if index not in (None, device.index):
                 raise ValueError(f"X.{name} is on the GPU 'cuda:{index}', and device={device.name!r}.")
         with device.active():
-            findings = device.full(3, 0, np.int32)
+            findings = device.full(4, 0, np.int32)
             n_members, indptr = self._length(bags), _opening.as_device_array(bags.indptr)
             ids = _opening.as_device_array(bags.indices)
             if n_members >= 0:
                 n_threads, values = min(1 << 20, max(n_members, bags.n_bags)), _opening.as_device_array(bags.values)
-                largest = float(np.finfo(bags.dtype if bags.weighted else np.float64).max)
+                limits = np.finfo(bags.dtype if bags.weighted else np.float64)
                 device.launch(
                     kernels.check_kernel(THREADS), n_threads, ids, values, indptr, bags.num_embeddings, n_members,
-                    largest, findings,
+                    float(limits.tiny), float(limits.max), findings,
                 )  # fmt: skip
-            bad = n_members < 0 or findings.copy_to_host().any()
-        if bad:
+            found = findings.copy_to_host()
+        if n_members < 0 or found[: kernels.EXTREME].any():
             bags.raise_bad_member()
+        return bool(found[kernels.EXTREME]) and bags.weighted
 
     @staticmethod
     def _length(bags: DeviceBags) -> int:
@@ -129,8 +129,13 @@ class Backend:
         -------
         ndarray of shape (n_bags, dim), of the table's dtype; an array on the GPU for bags that are there
         """
-        self.check(bags, n_jobs)
-        device = self.device
+        extreme, device = self.check(bags, n_jobs), self.device
+        if extreme and mode in RELATIVE and not bags.is_rescaled:
+            pooled = self.pool(bags.rescaled(), table, mode, n_jobs, norm)
+            if not isinstance(bags, DeviceBags):
+                return pooled
+            with device.active():
+                return _opening.like_library_of(device.put(pooled)[: bags.n_bags], bags.indices)
         with device.active():
             rows = table.on(device) if isinstance(table, Resident) else device.put(table)
             dim = table.shape[1]

@@ -285,11 +285,16 @@ class Trainer:
         source = scratch.gradients, scratch.winners, order, scratch.sorted_bags, nothing, scratch.sorted_weights
         segments = sorter.starts, n, sorter.n_segments, sorter.rows
         norm = objective.norm or (np.inf, 2.0)
-        options = rate, float(objective.alpha), objective.scale_grad_by_freq, *norm
+        options = rate, self._penalty(rate), objective.scale_grad_by_freq, *norm
         arrays = model.table.on(self.device), model.table_state.on(self.device)
         model.table.changed()
         model.table_state.changed()
         self._update(scratch, kind, source, segments, n, n, options, arrays, stop)
+
+    def _penalty(self, rate: float) -> float:
+        """Return the alpha of a step; for "sgd" at most 1 / rate: it makes a row max(0, 1 - rate * alpha) * row."""
+        alpha = float(self.objective.alpha)
+        return min(alpha, 1 / rate) if self.objective.solver == "sgd" else alpha
 
     def _update_outputs(self, scratch: "_Scratch", n_bags: int, rate: float, stop: DeviceArray) -> None:
         """Change every row of coef: its gradient is a sum over all bags of the mini-batch."""
@@ -299,7 +304,7 @@ class Trainer:
         empty = nothing(np.int32, 2), nothing(np.int32), nothing(np.int32), nothing(coef.dtype)
         starts, rows = scratch.outputs(self.device, n_bags, len(coef))
         segments = starts, len(coef), nothing(np.int64), rows
-        options = rate, float(self.objective.alpha), False, np.inf, 2.0
+        options = rate, self._penalty(rate), False, np.inf, 2.0
         self._update(
             scratch, kind, (scratch.pooled, *empty, scratch.logits), segments, n_bags * len(coef), n_bags, options,
             (coef, coef_state), stop,

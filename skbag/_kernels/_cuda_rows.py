@@ -44,11 +44,14 @@ if SIMULATED:
     def add_where(acc, row, winners, member):
         return _each(lambda a, r, w: a + r if w == member else a, acc, row, winners)
 
+    def _wins(value, a):
+        return a == a and not value <= a
+
     def larger(acc, row, weight, keep):
-        return _each(lambda a, r: weight * r if keep and weight * r > a else a, acc, row)
+        return _each(lambda a, r: weight * r if keep and _wins(weight * r, a) else a, acc, row)
 
     def larger_at(at, acc, row, weight, keep, candidates):
-        return _each(lambda i, a, r, c: c if keep and weight * r > a else i, at, acc, row, candidates)
+        return _each(lambda i, a, r, c: c if keep and _wins(weight * r, a) else i, at, acc, row, candidates)
 
     def divided(row, size):
         return _each(lambda r: r / size, row)
@@ -217,13 +220,14 @@ else:
         return acc(acc, row, winners, winners.dtype.dtype), codegen
 
     def _wins(builder, a, r, weight, keep):
-        """Return weight * r, and whether it takes the place of a: a tie stays with the earlier member."""
+        """Return weight * r, and whether it takes the place of a: a tie stays, and NaN is larger than any number."""
         value = builder.fmul(weight, r)
-        return value, builder.and_(keep, builder.fcmp_ordered(">", value, a))
+        wins = builder.and_(builder.fcmp_ordered("ord", a, a), builder.fcmp_unordered(">", value, a))
+        return value, builder.and_(keep, wins)
 
     @intrinsic
     def larger(typingctx, acc, row, weight, keep):
-        """weight * row in the columns where that is larger than acc and ``keep`` is true, acc in the others."""
+        """weight * row in the columns where that `_wins` against acc and ``keep`` is true, acc in the others."""
 
         def codegen(context, builder, signature, args):
             def compute(a, r):

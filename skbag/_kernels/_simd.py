@@ -16,6 +16,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 _BYTES = ir.IntType(8).as_pointer()
+_WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lose nothing
 
 
 class Tile(types.Type):
@@ -95,10 +96,21 @@ def _add(builder, acc, row, weight=None):
     return _call(builder, "llvm.fmuladd", acc.type, [row, weight, acc])
 
 
+def _larger(builder, acc, row):
+    return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie, or NaN, stays with the earlier member
+
+
+def _with_nan(builder, acc, row, other):
+    """NaN where one of two rows is NaN, acc elsewhere."""
+    bits = ir.VectorType(ir.IntType(64 if isinstance(acc.type.element, ir.DoubleType) else 32), acc.type.count)
+    nan = builder.sext(builder.fcmp_unordered("uno", row, other), bits)  # all bits set, which is NaN
+    return builder.bitcast(builder.or_(builder.bitcast(acc, bits), nan), acc.type)
+
+
 def _max(builder, acc, row, weight=None):
     if weight is not None:
         row = builder.fmul(row, weight)
-    return builder.select(builder.fcmp_ordered(">", row, acc), row, acc)  # a tie stays with the earlier member
+    return _with_nan(builder, _larger(builder, acc, row), row, row)
 
 
 def _combine(tile, builder, acc, row, weight=None):
@@ -149,6 +161,7 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
 
     def codegen(context, builder, signature, args):
         acc, addresses_, weights_, tail_ = args
+        before = {}  # of a maximum the rows of the member before: NaN of two is looked for at once
         for member in range(len(addresses)):
             address = builder.extract_value(addresses_, member)
             weight = None
@@ -157,7 +170,15 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
             first = member % tile.copies * tile.vectors
             for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
                 row = builder.load(pointer, align=tile.itemsize)
-                acc = builder.insert_value(acc, _combine(tile, builder, builder.extract_value(acc, v), row, weight), v)
+                if tile.maximum and len(addresses) % 2 == 0:
+                    row = row if weight is None else builder.fmul(row, weight)
+                    value = _larger(builder, builder.extract_value(acc, v), row)
+                    if member % 2:
+                        value = _with_nan(builder, value, before[v - tile.vectors], row)
+                    before[v] = row
+                else:
+                    value = _combine(tile, builder, builder.extract_value(acc, v), row, weight)
+                acc = builder.insert_value(acc, value, v)
         return acc
 
     return tile(tile, addresses, weights, types.intp), codegen
@@ -176,6 +197,57 @@ def fold_copies(typingctx, tile):
         return acc
 
     return tile(tile), codegen
+
+
+@intrinsic
+def window(typingctx, tile):
+    """How many rows a tile takes in before `add_window`, as a compile-time constant: no end for a maximum."""
+    rows = 1 << 62 if tile.maximum else _WINDOW
+    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), rows)
+
+
+@intrinsic
+def window_memory(typingctx, tile):
+    """The address of memory on the stack for `add_window`. Registers are for the rows of one window."""
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        memory = cgutils.alloca_once(builder, ir.ArrayType(vector, 2 * tile.vectors))
+        return builder.ptrtoint(memory, ir.IntType(64))
+
+    return types.uintp(tile), codegen
+
+
+@intrinsic
+def add_window(typingctx, tile, memory, first):
+    """Add the first copy to the sum in ``memory``, or begin one where ``first``; return the tile with the sum.
+
+    What the rounding of the sum loses is added up beside it (Knuth's two-sum).
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, memory_, first_ = args
+        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        zero = ir.Constant(vector, [0.0] * tile.lanes)
+        for v in range(tile.vectors):
+            places = []
+            for k in (v, tile.vectors + v):
+                offset = ir.Constant(memory_.type, k * tile.lanes * tile.itemsize)
+                places.append(builder.inttoptr(builder.add(memory_, offset), vector.as_pointer()))
+            before = (builder.load(place, align=tile.itemsize) for place in places)
+            total, lost = (builder.select(first_, zero, value) for value in before)
+            part = builder.extract_value(acc, v)
+            new = builder.fadd(total, part)
+            come = builder.fsub(new, total)
+            of_total, of_part = builder.fsub(total, builder.fsub(new, come)), builder.fsub(part, come)
+            lost = builder.fadd(lost, builder.fadd(of_total, of_part))
+            for value, place in zip((new, lost), places, strict=True):
+                builder.store(value, place, align=tile.itemsize)
+            known = builder.fcmp_ordered("ord", lost, lost)  # it is not where the sum is infinite
+            acc = builder.insert_value(acc, builder.select(known, builder.fadd(new, lost), new), v)
+        return acc
+
+    return tile(tile, memory, types.boolean), codegen
 
 
 @intrinsic

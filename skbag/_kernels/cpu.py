@@ -7,7 +7,8 @@ Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a shar
 small, so that threads, if they are no more than the shares, end together although they did not begin together. Every
 thread of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that
 nobody has taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases,
-[INFINITE] if something is not finite.
+[EXTREME] if something is not finite, or a weight or the size of a bag is so large or small that its cube leaves the
+dtype.
 """
 
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 from ._jit import inlined, kernel
 from ._simd import (
     add_sizes,
+    add_window,
     all_below,
     divide,
     fetch_add,
@@ -34,11 +36,14 @@ from ._simd import (
     prefetch,
     row_addresses,
     store,
+    window,
+    window_memory,
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
-NEXT, DONE, INVALID, INFINITE = range(4)
+NEXT, DONE, INVALID, EXTREME = range(4)
 _SIZE_LANES = 16  # members whose weights are added up together
+_SIZE_WINDOW = 256 * _SIZE_LANES  # members whose weights are added up in the dtype of the table, the rest in float64
 
 
 @inlined
@@ -70,31 +75,21 @@ def _first_bag(blocks, block, indptr):
 @inlined
 def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
     """Return what the bag's sum is divided by: sum |w|, or the root of sum w * w; for max the number of members."""
-    i = start
-    while i + _SIZE_LANES <= stop:  # without a mask
-        sizes = add_sizes(sizes, weights, indices, i, i + _SIZE_LANES, padding_idx, mode == SQRTN)
-        i += _SIZE_LANES
-    if i < stop:
-        sizes = add_sizes(sizes, weights, indices, i, stop, padding_idx, mode == SQRTN)
-    size = lane_sum(sizes)
-    if mode != SQRTN:
-        return size
-    if weights is None:
-        return np.sqrt(size)
-    if size > 1e-30 and size < np.inf:
-        return np.sqrt(size)
-    # no members, or squares beyond the range of the dtype: again, with the largest |w| taken out
-    largest = weights.dtype.type(0)
-    for i in range(start, stop):
-        if padding_idx is None or item(indices, i) != padding_idx:
-            largest = max(largest, abs(item(weights, i)))
-    if largest == 0:
-        return largest
-    size = weights.dtype.type(0)
-    for i in range(start, stop):
-        if padding_idx is None or item(indices, i) != padding_idx:
-            size += (item(weights, i) / largest) ** 2
-    return largest * np.sqrt(size)
+    size = 0.0
+    if weights is None and padding_idx is None:
+        size += stop - start
+    else:
+        i = start
+        while i < stop:
+            some, upto = sizes, min(stop, i + _SIZE_WINDOW)
+            while i + _SIZE_LANES <= upto:  # without a mask
+                some = add_sizes(some, weights, indices, i, i + _SIZE_LANES, padding_idx, mode == SQRTN)
+                i += _SIZE_LANES
+            if i < upto:
+                some = add_sizes(some, weights, indices, i, upto, padding_idx, mode == SQRTN)
+            i = upto
+            size += lane_sum(some)
+    return np.sqrt(size) if mode == SQRTN else size
 
 
 @inlined
@@ -118,24 +113,35 @@ def _rising(indptr, begin, end):
 
 
 @inlined
-def _finite(weights, begin, end):
-    """Whether weights[i] is finite for begin <= i < end."""
-    infinite = 0  # counted, not tested one by one: that becomes vector code
-    for i in range(begin, end):
-        infinite += not abs(item(weights, i)) < np.inf
-    return infinite == 0
+def _is_extreme(value):
+    """Whether the cube of a value, and so the sum of some squares, is not finite or vanishes."""
+    cube = value * value * value
+    return (not abs(cube) < np.inf) | ((cube == 0) & (value != 0))
 
 
 @inlined
-def reduce_bag(
+def _moderate(weights, begin, end):
+    """Whether weights[i] is not extreme for begin <= i < end."""
+    extreme = 0  # counted, not tested one by one: that becomes vector code
+    for i in range(begin, end):
+        extreme += _is_extreme(item(weights, i))
+    return extreme == 0
+
+
+@inlined
+def _is_weighed(weights, indices, start, stop, padding_idx):
+    """Whether a member has a weight that is not 0."""
+    for i in range(start, stop):
+        if item(weights, i) != 0 and (padding_idx is None or item(indices, i) != padding_idx):
+            return True
+    return False
+
+
+@inlined
+def _reduce_window(
     acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
 ):  # fmt: skip
-    """Return the tile with the rows of the members start <= i < stop taken in; it stays in registers throughout.
-
-    Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
-    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
-    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
-    """
+    """Return what `reduce_bag` does for some members; the tile stays in registers throughout."""
     copies = n_copies(acc)
     single = one_copy(acc)
     i = start
@@ -157,6 +163,30 @@ def reduce_bag(
             acc = fold_rows(acc, row, items(multipliers, i, row), tail)
             i += 1
     return fold_copies(acc), i
+
+
+@inlined
+def reduce_bag(
+    acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+):  # fmt: skip
+    """Return the tile with the rows of the members start <= i < stop taken in, window by window.
+
+    Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
+    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
+    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
+    """
+    memory, most = window_memory(acc), window(acc)
+    i = start
+    while True:
+        upto = min(stop, i + most)
+        tile, end = _reduce_window(
+            acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, i, upto, ahead, every, whole
+        )  # fmt: skip
+        if stop - start > most:
+            tile = add_window(tile, memory, i == start)
+        if end < upto or upto == stop:
+            return tile, end
+        i = upto
 
 
 @cache
@@ -186,7 +216,7 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row
             is read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag
-            so, which sets progress[INFINITE].
+            so, which sets progress[EXTREME], as does a bag whose size cannot be told precisely.
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -214,10 +244,15 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
                 if end < stop:
                     progress[INVALID] = 1
                 if weights is not None and not is_finite(acc):
-                    progress[INFINITE] = 1
+                    progress[EXTREME] = 1
                 if mode != SUM:  # after the members: their weights are in the cache by now
                     sizes = full(zero, 0, _SIZE_LANES, 1, 1)
-                    size = _bag_size(mode, sizes, weights, indices, start, stop, padding_idx)
+                    size = table.dtype.type(_bag_size(mode, sizes, weights, indices, start, stop, padding_idx))
+                    if weights is not None and mode in (MEAN, SQRTN):
+                        if _is_extreme(size):
+                            progress[EXTREME] = 1
+                        if mode == SQRTN and size == 0 and _is_weighed(weights, indices, start, stop, padding_idx):
+                            progress[EXTREME] = 1
                     if size == 0:
                         acc = full(zero, maximum, lanes, vectors, copies)
                     elif mode != MAX:
@@ -309,7 +344,7 @@ def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
 
 @kernel
 def check(weights, indices, indptr, n_rows, blocks, progress):
-    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [INFINITE] = 1 if a weight is not finite.
+    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [EXTREME] = 1 if a weight is extreme.
 
     weights, indices, indptr : as in ``pool``. blocks, progress : see above.
     """
@@ -321,8 +356,8 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
         first_bag, last_bag = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
         if not (_in_range(indices, n_rows, first, last) and _rising(indptr, first_bag, last_bag)):
             progress[INVALID] = 1
-        if weights is not None and not _finite(weights, first, last):
-            progress[INFINITE] = 1
+        if weights is not None and not _moderate(weights, first, last):
+            progress[EXTREME] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 

@@ -20,6 +20,7 @@ import numpy as np
 from ._jit import inlined, kernel
 from ._simd import (
     add_scaled,
+    add_window,
     dot,
     fetch_add,
     fold_rows,
@@ -34,6 +35,8 @@ from ._simd import (
     prefetch_item,
     put,
     store,
+    window,
+    window_memory,
     yield_thread,
 )
 from .cpu import MAX, MEAN, SQRTN, reduce_bag, row_norm
@@ -91,15 +94,19 @@ def _collect(mode, weights, indices, start, stop, padding_idx, to, p, batch_indi
 
 @inlined
 def _pool_max(table, batch_indices, start, stop, pooled, winners, p):
-    """pooled[p] = elementwise maximum of the rows, winners[p] = the first member that has it; zeros, -1 if none."""
+    """pooled[p] = elementwise maximum of the rows, winners[p] = the first member that has it; zeros, -1 if none.
+
+    NaN is larger than any number, as for torch.
+    """
     for d in range(table.shape[1]):
         pooled[p, d] = 0
         winners[p, d] = -1
     for i in range(start, stop):
         row = batch_indices[i]
         for d in range(table.shape[1]):
-            if winners[p, d] < 0 or table[row, d] > pooled[p, d]:
-                pooled[p, d] = table[row, d]
+            value, largest = table[row, d], pooled[p, d]
+            if winners[p, d] < 0 or value > largest or (np.isnan(value) and not np.isnan(largest)):
+                pooled[p, d] = value
                 winners[p, d] = i
 
 
@@ -139,14 +146,20 @@ def _loss_gradient(loss, logits, p, y_indices, first, last):
 
 
 @inlined
+def _penalty(solver, rate, alpha):
+    """Return the alpha of a step; for SGD at most 1 / rate: the penalty makes a row max(0, 1 - rate * alpha) * row."""
+    return min(alpha, 1 / rate) if solver == SGD else alpha
+
+
+@inlined
 def _update_rows(
     shape, tiling, solver, rate, alpha, norm, rows, n_rows, row_gradients, steps, parameters, state, tickets
 ):  # fmt: skip
     """Change some rows of ``parameters`` by their gradients g: the one place where solvers differ.
 
     SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
-    ``alpha`` * row is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is rescaled to it.
-    tickets[STOP] becomes 1 if a row is not finite any more.
+    ``alpha`` * row, see `_penalty`, is part of g. A row whose norm then exceeds norm = (max_norm, norm_type) is
+    rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
 
     rows : (>= n_rows,) int64, in: which ones, each once. row_gradients : (>= n_rows, dim), in. steps : (>= n_rows,)
     float64, scratch. parameters : (n, dim), in-out. state : (n,) float64, in-out.
@@ -173,6 +186,8 @@ def _update_rows(
         if solver == ADAGRAD:
             total = state[rows[r]] + steps[r]
             state[rows[r]] = total
+            if not total < np.inf:  # the row would never change again
+                tickets[STOP] = 1
             steps[r] = -rate / (np.sqrt(total) + _EPSILON)
         else:
             steps[r] = -rate
@@ -272,12 +287,17 @@ def _logits(tile, tiling, pooled, p, coef, intercept, logits):
 def _weighted_rows(tile, tiling, rows, weights, p, n, by_column, out, to):
     """out[to] = sum of weights[p, k] * rows[k], or if ``by_column`` weights[k, p] * rows[k], over k < n."""
     dim = rows.shape[1]
+    memory, most = window_memory(tile), window(tile)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, rows.itemsize)
         acc = tile
-        for k in range(n):
-            weight = weights[k, p] if by_column else weights[p, k]
-            acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+        for first in range(0, n, most):
+            acc = tile
+            for k in range(first, min(n, first + most)):
+                weight = weights[k, p] if by_column else weights[p, k]
+                acc = fold_rows(acc, (_address(rows, k) + offset,), (weight,), tiling[1])
+            if n > most:
+                acc = add_window(acc, memory, first == 0)
         store(acc, _address(out, to) + offset, tiling[1])
 
 
@@ -302,7 +322,7 @@ def _update_outputs(
                 intercept_state[k] += g * g
                 g /= np.sqrt(intercept_state[k]) + _EPSILON
             intercept[0, k] -= rate * g
-            if not np.isfinite(intercept[0, k]):
+            if not (np.isfinite(intercept[0, k]) and np.isfinite(intercept_state[k])):
                 tickets[STOP] = 1
         _update_rows(
             tile, tiling, solver, rate, alpha, (np.inf, 2.0), rows, n_rows, row_gradients, steps,
@@ -405,14 +425,19 @@ def _sum_gradient(
 ):  # fmt: skip
     """row_gradients[to] = sum of the weighted gradients of the bags of the members of one row."""
     dim = gradients.shape[1]
+    memory, most = window_memory(tile), window(tile)
     for column in range(0, tiling[2], tiling[0]):
         offset = _offset(tiling, dim, column, gradients.itemsize)
         acc = tile
-        for j in range(start, stop):
-            i = item(pairs, j) & mask
-            acc = fold_rows(
-                acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
-            )
+        for first in range(start, stop, most):
+            acc = tile
+            for j in range(first, min(stop, first + most)):
+                i = item(pairs, j) & mask
+                acc = fold_rows(
+                    acc, (_address(gradients, item(batch_bags, i)) + offset,), (item(batch_weights, i),), tiling[1]
+                )
+            if stop - start > most:
+                acc = add_window(acc, memory, first == start)
         store(acc, _address(row_gradients, to) + offset, tiling[1])
 
 
@@ -479,8 +504,8 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
         y_indices, y_indptr : in: of each bag the outputs whose label is 1, as in CSR.
         from starts to steps : scratch; the first dimension of firsts ... steps is n_parts.
         batch_losses : (n_batches,), out: mean loss per bag.
-        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not
-            finite; another thread may also set it, and the model is then between two moments.
+        tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss, a changed row or its state
+            is not finite; another thread may also set it, and the model is then between two moments.
         """
         zero = table.dtype.type(0)
         tail = span - lanes if whole else min(span, table.shape[1]) - lanes
@@ -546,6 +571,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                         _weighted_rows(tile, tiling, coef, logits, p, len(coef), False, gradients, p)
             else:
                 rate = rates[0] - rates[1] * batch
+                penalty = _penalty(solver, rate, alpha)
                 if part == 0:
                     total = 0.0
                     for p in range(n_bags):
@@ -554,7 +580,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                     if not np.isfinite(total):
                         tickets[STOP] = 1
                 _update_outputs(
-                    tile, tiling, solver, rate, alpha, part, n_parts, n_bags, pooled, logits,
+                    tile, tiling, solver, rate, penalty, part, n_parts, n_bags, pooled, logits,
                     rows[part], row_gradients[part], steps[part], coef, coef_state, intercept, intercept_state, tickets,
                 )  # fmt: skip
                 if linear and not freeze:
@@ -568,7 +594,7 @@ def train_kernel(lanes, vectors, copies, ahead, every, single, whole):
                         counts[part],
                     )  # fmt: skip
                     _update_table(
-                        tile, tiling, whole, mode, solver, rate, alpha, norm, by_freq, pairs[part, where], n,
+                        tile, tiling, whole, mode, solver, rate, penalty, norm, by_freq, pairs[part, where], n,
                         member_bits, batch_indices, batch_weights, batch_bags, winners, gradients,
                         rows[part], row_gradients[part], steps[part], table, table_state, tickets,
                     )  # fmt: skip

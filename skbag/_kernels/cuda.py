@@ -26,7 +26,7 @@ from ._cuda_rows import add_scaled, add_where, divided, filled, full, gather, it
 SUM, MEAN, SQRTN, MAX = range(4)  # modes
 TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
-INVALID, INFINITE, FALLING = range(3)  # findings of `check`
+INVALID, INFINITE, FALLING, EXTREME = range(4)  # findings of `check`
 WINDOW = 512  # members
 
 
@@ -125,6 +125,19 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
 
 
 @device
+def combined(reduction, state, other):
+    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one."""
+    acc, at, size = state
+    values, candidates, more = other
+    one = size * 0 + 1
+    if reduction in (TOTAL, WON):
+        return add_scaled(acc, values, one, True), at, size + more
+    if reduction == WINNER:
+        at = larger_at(at, acc, values, one, True, candidates)
+    return larger(acc, values, one, True), at, size + more
+
+
+@device
 def reduce_segment(kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
@@ -138,7 +151,12 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
         first = (start + WINDOW - 1) // WINDOW
         merged = TOTAL if reduction == WON else reduction, MEAN, SIZES, 0, 0, 1
         parts = partials, partial_at, members, ids, factors, partial_sizes
-        state = reduce(merged, parts, state, padding, 0, first, first + n_windows, slot, lanes)
+        last, empty = first + n_windows, state
+        while first < last:  # windows of windows: else a sum of many would be rounded as often
+            upto = min(last, first + WINDOW)
+            some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
+            state = combined(reduction, state, some)
+            first = upto
     return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
 
 
@@ -190,30 +208,10 @@ def windows_kernel(kind, threads, lanes, width, vectors):
     return windows
 
 
-@device
-def bag_size(mode, weights, ids, padding, start, stop, size):
-    """Return what a bag's sum is divided by, given sum |w| (MEAN) or sum w ** 2 (SQRTN)."""
-    if mode != SQRTN:
-        return size
-    if size > 1e-30 and size < math.inf:
-        return math.sqrt(size)
-    largest = weights.dtype.type(0)  # no members, or squares beyond the dtype: again, with the largest |w| taken out
-    for i in range(start, stop):
-        if item(ids, i) != padding:
-            largest = max(largest, abs(item(weights, i)))
-    if largest == 0:
-        return largest
-    size = weights.dtype.type(0)
-    for i in range(start, stop):
-        if item(ids, i) != padding:
-            size += (item(weights, i) / largest) * (item(weights, i) / largest)
-    return largest * weights.dtype.type(math.sqrt(size))
-
-
 @cache
 def pool_kernel(kind, training, threads, lanes, width, vectors):
     """Make the pooling kernel: one group of ``lanes`` threads per bag."""
-    reduction, mode, weighting, _, _, _ = kind
+    reduction, mode, _, _, _, _ = kind
     lowest = -math.inf if mode == MAX else 0.0
 
     @kernel
@@ -242,9 +240,7 @@ def pool_kernel(kind, training, threads, lanes, width, vectors):
                     slot, lanes,
                 )  # fmt: skip
                 if mode != SUM:
-                    if weighting == WEIGHTS:
-                        size = bag_size(mode, weights, ids, padding, start, stop, size)
-                    elif mode == SQRTN:
+                    if mode == SQRTN:
                         size = weights.dtype.type(math.sqrt(size))
                     if size == 0:
                         acc = filled(acc, rows.dtype.type(0))
@@ -355,20 +351,24 @@ def check_kernel(threads):
     """Make the kernel that looks at bags which came as device arrays."""
 
     @kernel
-    def check(indices, weights, indptr, n_rows, n_members, largest, findings):
+    def check(indices, weights, indptr, n_rows, n_members, smallest, largest, findings):
         """findings[INVALID] = 1 if an id is out of range, [INFINITE] a weight not finite, [FALLING] indptr falls.
 
-        A weight beyond ``largest``, that of the dtype it will be converted to, is not finite either.
+        A weight beyond ``largest``, that of the dtype it will be converted to, is not finite either; where the cube of
+        one is not from ``smallest`` to ``largest``, findings[EXTREME] = 1.
 
-        indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (3,) int32, in-out.
+        indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (4,) int32, in-out.
         """
         first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         step = np.int64(cuda.gridDim.x) * threads
         for i in range(first, n_members, step):
             if indices[i] < 0 or indices[i] >= n_rows:
                 findings[INVALID] = 1
-            if not abs(np.float64(weights[i])) <= largest:
+            weight = abs(np.float64(weights[i]))
+            if not weight <= largest:
                 findings[INFINITE] = 1
+            if weight != 0 and not smallest <= weight * weight * weight <= largest:
+                findings[EXTREME] = 1
         for i in range(first, len(indptr) - 1, step):
             if indptr[i + 1] < indptr[i]:
                 findings[FALLING] = 1

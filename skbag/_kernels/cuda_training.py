@@ -405,7 +405,7 @@ def update_kernel(kind, solver, threads, lanes, width, vectors):
 
         SGD: row -= rate * g. ADAGRAD (row-wise): state += mean(g ** 2); row -= rate / (sqrt(state) + 1e-10) * g.
         With ``by_freq`` g is first divided by the members of the segment; then alpha * row is added to it. A row whose
-        norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row is not finite any more.
+        norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or its state is not finite any more.
 
         sources : (n_bags, dim), in. winners to limit, partials to partial_sizes : as in ``cuda.windows_kernel``, in.
         rows : (>= n_segments,), in, no two the same. parameters : (n, dim), in-out. state : (n,) float64, in-out.
@@ -444,7 +444,10 @@ def update_kernel(kind, solver, threads, lanes, width, vectors):
             total = before + group_total(scratch, total, lanes, False) / dim
             if active and lane == 0:
                 state[row] = total
-            step /= parameters.dtype.type(math.sqrt(parameters.dtype.type(total))) + parameters.dtype.type(_EPSILON)
+            root = parameters.dtype.type(math.sqrt(parameters.dtype.type(total)))
+            if not math.isfinite(root):  # the row would never change again
+                stop[0] = 1
+            step /= root + parameters.dtype.type(_EPSILON)
         slot = first_slot
         while slot * width < dim:
             if solver == SGD or dim > stride * width:  # else g is still there
@@ -486,7 +489,7 @@ def finish_kernel(solver, threads):
 
         gradients : (n_outputs * n_bags,), in. losses : (>= n_bags,) float64, in. intercept : (n_outputs,), in-out.
         intercept_state : float64, in-out. batch_losses : (> batch,) float64, out. stop : (1,) int32, in-out, becomes 1
-        if the loss or an entry of intercept is not finite.
+        if the loss, an entry of intercept or its state is not finite.
         """
         scratch = cuda.shared.array(threads, np.float64)
         k, thread = np.int64(cuda.blockIdx.x), cuda.threadIdx.x
@@ -504,6 +507,8 @@ def finish_kernel(solver, threads):
                     total /= math.sqrt(intercept_state[k]) + _EPSILON
                 intercept[k] -= rate * total
                 total = np.float64(intercept[k])  # as it is stored: float32 may be infinite where float64 is not
+                if not math.isfinite(intercept_state[k]):
+                    stop[0] = 1
             if not math.isfinite(total):
                 stop[0] = 1
 
