@@ -8,7 +8,6 @@ from queue import SimpleQueue
 
 from joblib import effective_n_jobs
 
-
 _LOOK = 0.05  # seconds between two looks at pending signals
 
 
