@@ -532,7 +532,7 @@ interruptible = pytest.mark.skipif(not hasattr(__import__("signal"), "pthread_ki
 
 
 @interruptible
-@pytest.mark.parametrize("n", [1, 2, 90, 230] if ROUNDS == 1 else range(1, 300, 15))
+@pytest.mark.parametrize("n", [1, 2, 90, 230] if ROUNDS == 1 else range(1, 240, 12))
 def test_an_import_that_was_interrupted_can_be_made_again(n):
     code = """
 sys.meta_path.insert(0, Finder(int(sys.argv[1]), interrupt))
