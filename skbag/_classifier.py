@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
@@ -130,13 +130,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
         indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
         share of the rows with all labels right. At the end the model is the one of the epoch with the highest
-        accuracy. `partial_fit` ignores this parameter. There must be enough rows for each class to be on both sides.
+        accuracy. `partial_fit` refuses it. There must be enough rows for each class to be on both sides.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
         ``early_stopping``.
     n_iter_no_change : int, default=2
-        Number of epochs in a row without an improvement after which `fit` stops. Only used with ``tol`` or
-        ``early_stopping``.
+        Number of epochs in a row without an improvement after which `fit` stops; ``numpy.inf`` never stops it. Only
+        used with ``tol`` or ``early_stopping``.
     class_weight : dict, "balanced" or None, default=None
         A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
@@ -161,7 +161,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         Seeds the draw of the table and of ``coef_``, the order of the rows and the split of ``early_stopping``. Pass an
         int for the same result in every `fit`.
     verbose : bool or int, default=0
-        Whether `fit` prints the loss of every epoch, and with ``early_stopping`` the accuracy.
+        Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the accuracy.
 
     Attributes
     ----------
@@ -177,11 +177,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
         is the weight of the rows in the first call that have the label, n0 of those that have not.
     n_iter_ : int
-        Number of epochs that were run, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``.
-        With ``early_stopping`` the model may be that of an earlier one.
+        Number of epochs of the last call: 1 after `partial_fit`. With ``early_stopping`` the model may be that of an
+        earlier one.
     loss_curve_ : list of float
-        The loss of each of these epochs: the mean over its rows of weight times loss, taken before the step of the
-        mini-batch that the row is in.
+        The loss of each epoch, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``: the mean
+        over its rows of weight times loss, taken before the step of the mini-batch that the row is in.
     n_features_in_ : int
         Number of columns of X, which is the number of rows of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -271,7 +271,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -389,7 +389,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         model = fitted._model().copy() if warm else fitted._new_model(bags, targets, weights, rng)
         progress = _Progress(self, X, y, sample_weight)
         losses = fitted._train(bags, targets, labels, classes, weights, model, rng, progress)
-        fitted._keep(model, classes, labels, deepcopy(rng), [*fitted.loss_curve_, *losses] if warm else losses)
+        fitted._keep(model, classes, labels, deepcopy(rng), losses, fitted.loss_curve_ if warm else [])
         self.__dict__ = self._with_fit_of(fitted)
         return self
 
@@ -403,7 +403,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
         With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
         the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
-        ``learning_rate``, ``tol``, ``early_stopping`` and ``warm_start`` have no effect here.
+        ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
 
         Parameters
         ----------
@@ -427,8 +427,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ------
         ValueError
             As in `fit`; also if ``classes`` is missing in the first call or changes later, if y has a class that is not
-            among them, or with ``class_weight="balanced"``. The estimator is then as it was before the call, and the
-            stream can go on.
+            among them, or with ``class_weight="balanced"`` or ``early_stopping=True``. The estimator is then as it was
+            before the call, and the stream can go on.
 
         Examples
         --------
@@ -447,6 +447,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
         first = not hasattr(self, "coef_")
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=first)
@@ -465,8 +467,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         attributes = None
         try:
             losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
+            if fitted.verbose:
+                print(f"Epoch {len(fitted.loss_curve_) + 1 if not first else 1}, loss {losses[0]:.6f}")
             rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
-            fitted._keep(model, known, labels, rng, losses if first else [*fitted.loss_curve_, *losses])
+            fitted._keep(model, known, labels, rng, losses, [] if first else fitted.loss_curve_)
             attributes = self._with_fit_of(fitted)
             self.__dict__ = attributes
         except BaseException:
@@ -529,13 +533,14 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
         return get_trainer(self.device).Model.from_fitted((*fitted, *self._solver_state), fitted[0].dtype)
 
-    def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float]) -> None:
+    def _keep(
+        self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float], earlier: list[float]
+    ) -> None:
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
         self._solver_state = model.table_state, model.coef_state, model.intercept_state
         self.classes_, self._multilabel = classes, issparse(labels)
         self._rng, self._coef_shape = rng, model.coef.shape
-        self.loss_curve_ = losses
-        self.n_iter_ = len(losses)
+        self.loss_curve_, self.n_iter_ = [*earlier, *losses], len(losses)
 
     def _trainer(self, bags: Bags, targets: Targets, weights: Array, model: Any) -> Any:
         module = get_trainer(self.device)

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+import warnings
 
 import joblib
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -332,7 +334,7 @@ def test_no_argument_is_modified(X, y, params, read_only):
         array.flags.writeable = not read_only
     before = [array.tobytes() for array in arrays]
     model = classifier(**params).fit(X, y, sample_weight=weights)
-    model.partial_fit(X, y, sample_weight=weights)
+    model.set_params(early_stopping=False).partial_fit(X, y, sample_weight=weights)
     model.predict(X)
     assert X.data is arrays[0]
     assert [array.tobytes() for array in arrays] == before
@@ -402,13 +404,25 @@ def test_partial_fit_counts_and_keeps_the_losses(X, y):
     model = classifier()
     for i in range(3):
         assert model.partial_fit(X[40 * i : 40 * i + 40], y[40 * i : 40 * i + 40], classes=[2, 0, 1]) is model
-    assert (model.n_iter_, len(model.loss_curve_)) == (3, 3)
-    model.partial_fit(X[:1], y[:1])
-    assert model.n_iter_ == 4
+    assert (model.n_iter_, len(model.loss_curve_)) == (1, 3)
     model.set_params(max_iter=5).fit(X, y)
     assert model.n_iter_ == len(model.loss_curve_) == 5
     model.partial_fit(X, y)
-    assert model.n_iter_ == 6
+    assert (model.n_iter_, len(model.loss_curve_)) == (1, 6)
+
+
+@pytest.mark.parametrize(
+    "calls", [["fit", "fit"], ["partial_fit", "partial_fit"], ["partial_fit", "fit", "partial_fit"]]
+)
+def test_epochs_are_counted_as_by_MLPClassifier(X, y, calls):  # noqa: N802
+    counts = []
+    for model in (classifier(max_iter=3, warm_start=True), MLPClassifier(3, max_iter=3, warm_start=True)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            for method in calls:
+                getattr(model, method)(X, y, **({"classes": range(3)} if method == "partial_fit" else {}))
+        counts.append((model.n_iter_, len(model.loss_curve_)))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize(("n_samples", "n_epochs"), [(100, 28), (1000, 14), (10_000, 7), (100_000, 3)])
@@ -460,7 +474,7 @@ def test_warm_start_goes_on(X, y):
     model = classifier(max_iter=2, warm_start=True, **params).fit(X, y)
     model.fit(X, y)
     assert same_model(model, classifier(max_iter=4, **params).fit(X, y))
-    assert (model.n_iter_, len(model.loss_curve_)) == (4, 4)
+    assert (model.n_iter_, len(model.loss_curve_)) == (2, 4)
     model.set_params(warm_start=False).fit(X, y)
     assert model.n_iter_ == 2
 
@@ -613,8 +627,6 @@ def test_early_stopping_scores_the_rows_held_out(topics, capsys):
     assert len({*scores}) > 1
     first_best = int(np.argmax(scores))
     assert model.n_iter_ == min(100, first_best + 1 + 3)
-    model.partial_fit(X, y)
-    assert model.n_iter_ == min(100, first_best + 1 + 3) + 1
 
 
 @pytest.mark.parametrize("kind", [2, "labels"])
@@ -645,8 +657,19 @@ def test_verbose_prints_the_losses(X, y, capsys):
     model = classifier(verbose=True, max_iter=3).fit(X, y)
     out = capsys.readouterr().out
     assert [f"{loss:.6f}" for loss in model.loss_curve_] == re.findall(r"loss (\d+\.\d+)", out)
-    classifier(max_iter=3).fit(X, y)
+    model.partial_fit(X, y)
+    assert capsys.readouterr().out == f"Epoch 4, loss {model.loss_curve_[-1]:.6f}\n"
+    classifier(verbose=1).partial_fit(X, y, classes=range(3))
+    assert capsys.readouterr().out.startswith("Epoch 1, loss ")
+    classifier(max_iter=3).fit(X, y).partial_fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+def test_an_infinite_n_iter_no_change_never_stops(X):
+    y = targets(3)  # random labels
+    for params in ({"tol": 1e9}, {"early_stopping": True, "validation_fraction": 0.25}):
+        assert classifier(max_iter=12, n_iter_no_change=np.inf, **params).fit(X, y).n_iter_ == 12
+        assert classifier(max_iter=12, n_iter_no_change=1, **params).fit(X, y).n_iter_ < 12
 
 
 def test_the_loss_curve_is_the_log_loss_before_each_step(X, y):

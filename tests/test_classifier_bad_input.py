@@ -351,8 +351,18 @@ def test_a_bad_batch_in_the_middle_of_a_stream_changes_nothing(X, y):
         for batch, labels in ((bad, y), (X, y + 1), (X, y[1:])):
             with pytest.raises(ValueError):  # noqa: PT011
                 other.partial_fit(batch, labels)
-        assert other.n_iter_ == step + 1
+        assert len(other.loss_curve_) == step + 1
     assert all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in LEARNT)
+
+
+def test_partial_fit_has_no_rows_to_hold_out(X, y):
+    new, fitted = classifier(early_stopping=True), classifier().partial_fit(X, y, classes=range(3))
+    before = snapshot(fitted)
+    for model in (new, fitted.set_params(early_stopping=True)):
+        with refuses(ValueError, "partial_fit does not support early_stopping=True"):
+            model.partial_fit(X, y, classes=range(3))
+    assert_unchanged(fitted.set_params(early_stopping=False), before)
+    assert not hasattr(new, "coef_")
 
 
 # --- parameters

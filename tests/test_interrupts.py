@@ -73,9 +73,10 @@ def calls():
 @pytest.mark.parametrize(("params", "fitted", "method"), [*calls()])
 def test_a_call_is_done_as_a_whole_or_not_at_all(X, y, params, fitted, method, monkeypatch):
     monkeypatch.setattr(cpu_training, "_LONG_WORK", 0 if params.get("n_jobs") == 2 else 1 << 60)
-    model = EmbeddingBagClassifier(3, batch_size=6, max_iter=2, random_state=0, **params)
+    model = EmbeddingBagClassifier(3, batch_size=6, max_iter=2, random_state=0)
     if fitted:
         model.partial_fit(X[::-1], y, classes=range(3))
+    model.set_params(**params)
 
     def call(estimator):
         return getattr(estimator, method)(X, y, **({"classes": range(3)} if method == "partial_fit" else {}))
