@@ -3,11 +3,24 @@
 import os
 from typing import Any, Self
 
-from numpy.typing import ArrayLike, DTypeLike
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy.linalg import pinv
 from sklearn.base import _fit_context
+from sklearn.utils import check_array
+from sklearn.utils.metaestimators import available_if
 
 from ._base import EmbeddingBagBase
 from ._table import check_padding_idx, take_table
+
+
+def _is_linear(vectorizer: "EmbeddingBagVectorizer") -> bool:
+    if vectorizer.mode == "sum" and vectorizer.per_sample_weights:
+        return True
+    raise AttributeError(
+        "inverse_transform needs features that are linear in X: mode='sum' and per_sample_weights=True, got "
+        f"mode={vectorizer.mode!r} and per_sample_weights={vectorizer.per_sample_weights!r}."
+    )
 
 
 class EmbeddingBagVectorizer(EmbeddingBagBase):
@@ -29,7 +42,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     HashingVectorizer, FeatureHasher, OneHotEncoder, MultiLabelBinarizer, a matrix of interactions.
 
     The table is drawn at random or given. It is not trained: with a drawn table and any mode but "max", the features
-    are a random projection of X, scaled row by row as the mode says.
+    are a random projection of X, of which "mean" and "sqrtn" divide each row by its L1 or its L2 norm.
 
     Parameters
     ----------
@@ -97,6 +110,13 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     `transform` needs memory for its result and little else: no dense copy of X, no array of one row per member. The
     values of X are converted first if they do not have the dtype of the table, which takes one number per member.
 
+    With ``init="normal"`` and ``mode="sum"`` the squared distance of two rows of X becomes ``embedding_dim`` times as
+    large, on average over the draw; the ratio of a distance to its mean scatters by about ``1 / sqrt(2 *
+    embedding_dim)``. That is the lemma of Johnson and Lindenstrauss [5]_; features divided by ``sqrt(embedding_dim)``
+    are those of :class:`sklearn.random_projection.GaussianRandomProjection`. With "sqrtn" the same holds for the rows
+    divided by their L2 norm, with "mean" for the rows divided by their L1 norm, and not for X as it is: where rows
+    differ in length, their distances may even be smaller the farther they are apart.
+
     A pickle holds the table, even one that came from a file.
 
     The same ``random_state`` gives the same table wherever the version of NumPy is the same. The features of two
@@ -111,6 +131,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     .. [3] P. Bojanowski, E. Grave, A. Joulin, T. Mikolov: Enriching Word Vectors with Subword Information, 2017. The
        initial values are those of the program, fastText.
     .. [4] ``torch.nn.Embedding``, PyTorch documentation.
+    .. [5] W. B. Johnson, J. Lindenstrauss: Extensions of Lipschitz mappings into a Hilbert space, 1984. For Gaussian
+       tables: S. Dasgupta, A. Gupta: An elementary proof of a theorem of Johnson and Lindenstrauss, 2003.
 
     Examples
     --------
@@ -271,3 +293,54 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         fitted.embeddings_ = fitted._kept(fitted._new_table(bags))
         self.__dict__ = self._with_fit_of(fitted)
         return self
+
+    @available_if(_is_linear)
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return rows that `transform` takes to given features: those of the smallest L2 norm.
+
+        Only with ``mode="sum"`` and ``per_sample_weights=True``, where `transform` is ``X @ embeddings_``. The result
+        is ``X @ pinv(embeddings_)``. The pseudo-inverse is computed in every call, which takes some multiple of
+        ``n_features * embedding_dim ** 2`` operations. As a rule there are fewer features than columns, and then
+        ``transform(inverse_transform(F))`` is F, but for rounding; ``inverse_transform(transform(X))`` is not X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, embedding_dim)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Dense, in the dtype of the table: n_features numbers per row may be much memory. The column ``padding_idx``
+            is 0.
+
+        Raises
+        ------
+        AttributeError
+            With another mode, or without weights.
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X does not have ``embedding_dim`` columns, or contains NaN or infinity.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbag import EmbeddingBagVectorizer
+        >>> table = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+        >>> vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="sum")
+        >>> vectorizer.inverse_transform([[3.0, 4.0]])
+        array([[3., 2., 0.]])
+        """
+        fitted = self._fitted_snapshot()
+        table = fitted.embeddings_
+        features = check_array(X, accept_sparse=("csr", "csc"), dtype=table.dtype, estimator=self)
+        if features.shape[1] != table.shape[1]:
+            raise ValueError(
+                f"X must have one column per feature of embeddings_, {table.shape[1]}, got {features.shape[1]}."
+            )
+        padding_idx = check_padding_idx(fitted.padding_idx, len(table))
+        if padding_idx is not None:
+            table = table.copy()
+            table[padding_idx] = 0
+        return np.asarray(features @ pinv(table, check_finite=False))

@@ -1,6 +1,7 @@
 """EmbeddingBagVectorizer as a scikit-learn user meets it."""
 
 import inspect
+import os
 import pathlib
 
 import numpy as np
@@ -9,13 +10,17 @@ import reference
 from helpers import FLOATS, MODES, assert_pooled, frames, random_csr, random_table
 from joblib import effective_n_jobs, parallel_config
 from scipy import sparse
+from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import normalize
+from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.validation import check_is_fitted
 
 from skbag import EmbeddingBagVectorizer
@@ -214,6 +219,7 @@ def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
     asked, run = [], backend._run
     X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())
     monkeypatch.setattr(backend, "_SERIAL_WORK", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # no more threads than processors are used
     monkeypatch.setattr(backend, "_run", lambda *args: asked.append(args[2][1]) or run(*args))
     vectorizer.transform(X)
     with parallel_config(backend="threading", n_jobs=3):
@@ -529,3 +535,63 @@ def test_representations(X):
     vectorizer = EmbeddingBagVectorizer(5, mode="sum")
     assert repr(vectorizer) == "EmbeddingBagVectorizer(embedding_dim=5, mode='sum')"
     assert "EmbeddingBagVectorizer" in vectorizer.fit(X)._repr_html_()
+
+
+# --- random projections
+
+
+@pytest.mark.parametrize("mode", ["sum", "sqrtn", "mean"])
+def test_distances_of_a_random_projection(mode):
+    """What the guide says: they grow by the root of embedding_dim; of rows that the mode has divided by their norm."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((60, 400)) < 0.1) * rng.uniform(0.5, 1.5, (60, 400)) * rng.uniform(0.1, 10, (60, 1))
+    X = csr_array(X)  # rows of unequal length
+    vectorizer = EmbeddingBagVectorizer(2000, mode=mode, dtype="float64", random_state=0)
+    rows = X if mode == "sum" else normalize(X, "l1" if mode == "mean" else "l2")
+    ratios = pdist(vectorizer.fit_transform(X)) / pdist(rows.toarray()) / np.sqrt(2000)
+    assert abs(ratios.mean() - 1) < 0.01
+    assert abs(ratios.std() - 1 / np.sqrt(2 * 2000)) < 0.005
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inverse_transform_is_that_of_random_projections(dtype):
+    X = random_csr(12, 30, dtype=dtype)
+    projection = GaussianRandomProjection(5, random_state=0).fit(X.toarray())
+    table = np.ascontiguousarray(projection.components_.T, dtype)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="sum")
+    features = vectorizer.transform(X)
+    back = vectorizer.inverse_transform(features)
+    assert (back.shape, back.dtype) == ((12, 30), dtype)
+    rtol = 1e-3 if dtype == "float32" else 1e-9
+    np.testing.assert_allclose(back, projection.inverse_transform(features), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(vectorizer.transform(back), features, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(vectorizer.inverse_transform(csr_array(features)), back, rtol=rtol, atol=rtol)
+
+
+def test_inverse_transform_leaves_the_padding_column_out():
+    vectorizer = EmbeddingBagVectorizer(4, mode="sum", init=random_table(9, 4), padding_idx=-2, dtype="float64")
+    X = random_csr()
+    features = vectorizer.fit_transform(X)
+    back = vectorizer.inverse_transform(features)
+    assert (back[:, 7] == 0).all()
+    np.testing.assert_allclose(vectorizer.transform(back), features, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "params", [{"mode": "mean"}, {"mode": "sqrtn"}, {"mode": "max"}, {"per_sample_weights": False}]
+)
+def test_inverse_transform_is_there_where_features_are_linear(params):
+    vectorizer = EmbeddingBagVectorizer(4, **{"mode": "sum", **params}).fit(random_csr())
+    assert not hasattr(vectorizer, "inverse_transform")
+    assert hasattr(vectorizer.set_params(mode="sum", per_sample_weights=True), "inverse_transform")
+
+
+def test_inverse_transform_of_bad_features():
+    vectorizer = EmbeddingBagVectorizer(4, mode="sum")
+    with pytest.raises(NotFittedError):
+        vectorizer.inverse_transform(np.ones((2, 4)))
+    vectorizer.fit(random_csr())
+    with pytest.raises(ValueError, match="4, got 9"):
+        vectorizer.inverse_transform(random_csr())
+    with pytest.raises(ValueError, match="NaN"):
+        vectorizer.inverse_transform([[np.nan] * 4])
