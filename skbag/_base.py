@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
 from ._backends import get_backend  # noqa: TID251
 from ._backends._resident import Resident, ResidentAttribute  # noqa: TID251
 from ._bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
+from ._limits import COUNT, NORM
 from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from ._version import __version__
 
@@ -59,13 +60,12 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
+        "embedding_dim": [COUNT],
         "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
         "init": [str, os.PathLike, "array-like"],
         "per_sample_weights": ["boolean"],
         "padding_idx": [Integral, None],
-        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "norm_type": [Interval(Real, 0, None, closed="right")],
+        **NORM,
         "dtype": "no_validation",
         "device": [str],
         "n_jobs": [Integral, None],

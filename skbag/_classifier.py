@@ -2,7 +2,7 @@
 
 import warnings
 from copy import deepcopy
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
+from ._limits import COUNT, NOT_NEGATIVE, POSITIVE
 from ._table import check_weight, copied
 from ._targets import Targets, check_classes, check_y, targets_of
 from ._training import Schedule, Stopper, default_epochs, epochs
@@ -36,7 +37,7 @@ except ImportError:  # scikit-learn before 1.9
 
 Array = NDArray[Any]
 
-_INITIAL_STATE = 0.1  # times 1 / batch_size ** 2, as gradients are means: what a row's state is before training
+_INITIAL_STATE = 0.1  # over the square of the rows per step, as gradients are means: a row's state before training
 
 
 class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBagBase):
@@ -111,8 +112,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
         named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
-        Number of rows of X per step; all of them if there are fewer. Threads share the work of one mini-batch and wait
-        for one another twice in each: more than one can pay where mini-batches are large and processors are free.
+        Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
+        their number does. Threads share the work of one mini-batch and wait for one another twice in each: more than
+        one can pay where mini-batches are large and processors are free.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
         fewer the more rows there are to train on: ``110 / n_samples ** 0.3``, rounded, and at least 1. That is 28 for
@@ -155,8 +157,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         be a CSR matrix on the GPU, like CuPy's; then `transform` returns an array there, all other methods return NumPy
         arrays. Some last bits differ from those of the CPU.
     n_jobs : int, default=None
-        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors. The
-        result is the same to the last bit for every ``n_jobs``.
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors,
+        and more than that are never used. The result is the same to the last bit for every ``n_jobs``.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw of the table and of ``coef_``, the order of the rows and the split of ``early_stopping``. Pass an
         int for the same result in every `fit`.
@@ -203,7 +205,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_.
     - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise, as in FBGEMM [3]_: one
-      number G per row, ``0.1 / batch_size ** 2`` before training. The entries of ``intercept_`` have a G each. Steps
+      number G per row, ``0.1 / batch_size ** 2`` before training, or with the number of rows to train on if that is
+      smaller; `partial_fit` counts those of the first call. The entries of ``intercept_`` have a G each. Steps
       become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
       in all, of which texts have many, from long steps on little evidence.
 
@@ -262,15 +265,15 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         "scale_grad_by_freq": ["boolean"],
         "solver": [StrOptions({"adagrad", "sgd"})],
         "learning_rate": [StrOptions({"linear", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "learning_rate_init": [POSITIVE],
+        "alpha": [NOT_NEGATIVE],
+        "batch_size": [COUNT],
+        "max_iter": [COUNT, StrOptions({"auto"})],
         "shuffle": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "tol": [NOT_NEGATIVE, None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [COUNT],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -385,7 +388,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             weights = weights / weights[weights > 0].mean()
             rng = check_random_state(self.random_state)
             targets = targets_of(labels, classes)
-            model = self._model().copy() if warm else self._new_model(bags, targets, weights, rng)
+            n_used = self._n_used(weights)
+            model = self._model().copy() if warm else self._new_model(bags, targets, weights, n_used, rng)
             losses = self._train(bags, targets, labels, classes, weights, model, rng, X, y, sample_weight)
             self._keep(model, classes, labels, deepcopy(rng), [*self.loss_curve_, *losses] if warm else losses)
         return self
@@ -455,7 +459,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             weights = self._check_weights(sample_weight, labels, known, bags.n_bags)
             targets = targets_of(labels, known)
             rng = check_random_state(self.random_state) if first else deepcopy(self._rng)
-            model = self._new_model(bags, targets, weights, rng) if first else self._model()
+            model = self._new_model(bags, targets, weights, bags.n_bags, rng) if first else self._model()
             trainer = self._trainer(bags, targets, weights, model)
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
             with model.restored_on_error(bags.indices[: bags.n_members]):
@@ -484,24 +488,36 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
 
     def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, classes: Array, n_samples: int) -> Array:
         """Return one weight per sample: sample_weight times class_weight."""
-        weights = _check_sample_weight(sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True)
+        try:
+            weights = _check_sample_weight(sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True)
+        except OverflowError:
+            raise ValueError("sample_weight must be finite in float64, and contains a larger integer.") from None
         if self.class_weight is None:
             return weights
         if issparse(labels):
             raise ValueError("class_weight is not supported for a label indicator y.")
-        of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+        try:
+            of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+        except OverflowError:  # an integer that no float can hold
+            of_class = np.array([np.inf])
         if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[labels]
 
-    def _new_model(self, bags: Bags, targets: Targets, weights: Array, rng: np.random.RandomState) -> Any:
+    def _n_used(self, weights: Array) -> int:
+        """Return how many rows fit trains on; 1 where there are none, for `_split` to say so."""
+        n_rows = int(np.count_nonzero(weights))
+        n_held_out = int(np.ceil(self.validation_fraction * n_rows)) if self.early_stopping else 0
+        return max(1, n_rows - n_held_out)
+
+    def _new_model(self, bags: Bags, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState) -> Any:
         table = self._new_table(bags, rng)
         if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
             table = copied(table)  # training writes into it, and it may be the caller's
         (n_rows, dim), n_outputs = table.shape, targets.n_outputs
         linear = targets.initial_coef(dim, rng), targets.initial_intercept(weights)
         coef, intercept = (np.ascontiguousarray(array, table.dtype) for array in linear)
-        state = _INITIAL_STATE / self.batch_size**2
+        state = _INITIAL_STATE / min(int(self.batch_size), n_used) ** 2
         states = np.full(n_rows, state), np.full(n_outputs, state), np.full(n_outputs, state)
         return get_trainer(self.device).Model(table, coef, intercept, *states)
 
@@ -533,7 +549,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             self.mode, targets.loss, self.solver, self.alpha, norm, self.scale_grad_by_freq, self.freeze
         )
         arrays = bags, targets.indices, targets.indptr, weights
-        return module.Trainer(*arrays, model, objective, self.batch_size, self.n_jobs)
+        return module.Trainer(*arrays, model, objective, int(self.batch_size), self.n_jobs)
 
     def _train(
         self, bags: Bags, targets: Targets, labels: Any, classes: Array, weights: Array, model: Any, rng: Any, X: Any,
@@ -544,8 +560,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         if self.early_stopping:
             used, held_out = self._split(used, labels, rng)
         trainer = self._trainer(bags, targets, weights, model)
-        n_batches = -(-len(used) // min(self.batch_size, bags.n_bags))
-        n_epochs = default_epochs(len(used)) if isinstance(self.max_iter, str) else self.max_iter
+        n_batches = -(-len(used) // min(int(self.batch_size), bags.n_bags))
+        n_epochs = default_epochs(len(used)) if isinstance(self.max_iter, str) else int(self.max_iter)
         schedule = Schedule(self.learning_rate, self.learning_rate_init, n_epochs, n_batches)
         stopper = Stopper(self.tol or 0.0, self.n_iter_no_change)
         losses: list[float] = []

@@ -1,15 +1,17 @@
 """torch-shaped functions on arrays."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ._backends import get_backend  # noqa: TID251
 from ._bags import Bags, as_ids, bags_from_ids, frozen
+from ._limits import COLUMNS, NORM
 from ._table import check_padding_idx, check_weight
 
 Mode = Literal["sum", "mean", "sqrtn", "max"]
@@ -161,7 +163,7 @@ def embedding_bag(
         include_last_offset=include_last_offset,
         padding_idx=check_padding_idx(padding_idx, len(table)),
     )
-    return backend.pool(bags, table, mode, _jobs(n_jobs), _norm(max_norm, norm_type))
+    return backend.pool(bags, table, mode, _jobs(n_jobs), _norm(max_norm, norm_type, "embedding_bag"))
 
 
 def embedding(
@@ -239,7 +241,7 @@ def embedding(
     backend = get_backend(device)
     table = check_weight(weight)
     check_padding_idx(padding_idx, len(table))
-    norm = _norm(max_norm, norm_type)
+    norm = _norm(max_norm, norm_type, "embedding")
     ids = as_ids(input, "input")
     flat = frozen(ids.reshape(-1))
     bags = Bags(flat, frozen(np.array([0, flat.size], flat.dtype)), None, len(table), name="input", shape=ids.shape)
@@ -309,7 +311,8 @@ def bags_to_csr(
     >>> X.nnz
     4
     """
-    check_scalar(num_embeddings, "num_embeddings", Integral, min_val=1)
+    constraints = {"num_embeddings": [COLUMNS]}
+    validate_parameter_constraints(constraints, {"num_embeddings": num_embeddings}, caller_name="bags_to_csr")
     weights = None if per_sample_weights is None else np.asarray(per_sample_weights)
     bags = bags_from_ids(
         input,
@@ -324,13 +327,10 @@ def bags_to_csr(
     return csr_array((data, bags.indices, bags.indptr), shape=(bags.n_bags, num_embeddings), copy=True)
 
 
-def _norm(max_norm: float | None, norm_type: float) -> tuple[float, float] | None:
+def _norm(max_norm: float | None, norm_type: float, caller: str) -> tuple[float, float] | None:
     if max_norm is None:
         return None
-    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
-        check_scalar(value, name, Real, min_val=0, include_boundaries="neither")
-        if np.isnan(value):
-            raise ValueError(f"{name} must not be NaN.")
+    validate_parameter_constraints(NORM, {"max_norm": max_norm, "norm_type": norm_type}, caller_name=caller)
     return float(max_norm), float(norm_type)
 
 

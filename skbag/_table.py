@@ -1,6 +1,7 @@
 """The table: drawn, taken from an array or mapped from a file, and always checked."""
 
 import os
+from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +14,7 @@ Array = NDArray[Any]
 
 _DTYPES = np.dtype("float32"), np.dtype("float64")
 _ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one line, not in two
+_ADDRESSABLE = 2**63 - 1 - _ALIGNMENT  # bytes
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -54,7 +56,7 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    n_bytes = prod(shape) * dtype.itemsize
     buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
@@ -69,14 +71,21 @@ def copied(table: Array) -> Array:
 
 def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.random.RandomState) -> Array:
     """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText)."""
-    table = _empty(shape, dtype)
+    n_rows, dim = map(int, shape)
+    n_bytes = n_rows * dim * dtype.itemsize
+    if n_bytes > _ADDRESSABLE:
+        raise ValueError(
+            f"embedding_dim={dim} makes a table of {n_rows} rows of {dim} {dtype.name}, {n_bytes} bytes: more than any "
+            f"memory has addresses for. Use a smaller embedding_dim, or fewer columns of X."
+        )
+    table = _empty((n_rows, dim), dtype)
     generator = np.random.Generator(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))
     if init == "normal":
         generator.standard_normal(dtype=dtype, out=table)
     else:
         generator.random(dtype=dtype, out=table)
         table -= dtype.type(0.5)
-        table *= dtype.type(2 / shape[1])
+        table *= dtype.type(2 / dim)
     return table
 
 

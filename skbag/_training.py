@@ -19,6 +19,9 @@ class Schedule:
     n_epochs: int
     n_batches: int
 
+    def __post_init__(self) -> None:
+        self.initial = float(self.initial)  # the kernels are compiled for that; an int could be too large for them
+
     def rates(self, epoch: int) -> tuple[float, float]:
         """Return the rate of the epoch's first mini-batch, and what each mini-batch takes off it."""
         if self.name == "constant":

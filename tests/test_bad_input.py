@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csc_array
 from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError
 
-from skbag import EmbeddingBagVectorizer, bags_to_csr, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, bags_to_csr, embedding, embedding_bag
 
 TABLE = random_table(4, 5)
 IDS = [[0, 1, 2], [3, 0, 1]]
@@ -115,11 +116,15 @@ OPTIONS = [
     ("a string padding_idx", TypeError, ["padding_idx"], {"padding_idx": "0"}),
     ("max_norm 0", ValueError, ["max_norm", "0"], {"max_norm": 0}),
     ("a negative max_norm", ValueError, ["max_norm", "-1"], {"max_norm": -1.0}),
-    ("a NaN max_norm", ValueError, ["max_norm", "NaN"], {"max_norm": np.nan}),
+    ("a NaN max_norm", ValueError, ["max_norm", "nan"], {"max_norm": np.nan}),
     ("a string max_norm", TypeError, ["max_norm"], {"max_norm": "1"}),
+    ("a max_norm that no float can hold", InvalidParameterError, ["max_norm", "1.79"], {"max_norm": 10**400}),
+    ("a norm_type that no float can hold", InvalidParameterError, ["norm_type", "1.79"],
+     {"max_norm": 1, "norm_type": 10**400}),
+    ("a padding_idx beyond int64", ValueError, ["padding_idx", "-4", "4"], {"padding_idx": -(10**400)}),
     ("norm_type 0", ValueError, ["norm_type", "0"], {"max_norm": 1, "norm_type": 0}),
     ("a negative norm_type", ValueError, ["norm_type", "-1"], {"max_norm": 1, "norm_type": -1}),
-    ("a NaN norm_type", ValueError, ["norm_type", "NaN"], {"max_norm": 1, "norm_type": np.nan}),
+    ("a NaN norm_type", ValueError, ["norm_type", "nan"], {"max_norm": 1, "norm_type": np.nan}),
     ("an unknown device", ValueError, ["device", "cpu", "tpu"], {"device": "tpu"}),
     ("no device", ValueError, ["device"], {"device": None}),
     ("n_jobs 0", ValueError, ["n_jobs", "0"], {"n_jobs": 0}),
@@ -164,7 +169,11 @@ def test_weights_too_large_for_the_table():
     assert np.isfinite(embedding_bag(IDS, TABLE, mode="sum", per_sample_weights=[[1, 1, 1], [1e39, 1, 1]])).all()
 
 
-@pytest.mark.parametrize(("bad", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (None, TypeError)])
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [(0, ValueError), (-1, ValueError), (2.0, TypeError), (None, TypeError), (2**63, InvalidParameterError),
+     (10**400, InvalidParameterError)],
+)  # fmt: skip
 def test_num_embeddings(bad, error):
     with refuses(error, "num_embeddings"):
         bags_to_csr([[0]], num_embeddings=bad)
@@ -311,6 +320,11 @@ def npy(tmp_path, monkeypatch):
 PARAMETERS = [
     ("embedding_dim 0", ValueError, ["embedding_dim", "0"], {"embedding_dim": 0}),
     ("a float embedding_dim", ValueError, ["embedding_dim", "2.5"], {"embedding_dim": 2.5}),
+    ("an embedding_dim beyond int32", InvalidParameterError, ["embedding_dim", 2**31 - 1], {"embedding_dim": 2**31}),
+    ("an embedding_dim beyond int64", InvalidParameterError, ["embedding_dim", 2**31 - 1], {"embedding_dim": 10**400}),
+    ("a padding_idx beyond int64", ValueError, ["padding_idx", "-4", "4"], {"padding_idx": 10**400}),
+    ("a max_norm that no float can hold", InvalidParameterError, ["max_norm", "1.79"], {"max_norm": 10**400}),
+    ("a norm_type that no float can hold", InvalidParameterError, ["norm_type", "1.79"], {"norm_type": 10**400}),
     ("an unknown mode", ValueError, ["mode", "median"], {"mode": "median"}),
     ("a string for per_sample_weights", ValueError, ["per_sample_weights"], {"per_sample_weights": "yes"}),
     ("a padding_idx past the columns", ValueError, ["padding_idx", "-4", "4", "got 4"], {"padding_idx": 4}),
@@ -439,6 +453,17 @@ def test_a_table_that_was_replaced_by_a_smaller_one_is_not_read_beyond_its_end()
     vectorizer.embeddings_ = TABLE[:2].copy()
     with refuses(ValueError, "2"):
         vectorizer.transform(with_parts())
+
+
+@pytest.mark.parametrize("estimator", [EmbeddingBagVectorizer, EmbeddingBagClassifier])
+def test_tables_that_are_too_large(estimator):
+    X = csr(np.ones(2), np.array([0, 1]), np.array([0, 1, 2]), 2**31)
+    model = estimator(2**31 - 1)
+    with refuses(ValueError, "embedding_dim=2147483647", "2147483648 rows", "float32", (2**31 - 1) * 2**33):
+        model.fit(X, [0, 1])
+    with pytest.raises(MemoryError):  # NumPy's: 2 ** 54 bytes have addresses
+        model.fit(csr(X.data, X.indices, X.indptr, 2**21), [0, 1])
+    assert not [name for name in vars(model) if name.endswith("_")]
 
 
 def test_not_fitted():

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
+from skbag._backends import cpu_training
 
 N_ROWS, N_COLUMNS = 120, 30
 NO_WEIGHT = 1e-300  # its square is 0
@@ -744,9 +745,8 @@ def test_representations(X, y):
 
 
 def test_n_jobs_none_follows_the_joblib_context(X, y, monkeypatch):
-    from skbag._backends import cpu_training
-
     seen = []
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     trainer = cpu_training.Trainer.__init__
     monkeypatch.setattr(
         cpu_training.Trainer, "__init__", lambda self, *a: trainer(self, *a) or seen.append(self.n_jobs)
@@ -755,6 +755,37 @@ def test_n_jobs_none_follows_the_joblib_context(X, y, monkeypatch):
     with joblib.parallel_config(n_jobs=2):
         classifier().fit(X, y)
     assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("n_jobs", [10**6, 10**400, -(10**400)])
+def test_no_more_threads_than_processors_or_rows(X, y, n_jobs, monkeypatch):
+    """Scratch memory grows with the square of their number."""
+    seen = []
+    trainer = cpu_training.Trainer.__init__
+    monkeypatch.setattr(
+        cpu_training.Trainer, "__init__", lambda self, *a: trainer(self, *a) or seen.append(self.n_jobs)
+    )
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("skbag._backends.cpu._SERIAL_WORK", 2)
+    models = [classifier(n_jobs=n, batch_size=b).fit(X, y) for n in (None, n_jobs) for b in (2, 64)]
+    assert seen == [1, 1, *((2, 3) if n_jobs > 0 else (1, 1))]
+    assert same_model(models[0], models[2])
+    assert same_model(models[1], models[3])
+    features = [EmbeddingBagVectorizer(4, random_state=0, n_jobs=n).fit_transform(X) for n in (None, n_jobs)]
+    np.testing.assert_array_equal(*features)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("batch_size", np.int8(16)), ("max_iter", np.int8(120)), ("embedding_dim", np.int8(5)), ("n_jobs", np.int8(2)),
+    *((name, kind(0.5)) for name in ("alpha", "learning_rate_init", "tol", "max_norm")
+      for kind in (np.float16, np.float32, np.longdouble)),
+    ("learning_rate_init", 1), ("alpha", 1),
+])  # fmt: skip
+def test_parameters_of_any_numeric_type(X, y, name, value):
+    params = {"learning_rate": "linear" if name == "max_iter" else "constant", "max_iter": 9}
+    plain = value.item() if isinstance(value, np.int8) else float(value)
+    one, other = (classifier(**{**params, name: number}) for number in (value, plain))
+    assert same_model(one.fit(X, y), other.fit(X, y))
 
 
 # --- callbacks of scikit-learn 1.9

@@ -11,6 +11,7 @@ from helpers import csr, random_csr, random_table, run_python
 from scipy.sparse import csr_array
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skbag import EmbeddingBagClassifier
 from skbag._backends import cpu_training
@@ -367,7 +368,8 @@ PARAMETERS = [
     ("learning_rate_init", np.nan), ("alpha", -1e-9), ("alpha", np.nan), ("batch_size", 0), ("batch_size", 1.5),
     ("max_iter", 0), ("shuffle", "yes"), ("tol", -1.0), ("validation_fraction", 0.0), ("validation_fraction", 1.0),
     ("n_iter_no_change", 0), ("class_weight", 3), ("dtype", "float16"), ("dtype", None), ("device", "tpu"),
-    ("n_jobs", 1.5), ("random_state", "seed"), ("verbose", -1), ("early_stopping", "maybe"), ("warm_start", None),
+    ("class_weight", {0: 10**400}), ("n_jobs", 1.5), ("random_state", "seed"), ("verbose", -1),
+    ("early_stopping", "maybe"), ("warm_start", None),
 ]  # fmt: skip
 
 
@@ -379,6 +381,29 @@ def test_parameters(X, y, name, value, method):
     with refuses((ValueError, TypeError), name):
         getattr(model, method)(X, y, **({} if method == "fit" else {"classes": range(3)}))
     assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("name", "limit"), [
+    *((name, 2**31 - 1) for name in ("embedding_dim", "batch_size", "max_iter", "n_iter_no_change")),
+    *((name, 1.7976931348623157e308) for name in ("alpha", "learning_rate_init", "tol", "max_norm", "norm_type")),
+    ("validation_fraction", 1.0),
+])  # fmt: skip
+def test_numbers_that_no_float64_or_int32_can_hold(X, y, name, limit, method):
+    for value in (10**400, -(10**400), *([2**62, 2**31] if isinstance(limit, int) else [])):
+        model = classifier(**{name: value})
+        before = snapshot(model)
+        with refuses(InvalidParameterError, name, f"{limit}"):
+            getattr(model, method)(X, y, **({} if method == "fit" else {"classes": range(3)}))
+        assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sample_weights_that_no_float_can_hold(X, y, method):
+    with refuses(ValueError, "sample_weight", "finite"):
+        getattr(classifier(), method)(
+            X, y, sample_weight=[10**400] * N_ROWS, **({"classes": range(3)} if "_" in method else {})
+        )
 
 
 @pytest.mark.parametrize(("name", "value"), [("learning_rate_init", np.inf), ("alpha", np.inf)])

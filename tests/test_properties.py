@@ -25,6 +25,14 @@ VALUES = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def many_processors():
+    """No more threads are used than there are processors: here 3 are 3 everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 9)
+        yield
+
+
 @pytest.fixture
 def many_blocks(monkeypatch):
     """Split even small inputs into blocks; returns the list of the numbers of blocks of every run."""

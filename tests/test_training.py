@@ -32,6 +32,14 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def many_processors():
+    """No more threads are used than there are processors: here 3 are 3 everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 9)
+        yield
+
+
 def bags(dtype="float64", seed=0, index_dtype="int32"):
     X = random_csr(N_ROWS, N_COLUMNS - 1, seed=seed, dtype=dtype, index_dtype=index_dtype)
     return csr(X.data, X.indices, X.indptr, N_COLUMNS)
@@ -72,7 +80,7 @@ def start(X, y, table, *, alpha=0.0, seed=7, **params):
 
 
 def oracle_of(model):
-    state = 0.1 / model.batch_size**2
+    state = 0.1 / min(model.batch_size, N_ROWS) ** 2
     return training_reference.Model(model.embeddings_, model.coef_, model.intercept_, state)
 
 
@@ -315,6 +323,32 @@ def test_the_same_bytes_for_every_n_jobs_and_every_run(mode, params):
     params = {"mode": mode, "batch_size": 64, "max_iter": 2, "random_state": 0, **params}
     states = [state_of(EmbeddingBagClassifier(16, n_jobs=n, **params).fit(X, y)) for n in (1, 2, 3, 1, 2)]
     assert all(state == states[0] for state in states[1:])
+
+
+@pytest.mark.parametrize("params", [{}, {"early_stopping": True}, {"shuffle": False}])
+@pytest.mark.parametrize("solver", ["sgd", "adagrad"])
+@pytest.mark.parametrize("mode", MODES)
+def test_more_rows_per_step_than_there_are_is_all_of_them(device, mode, solver, params):
+    X, y = larger(60, 9)
+    weights = np.where(np.arange(60) % 4, 1.0, 0.0)
+    params = {"mode": mode, "solver": solver, "max_iter": 2, "random_state": 0, "device": device, **params}
+    for weight, n in ((None, 60), (weights, 45)):
+        n_used = n - -(-n // 10) if params.get("early_stopping") else n
+        states = [
+            state_of(EmbeddingBagClassifier(4, batch_size=size, **params).fit(X, y, sample_weight=weight))
+            for size in (n_used, n_used + 1, 60, 61, 2**31 - 1)
+        ]
+        assert all(state == states[0] for state in states)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adagrad"])
+def test_a_stream_counts_the_rows_of_its_first_call(solver):
+    X, y = larger(60, 9)
+    models = [EmbeddingBagClassifier(4, solver=solver, batch_size=size, random_state=0) for size in (40, 41, 2**31 - 1)]
+    for model in models:
+        model.partial_fit(X[:40], y[:40], classes=range(5), sample_weight=np.arange(40) % 2).partial_fit(X[40:], y[40:])
+    states = [state_of(model) for model in models]
+    assert states[0] == states[1] == states[2]
 
 
 def test_more_threads_than_rows_or_outputs():

@@ -203,6 +203,7 @@ def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
 
     asked, run = [], backend._run
     X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())
+    monkeypatch.setattr("os.cpu_count", lambda: 9)
     monkeypatch.setattr(backend, "_SERIAL_WORK", 1)
     monkeypatch.setattr(backend, "_run", lambda *args: asked.append(args[2][1]) or run(*args))
     vectorizer.transform(X)

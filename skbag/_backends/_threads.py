@@ -9,8 +9,12 @@ from joblib import effective_n_jobs
 
 
 def effective_threads(n_jobs: int | None) -> int:
-    """Return how many threads n_jobs means here: only None and negative numbers ask joblib; ValueError for 0."""
-    return n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
+    """Return how many threads n_jobs means here, no more than processors; ValueError for 0.
+
+    Only None and negative numbers ask joblib.
+    """
+    n_threads = n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
+    return min(int(n_threads), os.cpu_count() or 1)
 
 
 class _Job:

@@ -51,7 +51,8 @@ class Trainer:
         self.bags, self.model, self.objective = bags, model, objective
         self.y_indices, self.y_indptr, self.sample_weight = y_indices, y_indptr, sample_weight
         self.batch_size = min(batch_size, bags.n_bags)
-        self.n_jobs = effective_threads(n_jobs)
+        self.n_jobs = min(effective_threads(n_jobs), self.batch_size)  # scratch memory grows with its square
+        self._pool_jobs = n_jobs
         self.lengths = np.diff(bags.indptr).astype(np.int64)
         self._scratch: tuple[Array, ...] | None = None
         self._scratch_members = -1
@@ -64,7 +65,7 @@ class Trainer:
         members = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
         weights = None if bags.weights is None else frozen(bags.weights[members])
         some = Bags(frozen(bags.indices[members]), frozen(indptr), weights, bags.num_embeddings, bags.padding_idx)
-        return cpu.pool(some, frozen(self.model.table), self.objective.mode, self.n_jobs)
+        return cpu.pool(some, frozen(self.model.table), self.objective.mode, self._pool_jobs)
 
     def epoch(self, order: Array, rates: tuple[float, float]) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged.
