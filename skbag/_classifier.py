@@ -22,7 +22,7 @@ from ._backends import get_trainer  # noqa: TID251
 from ._backends._resident import Resident  # noqa: TID251
 from ._bags import Bags, on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
-from ._limits import COUNT, NOT_NEGATIVE, POSITIVE
+from ._limits import COUNT, INFINITY, NOT_NEGATIVE, POSITIVE
 from ._table import check_weight, copied
 from ._targets import Targets, check_classes, check_y, targets_of
 from ._training import Schedule, Stopper, default_epochs, epochs
@@ -132,13 +132,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
         indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
         share of the rows with all labels right. At the end the model is the one of the epoch with the highest
-        accuracy. `partial_fit` ignores this parameter. There must be enough rows for each class to be on both sides.
+        accuracy. `partial_fit` does not support it. There must be enough rows for each class to be on both sides.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
         ``early_stopping``.
-    n_iter_no_change : int, default=2
-        Number of epochs in a row without an improvement after which `fit` stops. Only used with ``tol`` or
-        ``early_stopping``.
+    n_iter_no_change : int or numpy.inf, default=2
+        Number of epochs in a row without an improvement after which `fit` stops; ``numpy.inf`` is never. Only used with
+        ``tol`` or ``early_stopping``.
     class_weight : dict, "balanced" or None, default=None
         A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
@@ -163,7 +163,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         Seeds the draw of the table and of ``coef_``, the order of the rows and the split of ``early_stopping``. Pass an
         int for the same result in every `fit`.
     verbose : bool or int, default=0
-        Whether `fit` prints the loss of every epoch, and with ``early_stopping`` the accuracy.
+        Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the accuracy.
 
     Attributes
     ----------
@@ -179,11 +179,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
         is the weight of the rows in the first call that have the label, n0 of those that have not.
     n_iter_ : int
-        Number of epochs that were run, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``.
-        With ``early_stopping`` the model may be that of an earlier one.
+        Number of epochs of the last `fit`, with ``warm_start`` too; 1 after `partial_fit`. With ``early_stopping`` the
+        model may be that of an earlier one.
     loss_curve_ : list of float
-        The loss of each of these epochs: the mean over its rows of weight times loss, taken before the step of the
-        mini-batch that the row is in.
+        The loss of each epoch: the mean over its rows of weight times loss, taken before the step of the mini-batch
+        that the row is in. `partial_fit`, and `fit` with ``warm_start``, append to the list of earlier calls.
     n_features_in_ : int
         Number of columns of X, which is the number of rows of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -273,7 +273,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         "tol": [NOT_NEGATIVE, None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [COUNT],
+        "n_iter_no_change": [COUNT, INFINITY],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -391,7 +391,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             n_used = self._n_used(weights)
             model = self._model().copy() if warm else self._new_model(bags, targets, weights, n_used, rng)
             losses = self._train(bags, targets, labels, classes, weights, model, rng, X, y, sample_weight)
-            self._keep(model, classes, labels, deepcopy(rng), [*self.loss_curve_, *losses] if warm else losses)
+            curve = [*self.loss_curve_, *losses] if warm else losses
+            self._keep(model, classes, labels, deepcopy(rng), curve, len(losses))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -404,7 +405,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
         With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
         the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
-        ``learning_rate``, ``tol``, ``early_stopping`` and ``warm_start`` have no effect here.
+        ``learning_rate``, ``tol`` and ``warm_start`` have no effect here; ``early_stopping`` must be False.
 
         Parameters
         ----------
@@ -428,8 +429,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ------
         ValueError
             As in `fit`; also if ``classes`` is missing in the first call or changes later, if y has a class that is not
-            among them, or with ``class_weight="balanced"``. The estimator is then as it was before the call, and the
-            stream can go on.
+            among them, or with ``class_weight="balanced"`` or ``early_stopping=True``. The estimator is then as it was
+            before the call, and the stream can go on.
 
         Examples
         --------
@@ -443,6 +444,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
         array([0, 1])
         """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
@@ -464,8 +467,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             schedule = Schedule("constant", self.learning_rate_init, 1, 1)
             with model.restored_on_error(bags.indices[: bags.n_members]):
                 losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, self.shuffle, rng))
+                self._print_epoch(losses)
             rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
-            self._keep(model, known, labels, rng, losses if first else [*self.loss_curve_, *losses])
+            self._keep(model, known, labels, rng, losses if first else [*self.loss_curve_, *losses], 1)
         return self
 
     def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
@@ -534,13 +538,13 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
         return get_trainer(self.device).Model.from_fitted((*fitted, *self._solver_state), fitted[0].dtype)
 
-    def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float]) -> None:
+    def _keep(self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float], n_iter: int) -> None:
         self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
         self._solver_state = model.table_state, model.coef_state, model.intercept_state
         self.classes_, self._multilabel = classes, issparse(labels)
         self._rng, self._coef_shape = rng, model.coef.shape
         self.loss_curve_ = losses
-        self.n_iter_ = len(losses)
+        self.n_iter_ = n_iter
 
     def _trainer(self, bags: Bags, targets: Targets, weights: Array, model: Any) -> Any:
         module = get_trainer(self.device)
@@ -576,16 +580,15 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 stopped = stopper.update(value) and (self.early_stopping or self.tol is not None)
                 if self.early_stopping and stopper.improved:
                     best = [array.copy() for array in model.arrays()]
-                if self.verbose:
-                    score = f", validation accuracy {-value:.4f}" if self.early_stopping else ""
-                    print(f"Epoch {len(losses)}, loss {loss:.6f}{score}")
+                self._print_epoch(losses, -value if self.early_stopping else None)
                 if progress.epoch(model, classes, issparse(labels), losses) or stopped:
                     stopped = True
                     break
         if best is not None:
             for array, kept in zip(model.arrays(), best, strict=True):
                 array[:] = kept
-        if not stopped and self.tol is not None and self.learning_rate == "constant":
+        can_stop = self.tol is not None and self.n_iter_no_change < np.inf
+        if not stopped and can_stop and self.learning_rate == "constant":
             warnings.warn(
                 f"Maximum number of iterations ({n_epochs}) reached, and never {self.n_iter_no_change} epochs in a row "
                 f"without an improvement by more than tol={self.tol}. Increase max_iter or tol.",
@@ -593,6 +596,11 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 stacklevel=4,
             )
         return losses
+
+    def _print_epoch(self, losses: list[float], accuracy: float | None = None) -> None:
+        if self.verbose:
+            score = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
+            print(f"Epoch {len(losses)}, loss {losses[-1]:.6f}{score}")
 
     def _split(self, rows: Array, labels: Any, rng: Any) -> tuple[Array, Array]:
         stratify = None if issparse(labels) else labels[rows]

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+import warnings
 
 import joblib
 import numpy as np
@@ -13,9 +14,10 @@ from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -333,7 +335,7 @@ def test_no_argument_is_modified(X, y, params, read_only):
         array.flags.writeable = not read_only
     before = [array.tobytes() for array in arrays]
     model = classifier(**params).fit(X, y, sample_weight=weights)
-    model.partial_fit(X, y, sample_weight=weights)
+    model.set_params(early_stopping=False).partial_fit(X, y, sample_weight=weights)
     model.predict(X)
     assert X.data is arrays[0]
     assert [array.tobytes() for array in arrays] == before
@@ -403,13 +405,29 @@ def test_partial_fit_counts_and_keeps_the_losses(X, y):
     model = classifier()
     for i in range(3):
         assert model.partial_fit(X[40 * i : 40 * i + 40], y[40 * i : 40 * i + 40], classes=[2, 0, 1]) is model
-    assert (model.n_iter_, len(model.loss_curve_)) == (3, 3)
-    model.partial_fit(X[:1], y[:1])
-    assert model.n_iter_ == 4
+    assert (model.n_iter_, len(model.loss_curve_)) == (1, 3)
     model.set_params(max_iter=5).fit(X, y)
     assert model.n_iter_ == len(model.loss_curve_) == 5
     model.partial_fit(X, y)
-    assert model.n_iter_ == 6
+    assert (model.n_iter_, len(model.loss_curve_)) == (1, 6)
+
+
+def test_epochs_are_counted_as_by_scikit_learn(X, y):
+    """n_iter_ and the length of loss_curve_ after fit, fit with warm_start, partial_fit twice, and fit."""
+    params = {"max_iter": 3, "random_state": 0, "warm_start": True}
+
+    def counts(model):
+        X_dense = np.abs(X.toarray())
+        for step in range(5):
+            train = model.partial_fit if step in (2, 3) else model.set_params(warm_start=step != 4).fit
+            yield train(X_dense, y).n_iter_, len(getattr(model, "loss_curve_", []))
+
+    ours = list(counts(EmbeddingBagClassifier(4, **params)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert ours == list(counts(MLPClassifier(4, **params)))
+        sgd = list(counts(SGDClassifier(tol=None, **params)))
+    assert [n for n, _ in ours] == [n for n, _ in sgd] == [3, 3, 1, 1, 3]
 
 
 @pytest.mark.parametrize(("n_samples", "n_epochs"), [(100, 28), (1000, 14), (10_000, 7), (100_000, 3)])
@@ -461,7 +479,7 @@ def test_warm_start_goes_on(X, y):
     model = classifier(max_iter=2, warm_start=True, **params).fit(X, y)
     model.fit(X, y)
     assert same_model(model, classifier(max_iter=4, **params).fit(X, y))
-    assert (model.n_iter_, len(model.loss_curve_)) == (4, 4)
+    assert (model.n_iter_, len(model.loss_curve_)) == (2, 4)
     model.set_params(warm_start=False).fit(X, y)
     assert model.n_iter_ == 2
 
@@ -592,6 +610,15 @@ def test_max_iter_without_convergence_warns(X, y):
     model.set_params(tol=None).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    "params", [{"tol": 10.0}, {"tol": 10.0, "learning_rate": "constant"}, {"early_stopping": True}]
+)
+def test_an_infinite_patience_never_stops(X, y, params):
+    assert classifier(max_iter=20, **params).fit(X, y).n_iter_ < 20
+    patient = classifier(max_iter=20, n_iter_no_change=np.inf, **params).fit(X, y)
+    assert patient.n_iter_ == 20
+
+
 def test_early_stopping_keeps_the_best_epoch(X):
     y = np.array(["a", "b", "c"])[targets(3)]
     params = {"early_stopping": True, "max_iter": 60, "validation_fraction": 0.25, "learning_rate_init": 0.3}
@@ -614,8 +641,6 @@ def test_early_stopping_scores_the_rows_held_out(topics, capsys):
     assert len({*scores}) > 1
     first_best = int(np.argmax(scores))
     assert model.n_iter_ == min(100, first_best + 1 + 3)
-    model.partial_fit(X, y)
-    assert model.n_iter_ == min(100, first_best + 1 + 3) + 1
 
 
 @pytest.mark.parametrize("kind", [2, "labels"])
@@ -646,7 +671,9 @@ def test_verbose_prints_the_losses(X, y, capsys):
     model = classifier(verbose=True, max_iter=3).fit(X, y)
     out = capsys.readouterr().out
     assert [f"{loss:.6f}" for loss in model.loss_curve_] == re.findall(r"loss (\d+\.\d+)", out)
-    classifier(max_iter=3).fit(X, y)
+    model.partial_fit(X, y)
+    assert capsys.readouterr().out == f"Epoch 1, loss {model.loss_curve_[-1]:.6f}\n"
+    classifier(max_iter=3).fit(X, y).partial_fit(X, y)
     assert capsys.readouterr().out == ""
 
 

@@ -352,7 +352,7 @@ def test_a_bad_batch_in_the_middle_of_a_stream_changes_nothing(X, y):
         for batch, labels in ((bad, y), (X, y + 1), (X, y[1:])):
             with pytest.raises(ValueError):  # noqa: PT011
                 other.partial_fit(batch, labels)
-        assert other.n_iter_ == step + 1
+        assert len(other.loss_curve_) == step + 1
     assert all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in LEARNT)
 
 
@@ -412,6 +412,19 @@ def test_infinite_rates(X, y, name, value):
     with pytest.raises(ValueError, match=name):
         model.fit(X, y)
     assert not hasattr(model, "coef_")
+
+
+def test_early_stopping_of_a_stream(X, y):
+    """As MLPClassifier has it; what a stream has learnt until then stays."""
+    first = classifier(early_stopping=True)
+    with refuses(ValueError, "partial_fit does not support early_stopping=True"):
+        first.partial_fit(X, y, classes=range(3))
+    assert not hasattr(first, "classes_")
+    model = classifier().partial_fit(X, y, classes=range(3)).set_params(early_stopping=True)
+    before = snapshot(model)
+    with refuses(ValueError, "early_stopping"):
+        model.partial_fit(X, y)
+    assert_unchanged(model, before)
 
 
 def test_too_few_rows_to_hold_out(X):
