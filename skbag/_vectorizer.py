@@ -3,11 +3,27 @@
 import os
 from typing import Any, Self
 
-from numpy.typing import ArrayLike, DTypeLike
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy import linalg
 from sklearn.base import _fit_context
+from sklearn.utils import check_array
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
+from ._bags import on_host
 from ._base import EmbeddingBagBase, unchanged_on_error
 from ._table import check_padding_idx, take_table
+
+
+def _is_a_matrix_product(estimator: "EmbeddingBagVectorizer") -> bool:
+    """Return True if transform is ``X @ table``; AttributeError, which says why, if not."""
+    if estimator.mode != "sum" or not estimator.per_sample_weights:
+        raise AttributeError(
+            "inverse_transform is only available with mode='sum' and per_sample_weights=True, got "
+            f"mode={estimator.mode!r} and per_sample_weights={estimator.per_sample_weights!r}."
+        )
+    return True
 
 
 class EmbeddingBagVectorizer(EmbeddingBagBase):
@@ -29,7 +45,9 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     HashingVectorizer, FeatureHasher, OneHotEncoder, MultiLabelBinarizer, a matrix of interactions.
 
     The table is drawn at random or given. It is not trained: with a drawn table and any mode but "max", the features
-    are a random projection of X, scaled row by row as the mode says.
+    are a random projection of X, scaled row by row as the mode says. With ``init="normal"`` it makes squared distances
+    ``embedding_dim`` times as large in expectation. With "sum" these are the distances between the rows of X, with
+    "sqrtn" and "mean" those between the rows divided by their L2 or L1 norms.
 
     Parameters
     ----------
@@ -87,6 +105,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     --------
     embedding_bag : The same reduction for lists of ids and a table, without an estimator.
     sklearn.decomposition.TruncatedSVD : Learns a table from X. ``X @ table`` is its transform and the mode "sum" here.
+    sklearn.random_projection.GaussianRandomProjection : The same table, divided by ``sqrt(n_components)``.
     sklearn.random_projection.SparseRandomProjection : Random features from a sparse table.
 
     Notes
@@ -270,3 +289,68 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             bags = self._check_bags(X, reset=True)
             self.embeddings_ = self._kept(self._new_table(bags))
         return self
+
+    @available_if(_is_a_matrix_product)
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return rows whose features are X.
+
+        That is ``X @ pinv(embeddings_)`` with the pseudo-inverse of the table, as the random projections of
+        scikit-learn have it: of all rows with these features the ones of least L2 norm. If no rows have them, which
+        takes a table of a rank below ``embedding_dim``, it is the rows whose features are nearest. The column of
+        ``padding_idx`` has no say in the features and is 0.
+
+        Only with ``mode="sum"`` and ``per_sample_weights=True``, where `transform` is a matrix product.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, embedding_dim)
+            Features, real and finite. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Dense, which takes much memory where columns are many, in the wider dtype of X and the table; integers count
+            as float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has another number of columns than the table, or contains NaN, infinity or complex numbers.
+
+        Notes
+        -----
+        Each call computes the pseudo-inverse, on the CPU and in the dtype of the table. That takes some multiples of
+        ``n_features * embedding_dim * min(n_features, embedding_dim)`` operations, and memory for a few tables.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbag import EmbeddingBagVectorizer
+        >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        >>> vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="sum")
+        >>> features = vectorizer.transform([[1, 0, 2]])
+        >>> rows = vectorizer.inverse_transform(features)
+        >>> rows.round(3)
+        array([[0.5, 1. , 1.5]])
+        >>> vectorizer.transform(rows).round(3)
+        array([[11., 14.]])
+        """
+        check_is_fitted(self)
+        if hasattr(X, "__cuda_array_interface__"):
+            X = on_host(X)
+        X = check_array(
+            X, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], ensure_min_samples=0, input_name="X"
+        )
+        table = self.embeddings_
+        if X.shape[1] != table.shape[1]:
+            raise ValueError(
+                f"X must have one column per column of the table, {table.shape[1]}, got {X.shape[1]} columns."
+            )
+        padding_idx = check_padding_idx(self.padding_idx, len(table))
+        counts = np.arange(len(table)) != padding_idx
+        inverse = np.zeros(table.shape, table.dtype)
+        if counts.any():
+            inverse[counts] = linalg.pinv(table[counts].T)
+        return X @ inverse.T
