@@ -5,22 +5,24 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.linalg import pinv
+from scipy import linalg
 from sklearn.base import _fit_context
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
+from ._bags import on_host
 from ._base import EmbeddingBagBase
 from ._table import check_padding_idx, take_table
 
 
-def _is_linear(vectorizer: "EmbeddingBagVectorizer") -> bool:
-    if vectorizer.mode == "sum" and vectorizer.per_sample_weights:
-        return True
-    raise AttributeError(
-        "inverse_transform needs features that are linear in X: mode='sum' and per_sample_weights=True, got "
-        f"mode={vectorizer.mode!r} and per_sample_weights={vectorizer.per_sample_weights!r}."
-    )
+def _is_a_matrix_product(estimator: "EmbeddingBagVectorizer") -> bool:
+    """Return True if transform is ``X @ table``; AttributeError, which says why, if not."""
+    if estimator.mode != "sum" or not estimator.per_sample_weights:
+        raise AttributeError(
+            "inverse_transform is only available with mode='sum' and per_sample_weights=True, got "
+            f"mode={estimator.mode!r} and per_sample_weights={estimator.per_sample_weights!r}."
+        )
+    return True
 
 
 class EmbeddingBagVectorizer(EmbeddingBagBase):
@@ -42,7 +44,9 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     HashingVectorizer, FeatureHasher, OneHotEncoder, MultiLabelBinarizer, a matrix of interactions.
 
     The table is drawn at random or given. It is not trained: with a drawn table and any mode but "max", the features
-    are a random projection of X, of which "mean" and "sqrtn" divide each row by its L1 or its L2 norm.
+    are a random projection of X, scaled row by row as the mode says. With ``init="normal"`` it makes squared distances
+    ``embedding_dim`` times as large in expectation. With "sum" these are the distances between the rows of X, with
+    "sqrtn" and "mean" those between the rows divided by their L2 or L1 norms.
 
     Parameters
     ----------
@@ -100,6 +104,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     --------
     embedding_bag : The same reduction for lists of ids and a table, without an estimator.
     sklearn.decomposition.TruncatedSVD : Learns a table from X. ``X @ table`` is its transform and the mode "sum" here.
+    sklearn.random_projection.GaussianRandomProjection : The same table, divided by ``sqrt(n_components)``.
     sklearn.random_projection.SparseRandomProjection : Random features from a sparse table.
 
     Notes
@@ -109,13 +114,6 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
 
     `transform` needs memory for its result and little else: no dense copy of X, no array of one row per member. The
     values of X are converted first if they do not have the dtype of the table, which takes one number per member.
-
-    With ``init="normal"`` and ``mode="sum"`` the squared distance of two rows of X becomes ``embedding_dim`` times as
-    large, on average over the draw; the ratio of a distance to its mean scatters by about ``1 / sqrt(2 *
-    embedding_dim)``. That is the lemma of Johnson and Lindenstrauss [5]_; features divided by ``sqrt(embedding_dim)``
-    are those of :class:`sklearn.random_projection.GaussianRandomProjection`. With "sqrtn" the same holds for the rows
-    divided by their L2 norm, with "mean" for the rows divided by their L1 norm, and not for X as it is: where rows
-    differ in length, their distances may even be smaller the farther they are apart.
 
     A pickle holds the table, even one that came from a file.
 
@@ -131,8 +129,6 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     .. [3] P. Bojanowski, E. Grave, A. Joulin, T. Mikolov: Enriching Word Vectors with Subword Information, 2017. The
        initial values are those of the program, fastText.
     .. [4] ``torch.nn.Embedding``, PyTorch documentation.
-    .. [5] W. B. Johnson, J. Lindenstrauss: Extensions of Lipschitz mappings into a Hilbert space, 1984. For Gaussian
-       tables: S. Dasgupta, A. Gupta: An elementary proof of a theorem of Johnson and Lindenstrauss, 2003.
 
     Examples
     --------
@@ -294,53 +290,67 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         self.__dict__ = self._with_fit_of(fitted)
         return self
 
-    @available_if(_is_linear)
+    @available_if(_is_a_matrix_product)
     def inverse_transform(self, X: Any) -> NDArray[Any]:
-        """Return rows that `transform` takes to given features: those of the smallest L2 norm.
+        """Return rows whose features are X.
 
-        Only with ``mode="sum"`` and ``per_sample_weights=True``, where `transform` is ``X @ embeddings_``. The result
-        is ``X @ pinv(embeddings_)``. The pseudo-inverse is computed in every call, which takes some multiple of
-        ``n_features * embedding_dim ** 2`` operations. As a rule there are fewer features than columns, and then
-        ``transform(inverse_transform(F))`` is F, but for rounding; ``inverse_transform(transform(X))`` is not X.
+        That is ``X @ pinv(embeddings_)`` with the pseudo-inverse of the table, as the random projections of
+        scikit-learn have it: of all rows with these features the ones of least L2 norm. If no rows have them, which
+        takes a table of a rank below ``embedding_dim``, it is the rows whose features are nearest. The column of
+        ``padding_idx`` has no say in the features and is 0.
+
+        Only with ``mode="sum"`` and ``per_sample_weights=True``, where `transform` is a matrix product.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, embedding_dim)
-            Features.
+            Features, real and finite. No rows are fine.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Dense, in the dtype of the table: n_features numbers per row may be much memory. The column ``padding_idx``
-            is 0.
+            Dense, which takes much memory where columns are many, in the wider dtype of X and the table; integers count
+            as float64.
 
         Raises
         ------
-        AttributeError
-            With another mode, or without weights.
         NotFittedError
             Before `fit`.
         ValueError
-            If X does not have ``embedding_dim`` columns, or contains NaN or infinity.
+            If X has another number of columns than the table, or contains NaN, infinity or complex numbers.
+
+        Notes
+        -----
+        Each call computes the pseudo-inverse, on the CPU and in the dtype of the table. That takes some multiples of
+        ``n_features * embedding_dim * min(n_features, embedding_dim)`` operations, and memory for a few tables.
 
         Examples
         --------
         >>> import numpy as np
         >>> from skbag import EmbeddingBagVectorizer
-        >>> table = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+        >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
         >>> vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="sum")
-        >>> vectorizer.inverse_transform([[3.0, 4.0]])
-        array([[3., 2., 0.]])
+        >>> features = vectorizer.transform([[1, 0, 2]])
+        >>> rows = vectorizer.inverse_transform(features)
+        >>> rows.round(3)
+        array([[0.5, 1. , 1.5]])
+        >>> vectorizer.transform(rows).round(3)
+        array([[11., 14.]])
         """
         fitted = self._fitted_snapshot()
+        if hasattr(X, "__cuda_array_interface__"):
+            X = on_host(X)
+        X = check_array(
+            X, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], ensure_min_samples=0, input_name="X"
+        )
         table = fitted.embeddings_
-        features = check_array(X, accept_sparse=("csr", "csc"), dtype=table.dtype, estimator=self)
-        if features.shape[1] != table.shape[1]:
+        if X.shape[1] != table.shape[1]:
             raise ValueError(
-                f"X must have one column per feature of embeddings_, {table.shape[1]}, got {features.shape[1]}."
+                f"X must have one column per column of the table, {table.shape[1]}, got {X.shape[1]} columns."
             )
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        if padding_idx is not None:
-            table = table.copy()
-            table[padding_idx] = 0
-        return np.asarray(features @ pinv(table, check_finite=False))
+        counts = np.arange(len(table)) != padding_idx
+        inverse = np.zeros(table.shape, table.dtype)
+        if counts.any():
+            inverse[counts] = linalg.pinv(table[counts].T)
+        return X @ inverse.T

@@ -424,6 +424,19 @@ def test_infinite_rates(X, y, name, value):
     assert not hasattr(model, "coef_")
 
 
+def test_early_stopping_of_a_stream(X, y):
+    """As MLPClassifier has it; what a stream has learnt until then stays."""
+    first = classifier(early_stopping=True)
+    with refuses(ValueError, "partial_fit does not support early_stopping=True"):
+        first.partial_fit(X, y, classes=range(3))
+    assert not hasattr(first, "classes_")
+    model = classifier().partial_fit(X, y, classes=range(3)).set_params(early_stopping=True)
+    before = snapshot(model)
+    with refuses(ValueError, "early_stopping"):
+        model.partial_fit(X, y)
+    assert_unchanged(model, before)
+
+
 def test_too_few_rows_to_hold_out(X):
     few = csr_array(X[:4])
     with refuses(ValueError, ""):

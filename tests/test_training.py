@@ -308,7 +308,7 @@ def test_empty_rows_train_the_intercept_alone():
 def state_of(model):
     state = vars(model)
     arrays = {name: value.tobytes() for name, value in state.items() if isinstance(value, np.ndarray)}
-    return arrays, model.loss_curve_, [array.tobytes() for array in model._solver_state], model.n_iter_
+    return arrays, model.loss_curve_, [array.tobytes() for array in model._solver_state]
 
 
 def larger(n_rows=300, n_columns=200, dtype="float32"):
