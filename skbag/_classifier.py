@@ -176,8 +176,10 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         directions, orthogonal to one another if there are no more than ``embedding_dim``, and
         ``min(n_outputs ** 0.75, 10)`` long; if there are more, that is the root of the mean of their squared lengths.
     intercept_ : ndarray of shape (n_outputs,)
-        What is added to the logits. Before training zeros; for a label indicator ``log((n1 + 0.5) / (n0 + 0.5))``: n1
-        is the weight of the rows in the first call that have the label, n0 of those that have not.
+        What is added to the logits, and all that a row without members has. Before training it predicts the shares of
+        the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
+        those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm of the sum of these
+        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels.
     n_iter_ : int
         Number of epochs of the last call: 1 after `partial_fit`. With ``early_stopping`` the model may be that of an
         earlier one.

@@ -34,15 +34,16 @@ class Targets:
         return min(n**0.75, 10.0) * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
 
     def initial_intercept(self, weights: Array) -> Array:
-        """Return zeros for classes; for labels the logarithms of the odds that a sample has them.
+        """Return what predicts the shares of the outputs: logarithms of shares for a softmax, of odds for sigmoids.
 
-        Where labels are many and each is rare, training would otherwise begin with driving all of them down.
+        So a row without members has the probabilities of the training data, and training need not begin with driving
+        rare outputs down. Half a sample is added to each side, or an output that no sample has would be impossible.
         """
-        if self.exclusive:
-            return np.zeros(self.n_outputs)
+        weights = weights / weights[weights > 0].mean() if weights.any() else weights
         of_labels = np.repeat(weights, np.diff(self.indptr))
-        count = np.bincount(self.indices, of_labels, minlength=self.n_outputs)
-        return np.log((count + 0.5) / (weights.sum() - count + 0.5))
+        count = np.bincount(self.indices, of_labels, minlength=self.n_outputs) + 0.5
+        rest = count.sum() if self.loss == "softmax" else weights.sum() + 1 - count
+        return np.log(count / rest)
 
 
 def targets_of(labels: Any, classes: Array) -> Targets:

@@ -123,7 +123,7 @@ def test_it_learns(topics, params):
     (False, 1, 9, 1), (False, 6, 9, 6**0.75), (True, 6, 9, 6**0.75), (True, 22, 24, 10), (False, 40, 9, None),
 ])  # fmt: skip
 def test_where_the_linear_layer_begins(X, multilabel, n_outputs, dim, length):
-    """coef_: orthogonal rows, longer the more there are, up to 10. intercept_: the odds of labels, 0 for classes."""
+    """coef_: orthogonal rows, longer the more there are, up to 10. intercept_: the shares of classes, or odds."""
     rng = np.random.default_rng(0)
     y = np.arange(N_ROWS) % (2 if n_outputs == 1 else n_outputs)
     if multilabel:
@@ -134,8 +134,28 @@ def test_where_the_linear_layer_begins(X, multilabel, n_outputs, dim, length):
         np.testing.assert_allclose(model.coef_.T @ model.coef_, 100 * n_outputs / dim * np.eye(dim), atol=1e-6)
     else:
         np.testing.assert_allclose(products, length**2 * np.eye(n_outputs), atol=1e-6)
-    count = y.sum(axis=0) if multilabel else N_ROWS / 2
-    np.testing.assert_allclose(model.intercept_, np.log((count + 0.5) / (N_ROWS - count + 0.5)), atol=1e-6)
+    count = 0.5 + (y.sum(axis=0) if multilabel else np.bincount(y)[-n_outputs:])
+    expected = count / (count.sum() if n_outputs > 1 and not multilabel else N_ROWS + 1 - count)
+    np.testing.assert_allclose(model.intercept_, np.log(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("counts", [[95, 5], [90, 5, 5]])
+def test_a_row_without_members_has_the_shares_of_the_classes(counts, method):
+    X, y = np.ones((100, 1)), np.repeat(np.arange(len(counts)), counts)
+    options = {} if method == "fit" else {"classes": range(len(counts))}
+    model = getattr(EmbeddingBagClassifier(8, random_state=0), method)(X, y, **options)
+    for rows in (X[:1], 0 * X[:1]):
+        np.testing.assert_allclose(model.predict_proba(rows)[0], np.array(counts) / 100, atol=0.02)
+
+
+def test_shares_are_those_of_the_weights():
+    X, y, weights = np.zeros((4, 1)), [0, 0, 0, 1], np.array([1.0, 1, 1, 97]) * 1e-9
+    params = {"learning_rate_init": 1e-12, "max_iter": 1, "dtype": "float64"}
+    expected = np.log((97 / 25 + 0.5) / (3 / 25 + 0.5))
+    fitted = classifier(**params).fit(X, y, sample_weight=weights)
+    streamed = classifier(**params).partial_fit(X, y, [0, 1], weights)
+    np.testing.assert_allclose([fitted.intercept_[0], streamed.intercept_[0]], expected, rtol=1e-9)
 
 
 def test_defaults_learn_text():
