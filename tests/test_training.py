@@ -478,10 +478,8 @@ def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
         EmbeddingBagClassifier(4, mode=mode, random_state=0, dtype="float64").fit(Z, y).score(Z, y)
         for Z in (X, X * factor)
     ]
-    assert scores[0] > 0.9
+    assert scores[0] > (0.93 if mode == "sqrtn" else 0.9)
     assert scores[1] == pytest.approx(scores[0], abs=0.01)
-    if mode == "sqrtn":
-        assert scores[0] == 0.935
 
 
 def test_sums_beyond_the_range_of_adagrads_state_are_divergence():
