@@ -26,6 +26,7 @@ def pytest_configure(config):
 
 
 CPU_ONLY = {
+    "test_squared_distances_are_multiplied_by_a_known_number": "thousands of fits say nothing about the device",
     "test_signatures_are_the_documented_ones": "the default is another one here",
     "test_the_signature_is_the_documented_one": "the default is another one here",
     "test_n_jobs_none_follows_the_joblib_context": "looks at the threads of the CPU",
