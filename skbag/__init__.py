@@ -5,10 +5,10 @@ of a sparse matrix as bags and is a scikit-learn transformer. `embedding_bag` an
 the layouts of torch, and `bags_to_csr` turns such ids into a sparse matrix.
 """
 
-from ._classifier import EmbeddingBagClassifier
-from ._functional import bags_to_csr, embedding, embedding_bag
-from ._vectorizer import EmbeddingBagVectorizer
-from ._version import __version__
+from skbag._estimators.classifier import EmbeddingBagClassifier
+from skbag._estimators.vectorizer import EmbeddingBagVectorizer
+from skbag._functional import bags_to_csr, embedding, embedding_bag
+from skbag._version import __version__
 
 __all__ = [
     "EmbeddingBagClassifier",

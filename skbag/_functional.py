@@ -9,10 +9,10 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from ._backends import get_backend  # noqa: TID251
-from ._bags import Bags, as_ids, bags_from_ids, frozen
-from ._limits import COLUMNS, NORM
-from ._table import check_padding_idx, check_weight
+from skbag._backends import get_backend
+from skbag._data.bags import Bags, as_ids, bags_from_ids, frozen
+from skbag._data.limits import COLUMNS, NORM
+from skbag._data.table import check_padding_idx, check_weight
 
 Mode = Literal["sum", "mean", "sqrtn", "max"]
 

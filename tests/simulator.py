@@ -19,10 +19,10 @@ def _shared_array(self, shape, dtype):
 
 
 def _make_blocks_small():
-    from skbag._backends import _device
+    from skbag._cuda import device as _device
 
     _device.THREADS = 4  # before others import it
-    from skbag._backends import cuda_training
+    from skbag._cuda import training as cuda_training
 
     cuda_training._ITEMS = cuda_training._BITS = 3
     cuda_training._SCAN_THREADS = 4

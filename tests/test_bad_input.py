@@ -479,7 +479,7 @@ def test_corrupted_matrices_are_refused_or_give_finite_features(seed, mode, weig
     table = random_table(corruption.N_COLUMNS, 5, dtype="float32")
     vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, per_sample_weights=weighted, n_jobs=n_jobs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skbag._backends.cpu._SERIAL_WORK", 2)
+        patch.setattr("skbag._cpu.backend._SERIAL_WORK", 2)
         corruption.check(vectorizer, corruption.corrupted(np.random.default_rng(seed)))
 
 

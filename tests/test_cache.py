@@ -20,9 +20,9 @@ from helpers import run_python
 from numba.core.dispatcher import Dispatcher
 
 import skbag
-from skbag import _shield
-from skbag._kernels import _cache
-from skbag._kernels._jit import kernel
+from skbag._compiled import cache as _cache
+from skbag._compiled import shield as _shield
+from skbag._cpu.jit import kernel
 
 ROUNDS = int(os.environ.get("SKBAG_COLD_STARTS", "1"))  # how often processes that start at once are tried
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs owners and modes of files")
@@ -115,8 +115,8 @@ from skbag import embedding
 for dim in map(int, sys.argv[1:]):
     table = np.arange(7.0 * dim, dtype="float32").reshape(7, dim)
     assert np.array_equal(embedding([6, 0, 3], table), table[[6, 0, 3]]), dim
-from skbag._kernels.cpu import lookup_kernel
-from skbag._backends.cpu import layout
+from skbag._cpu.pooling import lookup_kernel
+from skbag._cpu.backend import layout
 misses = 0
 for dim in map(int, sys.argv[1:]):
     lanes, vectors, _, ahead, _, single, whole = layout(np.empty((7, dim), "float32"))
@@ -144,8 +144,8 @@ def test_eight_processes_that_start_at_once(tmp_path):
 
 
 def test_every_source_of_a_kernel_is_in_the_digest():
-    for name in ("cpu", "cpu_training"):
-        import_module(f"skbag._backends.{name}")
+    for name in ("_cpu.backend", "_cpu.training"):
+        import_module(f"skbag.{name}")
     modules = [module for name, module in sys.modules.items() if name.startswith("skbag.")]
     functions = [
         thing.py_func for module in modules for thing in vars(module).values() if isinstance(thing, Dispatcher)
@@ -277,7 +277,7 @@ def test_another_version_reads_nothing_of_this_one(tmp_path):
     assert run_python(COLD, 16, env=environment).split() == ["0"]
     (path,) = (tmp_path / "cache" / "skbag").iterdir()
     _cache.write(str(path), key_of(path), pickle.dumps(Planted(tmp_path / "trace")))
-    with (copy / "skbag" / "_kernels" / "_simd.py").open("a") as source:
+    with (copy / "skbag" / "_cpu" / "tile.py").open("a") as source:
         source.write("# edited\n")
     assert run_python(COLD, 16, env=environment).split() == ["1"]
     assert not (tmp_path / "trace").exists()
@@ -466,10 +466,10 @@ os.environ.pop("HOME", None)
 os.environ.pop("XDG_CACHE_HOME", None)
 os.environ["NUMBA_CACHE_DIR"] = ""
 import numpy as np
-import skbag._backends.cpu
+import skbag._cpu.backend
 from test_cache import call, scaling
 call(5)  # imports what compiling needs, which this user may not be allowed to read
-skbag._kernels._cache._folder.cache_clear()
+skbag._compiled.cache._folder.cache_clear()
 touched = []
 sys.addaudithook(lambda event, args: "~" in str(args[:1]) and touched.append((event, args)))
 os.chdir(sys.argv[1])
@@ -477,7 +477,7 @@ os.setuid(54321)
 assert os.path.expanduser("~/.cache") == "~/.cache"
 assert call(2)
 assert not touched, touched
-assert skbag._kernels._cache.folder() is None
+assert skbag._compiled.cache.folder() is None
 """
     package = tmp_path / "copy" / "skbag"
     shutil.copytree(Path(skbag.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
-from skbag._backends import cpu_training
+from skbag._cpu import training as cpu_training
 
 N_ROWS, N_COLUMNS = 120, 30
 NO_WEIGHT = 1e-300  # its square is 0
@@ -657,7 +657,7 @@ def test_early_stopping_of_any_target(X, kind):
 
 
 def test_early_stopping_splits_by_class(topics, monkeypatch):
-    from skbag import _classifier
+    from skbag._estimators import classifier as _classifier
 
     X, y = topics
     splits = []
@@ -809,7 +809,7 @@ def test_no_more_threads_than_processors_or_rows(X, y, n_jobs, monkeypatch):
         cpu_training.Trainer, "__init__", lambda self, *a: trainer(self, *a) or seen.append(self.n_jobs)
     )
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    monkeypatch.setattr("skbag._backends.cpu._SERIAL_WORK", 2)
+    monkeypatch.setattr("skbag._cpu.backend._SERIAL_WORK", 2)
     models = [classifier(n_jobs=n, batch_size=b).fit(X, y) for n in (None, n_jobs) for b in (2, 64)]
     assert seen == [1, 1, *((2, 3) if n_jobs > 0 else (1, 1))]
     assert same_model(models[0], models[2])

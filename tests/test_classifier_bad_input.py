@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skbag import EmbeddingBagClassifier
-from skbag._backends import cpu_training
+from skbag._cpu import training as cpu_training
 
 N_ROWS, N_COLUMNS = 40, 12
 LEARNT = ("embeddings_", "coef_", "intercept_")

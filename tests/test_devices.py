@@ -29,7 +29,7 @@ TARGETS = {"two classes": "sigmoid", "four classes": "softmax", "labels": "sigmo
 def short_windows(monkeypatch):
     """Let segments of a few members be long ones: in the simulator, where real ones take too long."""
     if SIMULATED:
-        from skbag._kernels import cuda
+        from skbag._cuda import pooling as cuda
 
         monkeypatch.setattr(cuda, "WINDOW", 4)
 
@@ -200,7 +200,7 @@ def test_training_does_not_pass_over_nan_in_the_maximum(device):
 
 
 def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
-    from skbag._backends import cuda as backend
+    from skbag._cuda import backend
 
     X, estimator = random_csr(30, longest=12), vectorizer(random_table(), cuda)
     expected = estimator.transform(X)
@@ -277,7 +277,7 @@ def test_without_a_driver_the_error_says_so(cuda):
 
 
 def test_out_of_memory(cuda, monkeypatch):
-    from skbag._backends import _device
+    from skbag._cuda import device as _device
 
     class CudaAPIError(Exception):
         pass
@@ -421,7 +421,8 @@ def test_bad_layouts_on_the_gpu(cuda):
 
 
 def test_more_members_than_a_sort_can_number(cuda):
-    from skbag._backends import cuda_training, get_backend
+    from skbag._backends import get_backend
+    from skbag._cuda import training as cuda_training
 
     with pytest.raises(ValueError, match="at most 2\\*\\*31 - 1 members are trained on at once, got 2147483648"):
         cuda_training.Sorter(get_backend(cuda), 1 << 31, 9)
@@ -554,7 +555,7 @@ def test_a_diverged_partial_fit_changes_nothing(device):
 
 
 def test_the_table_stays_on_the_device(cuda, monkeypatch):
-    from skbag._backends._device import Device
+    from skbag._cuda.device import Device
 
     copied = []
     for name in ("copy_in", "copy_out"):

@@ -41,7 +41,7 @@ def test_importing_loads_no_compiler_and_no_gpu_library(imported):
 
 
 def test_importing_loads_no_kernel(imported):
-    assert not [name for name in imported[0] if name.startswith(("skbag._kernels", "skbag._backends.cpu"))]
+    assert not [name for name in imported[0] if name.startswith(("skbag._cpu", "skbag._cuda"))]
 
 
 def test_public_names():

@@ -19,7 +19,7 @@ from sklearn.base import clone
 
 import skbag
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
-from skbag._backends._threads import run
+from skbag._cpu.threads import run
 
 DIM = 64
 
@@ -166,7 +166,7 @@ def test_a_pretrained_model_is_dumped_with_one_table(tmp_path, dump):
 
 
 def test_a_model_of_another_version_is_loaded_with_a_warning(X, vectorizer, features, monkeypatch):
-    monkeypatch.setattr("skbag._base.__version__", "0.0.1")
+    monkeypatch.setattr("skbag._estimators.base.__version__", "0.0.1")
     old = pickle.dumps(vectorizer)
     monkeypatch.undo()
     message = rf"EmbeddingBagVectorizer .*skbag 0\.0\.1 .*skbag {re.escape(skbag.__version__)}"
@@ -306,7 +306,7 @@ def test_the_second_process_finds_every_kernel_and_an_edited_helper_is_compiled_
     assert hits > 2
     assert result == EXPECTED
 
-    helper = path / "_kernels" / "_simd.py"
+    helper = path / "_cpu" / "tile.py"
     text = helper.read_text()
     wrong = text.replace("builder.fadd(", "builder.fsub(")
     assert wrong != text

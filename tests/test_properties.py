@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
-from skbag._backends import cpu as backend
+from skbag._cpu import backend
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
 DIMS = (1, 2, 5, 13, 40, 65)

@@ -23,7 +23,9 @@ import numpy as np
 from helpers import csr, random_csr, random_table
 from numba import cuda
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
-from skbag._backends import _device, cuda as backend, cuda_training as training
+from skbag._cuda import device as _device
+from skbag._cuda import backend
+from skbag._cuda import training
 from test_devices import CsrOnGpu
 
 widths = json.loads(sys.argv[1])
@@ -156,9 +158,9 @@ def test_every_kernel(tools, compiling_for, main_launches, capability):
 
 def test_every_kernel_is_among_them(main_launches):
     names = {
-        f"skbag._kernels.{module}.{name}"
-        for module in ("cuda", "cuda_training")
-        for name in vars(import_module(f"skbag._kernels.{module}"))
+        f"skbag._cuda.{module}.{name}"
+        for module in ("pooling", "train_kernels")
+        for name in vars(import_module(f"skbag._cuda.{module}"))
         if name.endswith("_kernel")
     }
     assert {f"{module}.{factory}" for module, factory, *_ in main_launches} == names

@@ -201,7 +201,7 @@ def test_dtype_is_that_of_the_table_and_of_the_features(X, dtype):
 
 
 def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
-    from skbag._backends import cpu as backend
+    from skbag._cpu import backend
 
     asked, run = [], backend._run
     X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())

@@ -96,7 +96,7 @@ class Problem:
         from numba import cuda
 
         from skbag._backends import get_backend
-        from skbag._backends.cuda import Members
+        from skbag._cuda.backend import Members
 
         rng = np.random.default_rng(0)
         self.backend, self.cuda = get_backend("cuda"), cuda
@@ -235,7 +235,7 @@ def steps(setting):
 
 def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
     """An epoch on bags that are on the GPU already, as torch's are."""
-    from skbag._targets import targets_of
+    from skbag._data.targets import targets_of
 
     indptr = np.arange(0, ids.size + 1, ids.shape[1], dtype=np.int32)
     X = csr_array((np.ones(ids.size, np.float32), ids.ravel().astype(np.int32), indptr), shape=(len(ids), n_rows))

@@ -41,7 +41,7 @@ X = csr_array(np.eye(3, 1000, dtype=np.float32))
 start = time.perf_counter()
 vectorizer.transform(X)
 print(time.perf_counter() - start)
-backend = sys.modules["skbag._backends.cpu"]
+backend = sys.modules["skbag._cpu.backend"]
 kernel = backend.kernels.pool_kernel(backend.MODES[vectorizer.mode], *backend.layout(vectorizer.embeddings_))
 assert sum(kernel.stats.cache_misses.values()) == int(sys.argv[1])
 """

@@ -85,7 +85,7 @@ def epochs(arguments):
 def _trainer_epoch(model, X, y):
     """One epoch on the model's own arrays, without the checks of partial_fit, which torch has no counterpart for."""
     bags = model._check_bags(X, reset=False)
-    from skbag._targets import targets_of
+    from skbag._data.targets import targets_of
 
     trainer = model._trainer(bags, targets_of(y, np.arange(3)), np.ones(len(y)), model._model())
     order = np.arange(len(y))

@@ -10,7 +10,7 @@ In Numba's CUDA simulator there are no intrinsics; the same functions are then p
 
 import math
 
-from ._cuda_jit import SIMULATED
+from skbag._cuda.jit import SIMULATED
 
 if SIMULATED:
 

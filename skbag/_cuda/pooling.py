@@ -20,8 +20,8 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from ._cuda_jit import device, kernel
-from ._cuda_rows import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
+from skbag._cuda.jit import device, kernel
+from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
 
 SUM, MEAN, SQRTN, MAX = range(4)  # modes
 TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import RELATIVE, Bags, DeviceBags
-
-from . import _device as _opening  # noqa: TID251  (first: it says what to install if Numba's CUDA is missing)
-from . import cpu  # noqa: TID251
-from ._device import THREADS, Device, DeviceArray  # noqa: TID251
-from ._resident import Resident  # noqa: TID251
+from skbag._cpu import backend as cpu
+from skbag._cuda import device as _opening  # first: it says what to install if Numba's CUDA is missing
+from skbag._cuda.device import THREADS, Device, DeviceArray
+from skbag._data.bags import RELATIVE, Bags, DeviceBags
+from skbag._data.resident import Resident
 
 # isort: split
-from skbag._kernels import cuda as kernels  # noqa: TID251
+from skbag._cuda import pooling as kernels
 
 Array = NDArray[Any]
 

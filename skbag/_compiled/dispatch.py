@@ -1,19 +1,14 @@
-"""How the CPU kernels are compiled, and how their compiled code is found again in the next process."""
+"""What every dispatcher of the package does around compiling."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import numba
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl
 from numba.core.compiler_lock import global_compiler_lock
 
-from skbag._shield import lock, shielded
-
-from ._cache import KernelCache
-
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+from skbag._compiled.cache import KernelCache
+from skbag._compiled.shield import lock, shielded
 
 
 @contextmanager
@@ -47,16 +42,3 @@ def kept(dispatcher: Any, cache: KernelCache, here: Callable[[], AbstractContext
 
     dispatcher._cache, dispatcher._compile_for_args = cache, compile_shielded
     return dispatcher
-
-
-def kernel(function: Any) -> Any:
-    """Compile a loop that releases the GIL, once per machine if it can be kept."""
-    with enabled():
-        dispatcher = numba.njit(**_OPTIONS)(function)
-    return kept(dispatcher, KernelCache(dispatcher, CompileResultCacheImpl))
-
-
-def inlined(function: Any) -> Any:
-    """Compile a helper that becomes part of the kernel that calls it."""
-    with enabled():
-        return numba.njit(forceinline=True, **_OPTIONS)(function)

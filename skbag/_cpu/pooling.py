@@ -1,6 +1,6 @@
 """Loops over bags on the CPU: no allocation, no exception, no check.
 
-Every array is C-contiguous and was checked by ``skbag._bags``; a kernel that is given anything else reads or writes
+Every array is C-contiguous and was checked by ``skbag._data``; a kernel that is given anything else reads or writes
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
 
 Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a share of what is left: the last ones are
@@ -15,8 +15,8 @@ from functools import cache
 
 import numpy as np
 
-from ._jit import inlined, kernel
-from ._simd import (
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.tile import (
     add_sizes,
     add_window,
     all_below,

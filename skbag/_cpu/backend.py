@@ -3,14 +3,13 @@
 from functools import cache, lru_cache
 from typing import Any
 
-import llvmlite.binding as llvm  # noqa: TID251
+import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import RELATIVE, Bags, frozen
-from skbag._kernels import cpu as kernels  # noqa: TID251
-
-from ._threads import effective_threads, run  # noqa: TID251
+from skbag._cpu import pooling as kernels
+from skbag._cpu.threads import effective_threads, run
+from skbag._data.bags import RELATIVE, Bags, frozen
 
 Array = NDArray[Any]
 

@@ -20,8 +20,8 @@ if find_spec("numba_cuda") is None:
         "driver of CUDA 13, or 'skbag[cu12]' for one of CUDA 12."
     )
 
-from numba import cuda  # noqa: E402, TID251
-from numba.cuda.core import config  # noqa: E402, TID251
+from numba import cuda  # noqa: E402
+from numba.cuda.core import config  # noqa: E402
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 128  # of a block

@@ -7,8 +7,8 @@ from numba import cuda
 from numba.core import config
 from numba.core.target_extension import target_override
 
-from ._cache import KernelCache
-from ._jit import enabled, kept
+from skbag._compiled.cache import KernelCache
+from skbag._compiled.dispatch import enabled, kept
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 

@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import Bags, frozen
-from skbag._kernels import cpu as cpu_kernels  # noqa: TID251
-from skbag._kernels import cpu_training as kernels  # noqa: TID251
-
-from . import cpu  # noqa: TID251
-from ._model import Model, Objective  # noqa: TID251
-from ._threads import effective_threads, run  # noqa: TID251
+from skbag._cpu import backend as cpu
+from skbag._cpu import pooling as cpu_kernels
+from skbag._cpu import train_kernels as kernels
+from skbag._cpu.threads import effective_threads, run
+from skbag._data.bags import Bags, frozen
+from skbag._data.model import Model, Objective
 
 Array = NDArray[Any]
 

@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from ._backends import get_backend  # noqa: TID251
-from ._backends._resident import Resident, ResidentAttribute  # noqa: TID251
-from ._bags import RELATIVE, Bags, bags_from_csr, bags_from_device, check_source, is_on_device
-from ._limits import COUNT, NORM
-from ._table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
-from ._version import __version__
+from skbag._backends import get_backend
+from skbag._data.bags import RELATIVE, Bags, bags_from_csr, bags_from_device, check_source, is_on_device
+from skbag._data.limits import COUNT, NORM
+from skbag._data.resident import Resident, ResidentAttribute
+from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
+from skbag._version import __version__
 
 
 class VersionedStateMixin:

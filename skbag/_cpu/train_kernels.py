@@ -17,8 +17,9 @@ from functools import cache
 
 import numpy as np
 
-from ._jit import inlined, kernel
-from ._simd import (
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.pooling import MAX, MEAN, SQRTN, reduce_bag, row_norm
+from skbag._cpu.tile import (
     add_scaled,
     add_window,
     dot,
@@ -39,7 +40,6 @@ from ._simd import (
     window_memory,
     yield_thread,
 )
-from .cpu import MAX, MEAN, SQRTN, reduce_bag, row_norm
 
 SOFTMAX, SIGMOID = range(2)
 SGD, ADAGRAD = range(2)

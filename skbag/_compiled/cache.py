@@ -27,7 +27,8 @@ from numba.core.serialize import dumps
 SUFFIX = ".kernel"
 _MARK = b"skbag kernel 1\n\0"
 _HEADER = struct.Struct("<16s32sQ")  # mark, checksum, length of the key
-_FOLDERS = (Path(__file__).parent,)  # kernels and their helpers come from these
+_PACKAGE = Path(__file__).parent.parent
+_FOLDERS = tuple(_PACKAGE / name for name in ("_compiled", "_cpu", "_cuda", "_rules"))  # what kernels are made from
 _STALE = 30 * 24 * 3600  # seconds after which what another version has left goes
 _VERSIONS = sys.version, numba.__version__, llvmlite.__version__, np.__version__
 _OPTIONS = (  # of Numba's configuration, those that change what it makes of a kernel
@@ -44,7 +45,7 @@ def _digest() -> str:
     digest = hashlib.sha256()
     try:
         for path in paths:
-            digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+            digest.update(f"{path.parent.name}/{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     except OSError:
         return ""
     return digest.hexdigest() if paths else ""
@@ -83,7 +84,7 @@ def _trusted(base: str) -> str | None:
 def _folder(chosen: str, user: int) -> str | None:
     places = [chosen] if chosen else []
     users = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
-    places += [str(Path(__file__).parent / "__pycache__"), users]
+    places += [str(_PACKAGE / "__pycache__"), users]
     return next(filter(None, map(_trusted, places)), None)
 
 

@@ -10,9 +10,9 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
-from ._bags import on_host
-from ._base import EmbeddingBagBase
-from ._table import check_padding_idx, take_table
+from skbag._data.bags import on_host
+from skbag._data.table import check_padding_idx, take_table
+from skbag._estimators.base import EmbeddingBagBase
 
 
 def _is_a_matrix_product(estimator: "EmbeddingBagVectorizer") -> bool:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from skbag._shield import drop_orphans, shielded
+from skbag._compiled.shield import drop_orphans, shielded
 
 _COMPILERS = "numba", "llvmlite", "numba_cuda"
 
@@ -14,20 +14,20 @@ _COMPILERS = "numba", "llvmlite", "numba_cuda"
 def get_backend(device: str) -> Any:
     """Import and return the backend of a device; ValueError if there is none of that name."""
     name, index = _parsed(device)
-    module = _module(name)
+    module = _module(f"_{name}.backend")
     return module if name == "cpu" else module.backend(index)
 
 
 def get_trainer(device: str) -> Any:
     """Import and return the training module of a device's backend; ValueError if there is none of that name."""
     name, index = _parsed(device)
-    module = _module(f"{name}_training")
+    module = _module(f"_{name}.training")
     return module if name == "cpu" else module.trainer(index)
 
 
 @cache  # an import statement costs microseconds even where there is nothing left to import
 def _module(name: str) -> Any:
-    return shielded(_imported, f"{__name__}.{name}")
+    return shielded(_imported, f"skbag.{name}")
 
 
 def _imported(name: str) -> Any:
@@ -37,7 +37,7 @@ def _imported(name: str) -> Any:
     try:
         return import_module(name)
     except BaseException as error:
-        halves = {__name__, "skbag._kernels"}  # what did not fail itself may hold on to what did
+        halves = {"skbag._cpu", "skbag._cuda", "skbag._compiled"}  # what did not fail itself may hold on to what did
         if not isinstance(error, ImportError):
             halves |= set(_COMPILERS) - before
         for other in set(sys.modules) - before:

@@ -15,9 +15,9 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from ._cuda_jit import device, kernel
-from ._cuda_rows import add_scaled, divided, filled, full, gather, is_finite, item, scatter, squares
-from .cuda import FILTER, UNIT, find, group_total, norm_of, power, reduce_segment
+from skbag._cuda.jit import device, kernel
+from skbag._cuda.pooling import FILTER, UNIT, find, group_total, norm_of, power, reduce_segment
+from skbag._cuda.tile import add_scaled, divided, filled, full, gather, is_finite, item, scatter, squares
 
 SOFTMAX, SIGMOID = range(2)
 SGD, ADAGRAD = range(2)

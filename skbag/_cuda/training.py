@@ -8,16 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._bags import Bags, DeviceBags
-
-from . import cuda  # noqa: TID251  (first: it says what to install if Numba's CUDA is missing)
-from ._device import THREADS, Device, DeviceArray, as_device_array  # noqa: TID251
-from ._model import Model, Objective  # noqa: TID251
-from ._resident import Resident  # noqa: TID251
+from skbag._cuda import backend as cuda  # first: it says what to install if Numba's CUDA is missing
+from skbag._cuda.device import THREADS, Device, DeviceArray, as_device_array
+from skbag._data.bags import Bags, DeviceBags
+from skbag._data.model import Model, Objective
+from skbag._data.resident import Resident
 
 # isort: split
-from skbag._kernels import cuda as pooling  # noqa: TID251
-from skbag._kernels import cuda_training as kernels  # noqa: TID251
+from skbag._cuda import pooling
+from skbag._cuda import train_kernels as kernels
 
 Array = NDArray[Any]
 

@@ -18,14 +18,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
-from ._backends import get_trainer  # noqa: TID251
-from ._backends._resident import Resident  # noqa: TID251
-from ._bags import Bags, on_host
-from ._base import EmbeddingBagBase
-from ._limits import COUNT, NOT_NEGATIVE, POSITIVE
-from ._table import check_weight, copied
-from ._targets import Targets, check_classes, check_y, targets_of
-from ._training import Schedule, Stopper, default_epochs, epochs
+from skbag._backends import get_trainer
+from skbag._data.bags import Bags, on_host
+from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
+from skbag._data.resident import Resident
+from skbag._data.table import check_weight, copied
+from skbag._data.targets import Targets, check_classes, check_y, targets_of
+from skbag._estimators.base import EmbeddingBagBase
+from skbag._training.loop import Schedule, Stopper, default_epochs, epochs
 
 try:
     from sklearn.callback import CallbackSupportMixin

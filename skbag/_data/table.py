@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._bags import frozen
+from skbag._data.bags import frozen
 
 Array = NDArray[Any]
 

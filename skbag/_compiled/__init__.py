@@ -1,0 +1,1 @@
+"""How compiled code comes to be, and is kept."""

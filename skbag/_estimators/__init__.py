@@ -1,0 +1,1 @@
+"""Estimators: parameters, fitted state, scikit-learn's contract."""

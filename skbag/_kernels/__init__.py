@@ -1,1 +1,0 @@
-"""Loops over (weights, indices, indptr): no allocation, no exception, no scikit-learn."""

@@ -1,0 +1,1 @@
+"""The loop of training: epochs, validation, stopping."""
