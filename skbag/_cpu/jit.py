@@ -1,9 +1,13 @@
 """How the CPU kernels are compiled."""
 
+from functools import cache
 from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.extending import register_jitable
 
 from skbag._compiled.cache import KernelCache
 from skbag._compiled.dispatch import enabled, kept
@@ -11,14 +15,62 @@ from skbag._compiled.dispatch import enabled, kept
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 
+class _Ingredient(JITCodeLibrary):
+    """Code that is only ever linked into a kernel, which is optimized as a whole: nothing is made of it alone."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        pass
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_specific(self) -> None:
+        pass
+
+
+class _IngredientCompiler(Compiler):
+    """Compiles as Numba does, without what would make the code callable from Python."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, args: Any, *more: Any) -> None:
+        if library is None:
+            library = _Ingredient(targetctx.codegen(), "skbag")
+        super().__init__(typingctx, targetctx, library, args, *more)
+        for name in ("no_compile", "no_cpython_wrapper", "no_cfunc_wrapper"):
+            setattr(self.state.flags, name, True)
+
+
+def _kept(function: Any, **wrappers: bool) -> Any:
+    with enabled():
+        dispatcher = numba.njit(**_OPTIONS, **wrappers)(function)
+    return kept(dispatcher, KernelCache(dispatcher, CompileResultCacheImpl))
+
+
 def kernel(function: Any) -> Any:
     """Compile a loop that releases the GIL, once per machine if it can be kept."""
-    with enabled():
-        dispatcher = numba.njit(**_OPTIONS)(function)
-    return kept(dispatcher, KernelCache(dispatcher, CompileResultCacheImpl))
+    return _kept(function, no_cfunc_wrapper=True)
+
+
+def part(function: Any) -> Any:
+    """Compile a part of kernels that they call by its address; see ``tile.call``."""
+    return _kept(function, no_cpython_wrapper=True)
 
 
 def inlined(function: Any) -> Any:
     """Compile a helper that becomes part of the kernel that calls it."""
     with enabled():
-        return numba.njit(forceinline=True, **_OPTIONS)(function)
+        dispatcher = numba.njit(forceinline=True, pipeline_class=_IngredientCompiler, **_OPTIONS)(function)
+    add_overload = dispatcher.add_overload
+
+    def add(compiled: Any) -> None:
+        entry_point = [].append  # never called: Numba wants a built-in function of its own for each
+        dispatcher.targetctx.insert_user_function(entry_point, compiled.fndesc, [compiled.library])
+        add_overload(compiled._replace(entry_point=entry_point))
+
+    dispatcher.add_overload = add
+    return dispatcher
+
+
+@cache
+def as_rule(function: Any) -> Any:
+    """Let kernels call a function of ``skbag._rules``, or one like it."""
+    return register_jitable(forceinline=True)(function)

@@ -34,15 +34,15 @@ class Tile(types.Type):
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        vector = ir.VectorType(_ir_scalar(fe_type.scalar), fe_type.lanes)
+        vector = ir.VectorType(ir_scalar(fe_type.scalar), fe_type.lanes)
         super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.vectors * fe_type.copies))
 
 
-def _ir_scalar(scalar):
+def ir_scalar(scalar):
     return ir.FloatType() if scalar.bitwidth == 32 else ir.DoubleType()
 
 
-def _splat(builder, value, lanes):
+def splat(builder, value, lanes):
     vector = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     one = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
@@ -50,7 +50,7 @@ def _splat(builder, value, lanes):
 
 def _vector_pointers(builder, tile, address, tail):
     """Pointers to the vectors of one tile whose first column lies at ``address``."""
-    pointer_type = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes).as_pointer()
+    pointer_type = ir.VectorType(ir_scalar(tile.scalar), tile.lanes).as_pointer()
     for v in range(tile.vectors):
         if v and v == tile.vectors - 1:
             offset = builder.mul(tail, ir.Constant(tail.type, tile.itemsize))
@@ -66,7 +66,7 @@ def _suffix(vector):
     return f"v{vector.count}{'i' if isinstance(element, ir.IntType) else 'f'}{width}"
 
 
-def _call(builder, name, result, args, suffix=None):
+def call_llvm(builder, name, result, args, suffix=None):
     function_type = ir.FunctionType(result, [arg.type for arg in args])
     name = f"{name}.{suffix or _suffix(result)}"
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
@@ -79,7 +79,7 @@ def _prefetch(builder, pointer):
     builder.call(function, [builder.bitcast(pointer, _BYTES), *(ir.Constant(int32, hint) for hint in (0, 3, 1))])
 
 
-def _lane_sum(builder, vector):
+def _sum_of_lanes(builder, vector):
     """Sum of the lanes of a vector, by halves."""
     width = vector.type.count
     while width > 1:
@@ -93,7 +93,7 @@ def _lane_sum(builder, vector):
 def _add(builder, acc, row, weight=None):
     if weight is None:
         return builder.fadd(acc, row)
-    return _call(builder, "llvm.fmuladd", acc.type, [row, weight, acc])
+    return call_llvm(builder, "llvm.fmuladd", acc.type, [row, weight, acc])
 
 
 def _larger(builder, acc, row):
@@ -126,7 +126,7 @@ def full(typingctx, value, maximum, lanes, vectors, copies):
     tile = Tile(value, *(number.literal_value for number in shape))
 
     def codegen(context, builder, signature, args):
-        vector = _splat(builder, args[0], tile.lanes)
+        vector = splat(builder, args[0], tile.lanes)
         acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
         for v in range(tile.vectors * tile.copies):
             acc = builder.insert_value(acc, vector, v)
@@ -166,7 +166,7 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
             address = builder.extract_value(addresses_, member)
             weight = None
             if not isinstance(weights, types.NoneType):
-                weight = _splat(builder, builder.extract_value(weights_, member), tile.lanes)
+                weight = splat(builder, builder.extract_value(weights_, member), tile.lanes)
             first = member % tile.copies * tile.vectors
             for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
                 row = builder.load(pointer, align=tile.itemsize)
@@ -211,7 +211,7 @@ def window_memory(typingctx, tile):
     """The address of memory on the stack for `add_window`. Registers are for the rows of one window."""
 
     def codegen(context, builder, signature, args):
-        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        vector = ir.VectorType(ir_scalar(tile.scalar), tile.lanes)
         memory = cgutils.alloca_once(builder, ir.ArrayType(vector, 2 * tile.vectors))
         return builder.ptrtoint(memory, ir.IntType(64))
 
@@ -227,7 +227,7 @@ def add_window(typingctx, tile, memory, first):
 
     def codegen(context, builder, signature, args):
         acc, memory_, first_ = args
-        vector = ir.VectorType(_ir_scalar(tile.scalar), tile.lanes)
+        vector = ir.VectorType(ir_scalar(tile.scalar), tile.lanes)
         zero = ir.Constant(vector, [0.0] * tile.lanes)
         for v in range(tile.vectors):
             places = []
@@ -256,7 +256,7 @@ def divide(typingctx, tile, divisor):
 
     def codegen(context, builder, signature, args):
         acc, value = args
-        vector = _splat(builder, value, tile.lanes)
+        vector = splat(builder, value, tile.lanes)
         for v in range(tile.vectors):
             acc = builder.insert_value(acc, builder.fdiv(builder.extract_value(acc, v), vector), v)
         return acc
@@ -317,6 +317,17 @@ def prefetch_item(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.none(array, types.intp), codegen
+
+
+@intrinsic
+def prefetch_address(typingctx, address):
+    """Ask for the cache line of an address."""
+
+    def codegen(context, builder, signature, args):
+        _prefetch(builder, builder.inttoptr(args[0], _BYTES))
+        return context.get_dummy_value()
+
+    return types.none(types.uintp), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -441,7 +452,7 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
     def codegen(context, builder, signature, args):
         acc, weights_, indices_, start_, stop_, padding_, squared_ = args
         lanes = tile.lanes
-        left = _splat(builder, builder.sub(stop_, start_), lanes)
+        left = splat(builder, builder.sub(stop_, start_), lanes)
         inside = builder.icmp_signed("<", ir.Constant(left.type, list(range(lanes))), left)
 
         def load(array, value, otherwise):
@@ -450,17 +461,17 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
             pointer = builder.bitcast(builder.gep(view.data, [start_]), pointer_type)
             suffix = f"{_suffix(otherwise.type)}.p0{_suffix(otherwise.type)}"
             align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-            return _call(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
+            return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
 
         member = inside
         if not isinstance(padding_idx, types.NoneType):
-            padding = _splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
+            padding = splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
             member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
-        vector = ir.VectorType(_ir_scalar(tile.scalar), lanes)
+        vector = ir.VectorType(ir_scalar(tile.scalar), lanes)
         size = ir.Constant(vector, [1.0] * lanes)
         if not isinstance(weights, types.NoneType):
             weight = load(weights, weights_, ir.Constant(vector, [0.0] * lanes))
-            absolute = _call(builder, "llvm.fabs", vector, [weight])
+            absolute = call_llvm(builder, "llvm.fabs", vector, [weight])
             size = builder.fmul(absolute, builder.select(squared_, absolute, size))
         size = builder.select(member, size, ir.Constant(vector, [0.0] * lanes))
         return builder.insert_value(acc, builder.fadd(builder.extract_value(acc, 0), size), 0)
@@ -473,7 +484,7 @@ def lane_sum(typingctx, tile):
     """Sum of the lanes of the first vector."""
 
     def codegen(context, builder, signature, args):
-        return _lane_sum(builder, builder.extract_value(args[0], 0))
+        return _sum_of_lanes(builder, builder.extract_value(args[0], 0))
 
     return tile.scalar(tile), codegen
 
@@ -495,7 +506,7 @@ def add_scaled(typingctx, tile, scale, other):
 
     def codegen(context, builder, signature, args):
         acc, scale_, other_ = args
-        factor = _splat(builder, scale_, tile.lanes)
+        factor = splat(builder, scale_, tile.lanes)
         for v in range(tile.vectors):
             value = _add(builder, builder.extract_value(acc, v), builder.extract_value(other_, v), factor)
             acc = builder.insert_value(acc, value, v)
@@ -510,7 +521,7 @@ def _columns(builder, tile, tail):
         columns = ir.Constant(ir.VectorType(tail.type, tile.lanes), [v * tile.lanes + k for k in range(tile.lanes)])
         if v and v == tile.vectors - 1:
             shift = builder.sub(tail, ir.Constant(tail.type, v * tile.lanes))
-            columns = builder.add(columns, _splat(builder, shift, tile.lanes))
+            columns = builder.add(columns, splat(builder, shift, tile.lanes))
         yield columns
 
 
@@ -520,9 +531,9 @@ def from_column(typingctx, tile, tail, first):
 
     def codegen(context, builder, signature, args):
         acc, tail_, first_ = args
-        zero = ir.Constant(ir.VectorType(_ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
         for v, columns in enumerate(_columns(builder, tile, tail_)):
-            kept = builder.icmp_signed(">=", columns, _splat(builder, first_, tile.lanes))
+            kept = builder.icmp_signed(">=", columns, splat(builder, first_, tile.lanes))
             acc = builder.insert_value(acc, builder.select(kept, builder.extract_value(acc, v), zero), v)
         return acc
 
@@ -535,7 +546,7 @@ def dot(typingctx, tile, other, tail):
 
     def codegen(context, builder, signature, args):
         one, other_, tail_ = args
-        zero = ir.Constant(ir.VectorType(_ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
         total = zero
         for v, columns in enumerate(_columns(builder, tile, tail_)):
             left, right = builder.extract_value(one, v), builder.extract_value(other_, v)
@@ -543,7 +554,7 @@ def dot(typingctx, tile, other, tail):
                 seen = ir.Constant(columns.type, [v * tile.lanes] * tile.lanes)
                 left = builder.select(builder.icmp_signed(">=", columns, seen), left, zero)
             total = _add(builder, total, left, right)
-        return _lane_sum(builder, total)
+        return _sum_of_lanes(builder, total)
 
     return tile.scalar(tile, other, types.intp), codegen
 
@@ -570,3 +581,59 @@ def yield_thread(typingctx):
         return context.get_dummy_value()
 
     return types.none(), codegen
+
+
+@intrinsic
+def multiply_add(typingctx, acc, one, other):
+    """The first copy of ``acc + one * other``, lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        result = args[0]
+        for v in range(acc.vectors):
+            factors = builder.extract_value(args[1], v), builder.extract_value(args[2], v)
+            result = builder.insert_value(result, _add(builder, builder.extract_value(args[0], v), *factors), v)
+        return result
+
+    return acc(acc, one, other), codegen
+
+
+@intrinsic
+def total_sum(typingctx, tile):
+    """Sum of the lanes of all vectors of the first copy."""
+
+    def codegen(context, builder, signature, args):
+        total = builder.extract_value(args[0], 0)
+        for v in range(1, tile.vectors):
+            total = builder.fadd(total, builder.extract_value(args[0], v))
+        return _sum_of_lanes(builder, total)
+
+    return tile.scalar(tile), codegen
+
+
+@intrinsic
+def before_column(typingctx, tile, last):
+    """The first vector of the tile with 0 in the lanes from ``last`` on."""
+
+    def codegen(context, builder, signature, args):
+        acc, last_ = args
+        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        columns = ir.Constant(ir.VectorType(last_.type, tile.lanes), list(range(tile.lanes)))
+        kept = builder.icmp_signed("<", columns, splat(builder, last_, tile.lanes))
+        return builder.insert_value(acc, builder.select(kept, builder.extract_value(acc, 0), zero), 0)
+
+    return tile(tile, types.intp), codegen
+
+
+@intrinsic
+def join_at(typingctx, old, new, tail, first):
+    """The first copy of ``old`` in the columns before ``first``, of ``new`` from there on."""
+
+    def codegen(context, builder, signature, args):
+        before, after, tail_, first_ = args
+        for v, columns in enumerate(_columns(builder, old, tail_)):
+            later = builder.icmp_signed(">=", columns, splat(builder, first_, old.lanes))
+            value = builder.select(later, builder.extract_value(after, v), builder.extract_value(before, v))
+            after = builder.insert_value(after, value, v)
+        return after
+
+    return old(old, old, types.intp, types.intp), codegen

@@ -1,57 +1,68 @@
 """What is trained and what a step does, on every device."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._rules.losses import Loss
+from skbag._rules.solvers import Solver
+
 Array = NDArray[Any]
 
 
 @dataclass
-class Model:
-    """The arrays that training changes, of one dtype but for the states, which are float64."""
+class Parameters:
+    """Rows of parameters, or single ones, and what the solver keeps of them."""
 
-    table: Array  # (num_embeddings, dim)
-    coef: Array  # (n_outputs, dim)
-    intercept: Array  # (n_outputs,)
-    table_state: Array  # (num_embeddings,), (n_outputs,), (n_outputs,): the solver's
-    coef_state: Array
-    intercept_state: Array
+    values: Array  # (n, dim) or (n,), of the dtype of the model
+    state: Array  # (n,) float64
+    first: Array  # like values if the solver has so many states of elements, otherwise of no length
+    second: Array
+
+    @classmethod
+    def new(cls, values: Array, solver: Solver, initial: float = 0.0) -> Self:
+        """Return parameters before training, with states that start at ``initial`` if they are sums of squares."""
+        start = initial if solver.accumulates else 0.0
+        some = [np.full_like(values, start) if solver.element_states > k else values[:0].copy() for k in (0, 1)]
+        return cls(values, np.full(len(values), start), *some)
 
     def arrays(self) -> tuple[Array, ...]:
         """Return all arrays."""
-        return self.table, self.table_state, *self.small_arrays()
-
-    @classmethod
-    def from_fitted(cls, arrays: tuple[Any, ...], dtype: np.dtype[Any]) -> Self:
-        """Take fitted arrays to train on, in the order of the fields; writable copies where they are not."""
-        dtypes = (dtype,) * 3 + (np.dtype(np.float64),) * 3
-        return cls(*(np.require(array, kind, ["C", "A", "W"]) for array, kind in zip(arrays, dtypes, strict=True)))
+        return self.values, self.state, self.first, self.second
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        arrays = self.table, self.coef, self.intercept, self.table_state, self.coef_state, self.intercept_state
-        return type(self)(*(array.copy() for array in arrays))
+        return type(self)(*(array.copy() for array in self.arrays()))
 
-    def small_arrays(self) -> tuple[Array, ...]:
-        """Return all but the table and its state."""
-        return self.coef, self.intercept, self.coef_state, self.intercept_state
 
-    def undo_of(self, ids: Array) -> Callable[[], None]:
-        """Return a function that takes back what changes from now on in the rows that ids name and the small arrays."""
-        rows = np.sort(ids)  # not np.unique: its hash table takes ten times as long
-        rows = rows[np.diff(rows, prepend=-1) != 0]
-        saved = self.table[rows], self.table_state[rows], *(array.copy() for array in self.small_arrays())
+@dataclass
+class Model:
+    """The parameters that training changes."""
 
-        def undo() -> None:
-            self.table[rows], self.table_state[rows] = saved[:2]
-            for array, old in zip(self.small_arrays(), saved[2:], strict=True):
-                array[:] = old
+    table: Parameters  # (num_embeddings, dim)
+    layer: Parameters  # (n_outputs, dim)
+    intercept: Parameters  # (n_outputs,)
+    n_steps: int = 0  # so far
 
-        return undo
+    def parameters(self) -> tuple[Parameters, ...]:
+        """Return table, layer and intercept."""
+        return self.table, self.layer, self.intercept
+
+    def copy(self) -> Self:
+        """Return a copy of all arrays."""
+        return type(self)(*(parameters.copy() for parameters in self.parameters()), self.n_steps)
+
+    def writable(self, dtype: np.dtype[Any]) -> Self:
+        """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
+
+        def usable(parameters: Parameters) -> Parameters:
+            kinds = {field.name: np.dtype(np.float64) if field.name == "state" else dtype for field in fields(Parameters)}
+            arrays = {name: np.require(getattr(parameters, name), kind, ["C", "A", "W"]) for name, kind in kinds.items()}
+            return Parameters(**arrays)
+
+        return type(self)(*map(usable, self.parameters()), self.n_steps)
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,18 @@ class Objective:
     """What a step does."""
 
     mode: str
-    loss: str
-    solver: str
+    loss: Loss
+    solver: Solver
     alpha: float = 0.0
     norm: tuple[float, float] | None = None
     scale_grad_by_freq: bool = False
     freeze: bool = False
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of consecutive mini-batches: ``initial``, ``initial - slope``, ..."""
+
+    initial: float
+    slope: float = 0.0
+    layer: float = 1.0  # times as much for the linear layer

@@ -1,0 +1,81 @@
+"""Kernels in parts: what depends on a width, a loss or a solver is compiled apart, and called by its address.
+
+The arrays that parts work on are kept in the memory of the caller, as `Stored` NamedTuples: in registers, or passed one
+by one, so many would cost more than the work, in compiling as in running.
+"""
+
+from functools import cache
+
+import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import intrinsic, lower_getattr_generic, register_model
+
+
+class Stored(types.Type):
+    """Numba type of a NamedTuple in memory: its fields are read where they are asked for."""
+
+    def __init__(self, fields):
+        self.fields = fields
+        super().__init__(name=f"Stored({fields})")
+
+
+@register_model(Stored)
+class StoredModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, dmm.lookup(fe_type.fields).get_value_type().as_pointer())
+
+
+@infer_getattr
+class StoredFields(AttributeTemplate):
+    key = Stored
+
+    def generic_resolve(self, stored, name):
+        fields = stored.fields
+        return fields.types[fields.fields.index(name)] if name in fields.fields else None
+
+
+@lower_getattr_generic(Stored)
+def read_field(context, builder, kind, value, name):
+    return builder.load(cgutils.gep_inbounds(builder, value, 0, kind.fields.fields.index(name)))
+
+
+@intrinsic
+def stored(typingctx, fields):
+    """Keep a NamedTuple in memory, until the function returns that calls this."""
+
+    def codegen(context, builder, signature, args):
+        memory = cgutils.alloca_once(builder, args[0].type)
+        builder.store(args[0], memory)
+        return memory
+
+    return Stored(fields)(fields), codegen
+
+
+@intrinsic
+def call(typingctx, address, arguments):
+    """Call the compiled kernel at an address with a tuple of arguments of exactly the types it was compiled for."""
+
+    def codegen(context, builder, signature, args):
+        values = [builder.extract_value(args[1], k) for k in range(len(arguments))]
+        function = ir.FunctionType(context.get_value_type(types.none), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.none(address, arguments), codegen
+
+
+def kind_of(argument):
+    """Return the Numba type that an argument of a part has: a NamedTuple is stored."""
+    kind = numba.typeof(argument)
+    return Stored(kind) if isinstance(kind, types.NamedTuple) else kind
+
+
+@cache
+def address_of(kernel, *kinds):
+    """Compile a part for arguments of some types, or find it, and return where its code is."""
+    kernel.compile(kinds)
+    compiled = kernel.overloads[kinds]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))

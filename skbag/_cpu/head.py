@@ -1,0 +1,181 @@
+"""Head: from pooled rows to outputs, losses and gradients, on the CPU: a linear layer.
+
+The kernels serve all widths of at least ``lanes`` columns. A row is gone through in tiles of `_WIDE` vectors, then of
+one; the last one overlaps the one before.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from skbag._cpu.jit import as_rule, inlined, part
+from skbag._cpu.tile import (
+    add_window,
+    before_column,
+    fold_rows,
+    from_column,
+    full,
+    item,
+    item_bytes,
+    lane_sum,
+    load,
+    multiply_add,
+    put,
+    store,
+    total_sum,
+    window,
+    window_memory,
+)
+from skbag._cpu.vector import as_tile
+from skbag._rules.elementwise import exp
+
+_WIDE = 4
+
+
+@inlined
+def address_of(array, row):
+    """Where row ``row`` of a C-contiguous 2-D array begins."""
+    return np.uintp(array.ctypes.data) + np.uintp(row) * (np.uintp(array.shape[1]) * item_bytes(array))
+
+
+@inlined
+def _linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
+    """outputs[p] = coef @ pooled[p] + intercept.
+
+    pooled : (n, dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
+    """
+    dim = coef.shape[1]
+    itemsize = item_bytes(coef)
+    source = address_of(pooled, p)
+    wide_end, full_end = dim - dim % (_WIDE * lanes), dim - dim % lanes
+    for k in range(len(coef)):
+        target = address_of(coef, k)
+        total, wide_total = tile, wide
+        column = 0
+        while column < wide_end:
+            at = np.uintp(column) * itemsize
+            wide_total = multiply_add(
+                wide_total, load(wide, source + at, (_WIDE - 1) * lanes), load(wide, target + at, (_WIDE - 1) * lanes)
+            )
+            column += _WIDE * lanes
+        while column < full_end:
+            at = np.uintp(column) * itemsize
+            total = multiply_add(total, load(tile, source + at, 0), load(tile, target + at, 0))
+            column += lanes
+        if column < dim:
+            at = np.uintp(dim - lanes) * itemsize
+            h = from_column(load(tile, source + at, 0), 0, column - (dim - lanes))
+            total = multiply_add(total, h, load(tile, target + at, 0))
+        value = lane_sum(total)
+        if wide_end > 0:
+            value += total_sum(wide_total)
+        outputs[p, k] = intercept[k] + value
+
+
+@inlined
+def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
+    """out[p] = sum of weights[p, k] * rows[k].
+
+    rows : (n, dim), in. weights : (m, >= n), in. out : (m, dim), out.
+    """
+    n, dim = rows.shape
+    itemsize = item_bytes(rows)
+    memory, most = window_memory(wide), window(wide)
+    wide_end, column = dim - dim % (_WIDE * lanes), 0
+    while column < wide_end:
+        offset = np.uintp(column) * itemsize
+        total = wide
+        for first in range(0, n, most):
+            total = wide
+            for k in range(first, min(n, first + most)):
+                total = fold_rows(total, (address_of(rows, k) + offset,), (weights[p, k],), (_WIDE - 1) * lanes)
+            if n > most:
+                total = add_window(total, memory, first == 0)
+        store(total, address_of(out, p) + offset, (_WIDE - 1) * lanes)
+        column += _WIDE * lanes
+    while column < dim:
+        offset = np.uintp(min(column, dim - lanes)) * itemsize
+        acc = tile
+        for first in range(0, n, most):
+            acc = tile
+            for k in range(first, min(n, first + most)):
+                acc = fold_rows(acc, (address_of(rows, k) + offset,), (weights[p, k],), 0)
+            if n > most:
+                acc = add_window(acc, memory, first == 0)
+        store(acc, address_of(out, p) + offset, 0)
+        column += lanes
+
+
+@inlined
+def _log_sum_exp(tile, block, outputs, p, n):
+    """Return log(sum(exp(outputs[p, k]))) over k < n, for whole vectors of ``block`` outputs."""
+    base, itemsize = address_of(outputs, p), item_bytes(outputs)
+    highest = outputs[p, 0]
+    for k in range(1, n):
+        highest = max(highest, outputs[p, k])
+    total = tile
+    for k in range(0, n, block):
+        terms = exp(load(tile, base + np.uintp(k) * itemsize, 0) - highest)
+        if k + block > n:
+            terms = before_column(terms, n - k)
+        total = total + terms
+    return highest + np.log(lane_sum(total))
+
+
+@cache
+def head_kernel(lanes, block, loss):
+    """Make the kernel of a linear layer and a loss (``skbag._rules.losses.Loss``), called by its address.
+
+    ``block`` is how many outputs, a vector of them, the rule of the loss takes at once.
+    """
+    rule, normalized = as_rule(loss.rule), loss.normalized
+
+    @part
+    def head(targets, layer, intercept, batch, parts, part_, begin, end, first, n_bags):
+        """Go through the bags begin <= p < end of a mini-batch of n_bags bags, which begins at order[first].
+
+        outputs[p] = derivatives of loss * weight / n_bags with respect to coef @ pooled[p] + intercept, losses[p] =
+        loss * weight / n_bags, gradients[p] = derivatives with respect to pooled[p], unless gradients has no rows.
+
+        targets : structs.Targets, in. layer : structs.Parameters (n_outputs, dim), intercept : structs.Parameters
+        (n_outputs,), in. batch : structs.Batch; pooled, in; outputs, losses, gradients, out. parts : structs.Parts;
+        targets[part_], scratch, zeros before and after.
+        """
+        order, indices, indptr, values = targets.order, targets.indices, targets.indptr, targets.values
+        sample_weight, target = targets.sample_weight, parts.targets[part_]
+        coef, pooled, outputs = layer.values, batch.pooled, batch.outputs
+        losses, gradients = batch.losses, batch.gradients
+        zero = coef.dtype.type(0)
+        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, _WIDE, 1)
+        outer = full(zero, 0, block, 1, 1)
+        itemsize = item_bytes(coef)
+        n = len(coef)
+        for p in range(begin, end):
+            bag = order[first + p]
+            _linear(tile, wide, lanes, pooled, p, coef, intercept.values, outputs)
+            shift = zero
+            if normalized:
+                shift = _log_sum_exp(outer, block, outputs, p, n)
+            for i in range(indptr[bag], indptr[bag + 1]):
+                put(target, item(indices, i), item(values, i) if len(values) > 0 else coef.dtype.type(1))
+            scale = zero + sample_weight[bag] / n_bags
+            base, base_of_targets = address_of(outputs, p), np.uintp(target.ctypes.data)
+            total = outer
+            for k in range(0, n, block):
+                at = np.uintp(k) * itemsize
+                z = load(outer, base + at, 0)
+                if normalized:
+                    z = z - shift
+                value, derivative = rule(z, load(outer, base_of_targets + at, 0))
+                value = as_tile(outer, value)
+                if k + block > n:
+                    value = before_column(value, n - k)
+                total = total + value
+                store(as_tile(outer, derivative) * scale, base + at, 0)
+            losses[p] = np.float64(lane_sum(total)) * scale
+            for i in range(indptr[bag], indptr[bag + 1]):
+                put(target, item(indices, i), zero)
+            if len(gradients) > 0:
+                _weighted_rows(tile, wide, lanes, coef, outputs, p, gradients)
+
+    return head

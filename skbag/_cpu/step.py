@@ -1,0 +1,269 @@
+"""Training on the CPU: mini-batches of bags, from the forward pass to the updated rows, in compiled code.
+
+A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
+together, lists them by the part that owns their row, pools them and leaves the gradients of the loss with respect to
+outputs and pooled rows. UPDATE: each part changes the rows of the table and of the linear layer that it owns. So every
+row has one writer, which goes through the members in the order of the bags, and the result does not depend on who runs
+which part.
+
+Where a step is linear in the gradient, a row takes the gradient of each of its members as it comes. Other steps need
+the whole gradient of a row: its members are brought together by sorting, and the row changes once.
+
+Parts are handed out by tickets: ticket t is part t % n_parts of phase t // n_parts; it begins when all tickets of
+earlier phases are done. A thread may join or leave at any time; one thread alone can do everything.
+
+The kernel here is compiled once. What depends on the width, the loss or the solver are kernels of their own, which it
+calls by their addresses, once for some dozens of bags or rows.
+"""
+
+import numpy as np
+
+from skbag._cpu.calls import call, stored
+from skbag._cpu.forward import collect, pool_max
+from skbag._cpu.head import address_of
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.sorting import assign, sorted_pairs
+from skbag._cpu.structs import Bags, Batch, Parameters, Parts, Plan, Step, Targets, Undo
+from skbag._cpu.tile import (
+    fetch_add,
+    item,
+    item_bytes,
+    load_acquire,
+    prefetch_address,
+    prefetch_item,
+    put,
+    yield_thread,
+)
+from skbag._cpu.update import STOP
+from skbag._rules.pooling import MAX
+
+NEXT, DONE = range(2)
+BAGS_TOGETHER = 64  # bags that go through the head together
+_LINE = 64  # bytes of a cache line
+_SPINS = 2000
+
+
+@inlined
+def _wait(tickets, n_done):
+    """Wait until n_done tickets are done, or training stops: then some never will be."""
+    spins = 0
+    while load_acquire(tickets, DONE) < n_done and not load_acquire(tickets, STOP):
+        spins += 1
+        if spins > _SPINS:
+            yield_thread()
+
+
+@inlined
+def _prefetch_row(array, row):
+    """Ask for the cache lines of a row."""
+    address = address_of(array, row)
+    end = address + np.uintp(array.shape[1]) * item_bytes(array)
+    while address < end:
+        prefetch_address(address)
+        address += np.uintp(_LINE)
+    prefetch_address(end - np.uintp(1))
+
+
+@inlined
+def _keep(undo, table, element_states, row):
+    """Keep a row as it is before the first step that changes it."""
+    if item(undo.touched, row) != 0:
+        return
+    put(undo.touched, row, 1)
+    to = fetch_add(undo.n_rows, 0, 1)
+    undo.rows[to] = row
+    undo.state[to] = table.state[row]
+    for d in range(table.values.shape[1]):
+        undo.values[to, d] = table.values[row, d]
+    if element_states > 0:
+        for d in range(table.values.shape[1]):
+            undo.first[to, d] = table.first[row, d]
+    if element_states > 1:
+        for d in range(table.values.shape[1]):
+            undo.second[to, d] = table.second[row, d]
+
+
+@inlined
+def _forward(plan, begin, end, first, n_bags, part, bags, targets, table, layer, intercept, batch, parts, tickets):
+    """Run FORWARD for the bags begin <= p < end of a mini-batch of n_bags bags."""
+    n_parts = len(parts.firsts)
+    parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
+    for owner in range(n_parts):
+        parts.n_owned[part, owner] = 0
+    for p in range(begin, end):
+        start = bags.order_indptr[first + p] - bags.order_indptr[first]
+        stop = collect(plan.mode, bags, bags.order[first + p], p, start, batch.ids, batch.weights, batch.bags)
+        batch.starts[p], batch.stops[p] = start, stop
+        if not plan.freeze:
+            assign(n_parts, start, stop, batch.ids, parts.firsts[part], parts.owned, parts.n_owned[part])
+    for first_bag in range(begin, end, BAGS_TOGETHER):
+        if load_acquire(tickets, STOP):
+            break
+        last_bag = min(end, first_bag + BAGS_TOGETHER)
+        if plan.mode == MAX:
+            for p in range(first_bag, last_bag):
+                pool_max(table.values, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
+        else:
+            call(plan.reduce, (table, batch, first_bag, last_bag, plan.ahead))
+        call(plan.head, (targets, layer, intercept, batch, parts, part, first_bag, last_bag, first, n_bags))
+
+
+@inlined
+def _update_layer(plan, step, number, rate, part, n_bags, layer, intercept, batch, parts, tickets):
+    """Change the weights and intercepts of the outputs that belong to a part."""
+    n_parts, n_outputs = len(parts.firsts), len(layer.values)
+    ids, weights, starts, stops, rows = (
+        parts.ids[part], parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part],
+    )  # fmt: skip
+    most = max(1, min(len(rows), len(weights) // n_bags))
+    begin, end = part * n_outputs // n_parts, (part + 1) * n_outputs // n_parts
+    for first in range(begin, end, most):
+        if load_acquire(tickets, STOP):
+            break
+        n_rows = min(most, end - first)
+        for r in range(n_rows):
+            rows[r], starts[r], stops[r] = first + r, r * n_bags, (r + 1) * n_bags
+        for p in range(n_bags):
+            for r in range(n_rows):
+                put(weights, r * n_bags + p, batch.outputs[p, first + r])
+                put(ids, r * n_bags + p, p)
+        call(plan.update, (batch.pooled, parts, part, n_rows, layer, intercept, step, number, rate, tickets))
+
+
+@inlined
+def _max_gradient(row, pairs, mask, start, stop, by_freq, batch, row_gradients, to):
+    """row_gradients[to] = sum of the gradients of the bags, in the columns in which the row won."""
+    gradients, winners = batch.gradients, batch.winners
+    dim = gradients.shape[1]
+    for d in range(dim):
+        row_gradients[to, d] = 0
+    before = -1
+    for j in range(start, stop):
+        p = batch.bags[pairs[j] & mask]
+        if p != before:  # a bag that names the row twice has one first winner
+            for d in range(dim):
+                if winners[p, d] >= 0 and batch.ids[winners[p, d]] == row:
+                    row_gradients[to, d] += gradients[p, d]
+        before = p
+    if by_freq:
+        for d in range(dim):
+            row_gradients[to, d] /= stop - start
+
+
+@inlined
+def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, nothing, batch, parts, undo, tickets):
+    """Change each row that the sorted pairs name, once."""
+    ids, weights, starts, stops, rows = (
+        parts.ids[part], parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part],
+    )  # fmt: skip
+    mask = (1 << member_bits) - 1
+    start = stop = 0
+    while start < n and not load_acquire(tickets, STOP):
+        n_rows = 0
+        while start < n and n_rows < len(rows):
+            row = item(pairs, start) >> member_bits
+            _prefetch_row(table.values, row)
+            prefetch_item(table.state, row)
+            if plan.element_states > 0:
+                _prefetch_row(table.first, row)
+            if plan.element_states > 1:
+                _prefetch_row(table.second, row)
+            while stop < n and item(pairs, stop) >> member_bits == row:
+                i = item(pairs, stop) & mask
+                put(ids, stop, item(batch.bags, i))
+                put(weights, stop, item(batch.weights, i))
+                stop += 1
+            put(rows, n_rows, row)
+            put(starts, n_rows, start)
+            put(stops, n_rows, stop)
+            n_rows += 1
+            start = stop
+        if len(undo.touched) > 0:
+            for r in range(n_rows):
+                _keep(undo, table, plan.element_states, rows[r])
+        source = batch.gradients
+        if plan.mode == MAX:
+            sums = parts.row_gradients[part]
+            for r in range(n_rows):
+                _max_gradient(rows[r], pairs, mask, starts[r], stops[r], plan.max_by_freq, batch, sums, r)
+            for r in range(n_rows):  # each sum is a segment of its own
+                put(ids, r, r)
+                put(weights, r, 1)
+                put(starts, r, r)
+                put(stops, r, r + 1)
+            source = sums
+        call(plan.update, (source, parts, part, n_rows, table, nothing, step, number, rate, tickets))
+
+
+@inlined
+def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
+    """Take from each row the gradients of its members, one by one."""
+    for p in range(len(parts.firsts)):
+        first = parts.firsts[p]
+        last = first + parts.n_owned[p, part]
+        if len(undo.touched) > 0:
+            for j in range(first, last):
+                _keep(undo, table, plan.element_states, item(batch.ids, item(parts.owned[part], j)))
+        call(plan.add, (batch, parts, part, first, last, -rate, table, tickets))
+
+
+@kernel
+def train(
+    plan, step, layer_step, bags, targets, table, layer, intercept, nothing, batch, parts, undo, tickets, batch_losses
+):  # fmt: skip
+    """Train on mini-batches of the bags order[0], order[1], ...
+
+    Tuples of ``skbag._cpu.structs``: plan, step, layer_step, bags, targets, in; table, layer (n_outputs, dim) and intercept
+    (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch, parts, scratch; undo, in-out.
+    batch_losses : (n_batches,), out: mean loss per bag.
+    tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
+        another thread may also set it, and the model is then between two moments.
+    """
+    plan, step, layer_step = stored(Plan(*plan)), stored(Step(*step)), stored(Step(*layer_step))
+    bags, targets = stored(Bags(*bags)), stored(Targets(*targets))
+    table, layer = stored(Parameters(*table)), stored(Parameters(*layer))
+    intercept, nothing = stored(Parameters(*intercept)), stored(Parameters(*nothing))
+    batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
+    n_parts = len(parts.firsts)
+    n_bits = 0
+    while len(table.values) - 1 >> n_bits:
+        n_bits += 1
+    member_bits = 0
+    while len(batch.ids) >> member_bits:
+        member_bits += 1
+    n_tickets = 2 * n_parts * len(batch_losses)
+    ticket = fetch_add(tickets, NEXT, 1)
+    while ticket < n_tickets:
+        phase, part = ticket // n_parts, ticket % n_parts
+        k = phase // 2
+        _wait(tickets, phase * n_parts)
+        if tickets[STOP]:
+            break
+        first = k * plan.batch_size
+        n_bags = min(plan.batch_size, len(bags.order) - first)
+        if phase % 2 == 0:
+            begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
+            _forward(
+                plan, begin, end, first, n_bags, part, bags, targets, table, layer, intercept, batch, parts, tickets
+            )
+        else:
+            number, rate = plan.number + k, step.rate - step.rate_step * k
+            layer_rate = layer_step.rate - layer_step.rate_step * k
+            if part == 0:
+                total = 0.0
+                for p in range(n_bags):
+                    total += batch.losses[p]
+                batch_losses[k] = total
+                if not np.isfinite(total):
+                    tickets[STOP] = 1
+            _update_layer(plan, layer_step, number, layer_rate, part, n_bags, layer, intercept, batch, parts, tickets)
+            if plan.linear and not plan.freeze:
+                _add_to_table(plan, rate, part, table, batch, parts, undo, tickets)
+            elif not plan.freeze:
+                n, where = sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts)
+                _update_table(
+                    plan, step, number, rate, part, parts.pairs[part, where], n, member_bits, table, nothing, batch,
+                    parts, undo, tickets,
+                )  # fmt: skip
+        fetch_add(tickets, DONE, 1)
+        ticket = fetch_add(tickets, NEXT, 1)

@@ -1,0 +1,110 @@
+"""What kernels of training and prediction are given: arrays that belong together.
+
+Every array is C-contiguous, and was checked or made by ``skbag._cpu.training``. A kernel takes plain tuples, which cost
+a third of what these cost from call to call, and puts them into memory as these; see ``calls.stored``.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Bags(NamedTuple):
+    """The bags as in ``pooling.pool``, and the order in which an epoch takes them; in."""
+
+    weights: Any  # (n_members,); of length 0 for ones
+    indices: Any  # (>= n_members,) int32 or int64
+    indptr: Any  # of the same dtype
+    padding_idx: Any  # -1 for none
+    order: Any  # (n,) int64: the bags of the epoch
+    order_indptr: Any  # (n + 1,) int64: sums of their lengths
+
+
+class Targets(NamedTuple):
+    """The targets of the bags as a CSR matrix: what is not stored is 0; and the weights of the bags; in."""
+
+    order: Any  # (n,) int64: the bags of the epoch
+    indices: Any  # int64: outputs
+    indptr: Any  # (n_bags + 1,) int64
+    values: Any  # of the dtype of the model; of length 0 for ones
+    sample_weight: Any  # (n_bags,) float64
+
+
+class Parameters(NamedTuple):
+    """Rows of parameters, or single ones, and what the solver keeps of them; in-out."""
+
+    values: Any  # (n, dim) or (n,)
+    state: Any  # (n,) float64
+    first: Any  # like values if the solver has states of elements, else with a row or nothing
+    second: Any
+
+
+class Step(NamedTuple):
+    """What a step is made with."""
+
+    rate: Any  # of the first mini-batch of a call
+    rate_step: Any  # what each mini-batch takes off it
+    alpha: Any
+    max_norm: Any  # inf for none
+    norm_type: Any
+    by_freq: Any  # whether the gradient of a row of the table is divided by its members in the mini-batch
+
+
+class Plan(NamedTuple):
+    """How a mini-batch goes."""
+
+    number: Any  # of the first one: 1, 2, ...
+    mode: Any
+    batch_size: Any
+    freeze: Any  # leave the table alone
+    max_by_freq: Any  # what ``Step.by_freq`` says, for MAX
+    linear: Any  # add the gradient of each member as it comes
+    ahead: Any  # members that rows of the table are prefetched ahead
+    element_states: Any  # of the solver
+    reduce: Any  # addresses of kernels: forward.reduce_kernel, head.head_kernel, update.update_kernel, .add_kernel
+    head: Any
+    update: Any
+    add: Any
+
+
+class Batch(NamedTuple):
+    """Scratch of one mini-batch, shared by the parts."""
+
+    ids: Any  # (n_members,) int32, or int64 for tables of 2 ** 31 rows
+    weights: Any  # (n_members,)
+    bags: Any  # (n_members,) like ids
+    starts: Any  # (n_bags,) int64
+    stops: Any
+    pooled: Any  # (n_bags, dim)
+    winners: Any  # (n_bags, dim) int64, for MAX
+    outputs: Any  # (n_bags, n_outputs or more: whole vectors): outputs, then the derivative of the loss
+    gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
+    losses: Any  # (n_bags,) float64
+
+
+class Parts(NamedTuple):
+    """Scratch of the parts: the first dimension of every array is n_parts."""
+
+    firsts: Any  # (n_parts,) int64
+    n_owned: Any  # (n_parts, n_parts) int64
+    owned: Any  # (n_parts, n_members) int32
+    pairs: Any  # (n_parts, 2, n_members) int64
+    counts: Any  # (n_parts, 2, 2048) int32
+    rows: Any  # (n_parts, r) int64: rows that are updated together
+    starts: Any  # (n_parts, r) int64: where what makes up the gradient of each begins in ids and weights
+    stops: Any
+    ids: Any  # (n_parts, n) like batch.ids: bags
+    weights: Any  # (n_parts, n): of these
+    row_gradients: Any  # (n_parts, r, dim)
+    steps: Any  # (n_parts, r) float64
+    targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two
+
+
+class Undo(NamedTuple):
+    """What rows of the table were before a call; with ``touched`` of length 0 nothing is kept."""
+
+    touched: Any  # (n_rows,) uint8: whether a row is kept
+    n_rows: Any  # (1,) int64: how many are
+    rows: Any  # (n,) int64: which
+    values: Any  # Parameters of the kept rows
+    state: Any
+    first: Any
+    second: Any

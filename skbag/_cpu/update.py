@@ -1,0 +1,249 @@
+"""Update: from gradients to rows, on the CPU.
+
+The kernels are made for rows of one tile of up to 4 vectors, or of any number of tiles of 4 of which the last one
+overlaps the one before.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from skbag._cpu.head import address_of
+from skbag._cpu.jit import as_rule, inlined, part
+from skbag._cpu.pooling import row_norm
+from skbag._cpu.tile import (
+    add_scaled,
+    add_window,
+    dot,
+    fold_rows,
+    from_column,
+    full,
+    is_finite,
+    item,
+    item_bytes,
+    join_at,
+    load,
+    load_acquire,
+    prefetch,
+    store,
+    window,
+    window_memory,
+)
+
+STOP = 2  # of tickets, see ``step``
+MOST_VECTORS = 4
+_ROWS_AHEAD = 16  # members whose rows are prefetched in `add_kernel`
+_MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
+
+
+@inlined
+def _offset(dim, column, span, itemsize):
+    """Bytes from the first column of a row to the tile for ``column``: the last tile ends where the row ends."""
+    return np.uintp(max(0, min(column, dim - span))) * itemsize
+
+
+@inlined
+def _skip(dim, column, span):
+    """How many columns the tile for ``column`` shares with the one before."""
+    return column - max(0, min(column, dim - span))
+
+
+@inlined
+def _segment(tile, memory, source, weights, ids, start, stop, offset, tail):
+    """Return sum of weights[i] * source[ids[i]] over start <= i < stop, for the columns of one tile."""
+    most = window(tile)
+    acc = tile
+    for first in range(start, stop, most):
+        acc = tile
+        for i in range(first, min(stop, first + most)):
+            address = address_of(source, item(ids, i)) + offset
+            acc = fold_rows(acc, (address,), (item(weights, i),), tail)
+        if stop - start > most:
+            acc = add_window(acc, memory, first == start)
+    return acc
+
+
+@inlined
+def _rescale(parameters, row, max_norm, norm_type):
+    """Multiply a row that is longer than max_norm by max_norm / (norm + 1e-7), torch's."""
+    length = row_norm(parameters, row, norm_type)
+    if length > max_norm:
+        factor = parameters.dtype.type(max_norm / (length + 1e-7))
+        for d in range(parameters.shape[1]):
+            parameters[row, d] *= factor
+
+
+@cache
+def update_kernel(lanes, vectors, single, solver):
+    """Make the kernel that changes rows by their gradients with a solver, called by its address.
+
+    Parameters
+    ----------
+    lanes, vectors : int
+        Of a tile.
+    single : bool
+        Whether a row is one tile.
+    solver : skbag._rules.solvers.Solver
+    """
+    span = lanes * vectors
+    row_rule = as_rule(solver.row)
+    element_rule = as_rule(solver.element)
+    penalty = as_rule(solver.penalty)
+    states, looks_back = solver.element_states, solver.mean_square
+
+    @inlined
+    def finish(tile, check, g, row, column, offset, tail, step, parameters):
+        """Change the columns of one tile of a row by their gradient; return check, NaN if they are not finite."""
+        target = address_of(parameters.values, row) + offset
+        old = load(tile, target, tail)
+        first = second = tile
+        if states > 0:
+            first = load(tile, address_of(parameters.first, row) + offset, tail)
+        if states > 1:
+            second = load(tile, address_of(parameters.second, row) + offset, tail)
+        new, new_first, new_second = element_rule(old, g, first, second, step)
+        if not single and column > 0:
+            skip = _skip(parameters.values.shape[1], column, span)
+            new = join_at(old, new, tail, skip)
+            new_first, new_second = join_at(first, new_first, tail, skip), join_at(second, new_second, tail, skip)
+        store(new, target, tail)
+        zero = parameters.values.dtype.type(0)
+        check = add_scaled(check, zero, new)
+        if states > 0:
+            store(new_first, address_of(parameters.first, row) + offset, tail)
+            check = add_scaled(check, zero, new_first)
+        if states > 1:
+            store(new_second, address_of(parameters.second, row) + offset, tail)
+            check = add_scaled(check, zero, new_second)
+        return check
+
+    @part
+    def update(source, parts, part_, n_rows, parameters, bias, step, number, rate, tickets):
+        """Change rows[r] of ``parameters`` by sum of weights[i] * source[ids[i]] over starts[r] <= i < stops[r].
+
+        If there are ``bias``, bias[rows[r]] changes by the sum of the weights. ``alpha`` times the row, see
+        `Solver.penalty`, is part of the gradient of a row, not of a bias. A row whose norm then exceeds max_norm is
+        rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
+
+        source : (m, dim), in. parts : structs.Parts; of part_ the first n_rows rows, each once, and their starts,
+        stops, ids, weights, in; gradients, which may be the source, and steps, scratch. parameters :
+        structs.Parameters, in-out. bias : structs.Parameters of numbers, in-out; or without any. step : structs.Step,
+        in. number, rate : of this step. tickets : int64, in-out.
+        """
+        rows, starts, stops, ids, weights = (
+            parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.ids[part_], parts.weights[part_],
+        )  # fmt: skip
+        gradients, steps = parts.row_gradients[part_], parts.steps[part_]
+        values = parameters.values
+        zero, dim, itemsize = values.dtype.type(0), values.shape[1], item_bytes(values)
+        tile = full(zero, 0, lanes, vectors, 1)
+        check, memory = tile, window_memory(tile)
+        tail, columns = min(span, dim) - lanes, 1 if single else dim
+        alpha = penalty(rate, step.alpha)
+        decay = zero + alpha
+        for r in range(n_rows):
+            target = address_of(values, rows[r])
+            squares = 0.0
+            if not looks_back:
+                state, length = row_rule(parameters.state[rows[r]], 0.0, number, rate)
+                parameters.state[rows[r]] = state
+                steps[r] = length
+            for column in range(0, columns, span):
+                offset = _offset(dim, column, span, itemsize)
+                g = _segment(tile, memory, source, weights, ids, item(starts, r), item(stops, r), offset, tail)
+                if step.by_freq:
+                    g = g / values.dtype.type(stops[r] - starts[r])
+                if alpha != 0:
+                    g = add_scaled(g, decay, load(tile, target + offset, tail))
+                if looks_back:
+                    store(g, address_of(gradients, r) + offset, tail)
+                    if not single and column > 0:
+                        g = from_column(g, tail, _skip(dim, column, span))
+                    squares += dot(g, g, tail)
+                else:
+                    length = zero + steps[r]
+                    check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
+            if looks_back:
+                steps[r] = squares / dim
+        if looks_back:
+            # One loop after the other: the long chain from a gradient to its step is under way for many rows at once.
+            for r in range(n_rows):
+                state, length = row_rule(parameters.state[rows[r]], steps[r], number, rate)
+                parameters.state[rows[r]] = state
+                if not state < np.inf:  # the row would never change again
+                    tickets[STOP] = 1
+                steps[r] = length
+            for r in range(n_rows):
+                for column in range(0, columns, span):
+                    offset = _offset(dim, column, span, itemsize)
+                    g = load(tile, address_of(gradients, r) + offset, tail)
+                    length = zero + steps[r]
+                    check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
+        if not is_finite(check):
+            tickets[STOP] = 1
+        if step.max_norm < np.inf:
+            for r in range(n_rows):
+                _rescale(values, rows[r], step.max_norm, step.norm_type)
+        if len(bias.values) > 0:
+            for r in range(n_rows):
+                k, g = rows[r], 0.0
+                for i in range(item(starts, r), item(stops, r)):
+                    g += item(weights, i)
+                state, length = row_rule(bias.state[k], g * g, number, rate)
+                first = second = 0.0
+                if states > 0:
+                    first = np.float64(bias.first[k])
+                if states > 1:
+                    second = np.float64(bias.second[k])
+                value, first, second = element_rule(np.float64(bias.values[k]), g, first, second, length)
+                bias.state[k], bias.values[k] = state, value
+                if states > 0:
+                    bias.first[k] = first
+                if states > 1:
+                    bias.second[k] = second
+                if not (np.isfinite(bias.values[k]) and np.isfinite(state + first + second)):
+                    tickets[STOP] = 1
+
+    return update
+
+
+@cache
+def add_kernel(lanes, vectors, single):
+    """Make the kernel of steps that are linear in the gradient, called by its address; see `update_kernel`."""
+    span = lanes * vectors
+
+    @part
+    def add(batch, parts, part_, first, last, step, parameters, tickets):
+        """values[ids[i]] += step * weights[i] * gradients[bags[i]] for the members i = owned[first], ...
+
+        batch : structs.Batch, in. parts : structs.Parts; owned[part_] to owned[part_, last - 1], in. parameters :
+        structs.Parameters; values, in-out. tickets : int64, tickets[STOP] becomes 1 if a row is not finite any more.
+        """
+        members, ids, weights, bags = parts.owned[part_], batch.ids, batch.weights, batch.bags
+        gradients, table = batch.gradients, parameters.values
+        zero, dim, itemsize = table.dtype.type(0), table.shape[1], item_bytes(table)
+        tile = full(zero, 0, lanes, vectors, 1)
+        tail, columns = min(span, dim) - lanes, 1 if single else dim
+        check = tile
+        for j in range(first, last):
+            if j % _MEMBERS_BETWEEN_LOOKS == 0 and load_acquire(tickets, STOP):
+                break
+            soon = np.intp(item(members, min(j + _ROWS_AHEAD, last - 1)))
+            for column in range(0, columns, span):
+                offset = _offset(dim, column, span, itemsize)
+                prefetch(tile, address_of(table, item(ids, soon)) + offset, tail, 1, 0)
+            i = np.intp(item(members, j))
+            source, target = address_of(gradients, item(bags, i)), address_of(table, item(ids, i))
+            factor = table.dtype.type(step) * item(weights, i)
+            for column in range(0, columns, span):
+                offset = _offset(dim, column, span, itemsize)
+                g = load(tile, source + offset, tail)
+                if not single and column > 0:
+                    g = from_column(g, tail, _skip(dim, column, span))
+                new = add_scaled(load(tile, target + offset, tail), factor, g)
+                check = add_scaled(check, zero, new)
+                store(new, target + offset, tail)
+        if not is_finite(check):
+            tickets[STOP] = 1
+
+    return add
