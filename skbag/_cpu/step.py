@@ -112,9 +112,7 @@ def _forward(plan, begin, end, first, n_bags, part, bags, targets, table, layer,
 def _update_layer(plan, step, number, rate, part, n_bags, layer, intercept, batch, parts, tickets):
     """Change the weights and intercepts of the outputs that belong to a part."""
     n_parts, n_outputs = len(parts.firsts), len(layer.values)
-    ids, weights, starts, stops, rows = (
-        parts.ids[part], parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part],
-    )  # fmt: skip
+    weights, starts, stops, rows = parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part]
     most = max(1, min(len(rows), len(weights) // n_bags))
     begin, end = part * n_outputs // n_parts, (part + 1) * n_outputs // n_parts
     for first in range(begin, end, most):
@@ -122,12 +120,13 @@ def _update_layer(plan, step, number, rate, part, n_bags, layer, intercept, batc
             break
         n_rows = min(most, end - first)
         for r in range(n_rows):
-            rows[r], starts[r], stops[r] = first + r, r * n_bags, (r + 1) * n_bags
+            rows[r], starts[r], stops[r] = first + r, 0, n_bags
+        outputs = batch.outputs
         for p in range(n_bags):
             for r in range(n_rows):
-                put(weights, r * n_bags + p, batch.outputs[p, first + r])
-                put(ids, r * n_bags + p, p)
-        call(plan.update, (batch.pooled, parts, part, n_rows, layer, intercept, step, number, rate, tickets))
+                put(weights, r * n_bags + p, outputs[p, first + r])
+        terms = parts.terms, -1, weights, n_bags, parts.ranks, batch.pooled
+        call(plan.update, (*terms, parts, part, n_rows, layer, intercept, step, number, rate, tickets))
 
 
 @inlined
@@ -153,9 +152,7 @@ def _max_gradient(row, pairs, mask, start, stop, by_freq, batch, row_gradients, 
 @inlined
 def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, nothing, batch, parts, undo, tickets):
     """Change each row that the sorted pairs name, once."""
-    ids, weights, starts, stops, rows = (
-        parts.ids[part], parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part],
-    )  # fmt: skip
+    starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
     mask = (1 << member_bits) - 1
     start = stop = 0
     while start < n and not load_acquire(tickets, STOP):
@@ -169,9 +166,6 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
             if plan.element_states > 1:
                 _prefetch_row(table.second, row)
             while stop < n and item(pairs, stop) >> member_bits == row:
-                i = item(pairs, stop) & mask
-                put(ids, stop, item(batch.bags, i))
-                put(weights, stop, item(batch.weights, i))
                 stop += 1
             put(rows, n_rows, row)
             put(starts, n_rows, start)
@@ -181,18 +175,17 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
         if len(undo.touched) > 0:
             for r in range(n_rows):
                 _keep(undo, table, plan.element_states, rows[r])
-        source = batch.gradients
         if plan.mode == MAX:
-            sums = parts.row_gradients[part]
+            sums, weights = parts.row_gradients[part], parts.weights[part]
             for r in range(n_rows):
                 _max_gradient(rows[r], pairs, mask, starts[r], stops[r], plan.max_by_freq, batch, sums, r)
-            for r in range(n_rows):  # each sum is a segment of its own
-                put(ids, r, r)
-                put(weights, r, 1)
-                put(starts, r, r)
-                put(stops, r, r + 1)
-            source = sums
-        call(plan.update, (source, parts, part, n_rows, table, nothing, step, number, rate, tickets))
+            for r in range(n_rows):  # each is a term of its own
+                starts[r], stops[r], weights[r] = r, r + 1, 1
+            terms = parts.terms, -1, weights, 0, parts.ranks, sums
+            call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
+        else:
+            terms = pairs, mask, batch.weights, 0, batch.bags, batch.gradients
+            call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
 
 
 @inlined

@@ -81,7 +81,7 @@ class Batch(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Scratch of the parts: the first dimension of every array is n_parts."""
+    """Scratch of the parts: the first dimension is n_parts, where they do not share an array."""
 
     firsts: Any  # (n_parts,) int64
     n_owned: Any  # (n_parts, n_parts) int64
@@ -89,10 +89,11 @@ class Parts(NamedTuple):
     pairs: Any  # (n_parts, 2, n_members) int64
     counts: Any  # (n_parts, 2, 2048) int32
     rows: Any  # (n_parts, r) int64: rows that are updated together
-    starts: Any  # (n_parts, r) int64: where what makes up the gradient of each begins in ids and weights
+    starts: Any  # (n_parts, r) int64: where the terms of the gradient of each begin in a list of terms
     stops: Any
-    ids: Any  # (n_parts, n) like batch.ids: bags
-    weights: Any  # (n_parts, n): of these
+    weights: Any  # (n_parts, n): of terms of the gradients of the layer, row by row
+    terms: Any  # (n_bags or more,) int64: 0, 1, 2, ...
+    ranks: Any  # the same as batch.ids has them
     row_gradients: Any  # (n_parts, r, dim)
     steps: Any  # (n_parts, r) float64
     targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two

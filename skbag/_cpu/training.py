@@ -42,7 +42,7 @@ def _scratch(
     (n_rows, dim), dtype, n_outputs = model.table.values.shape, model.table.values.dtype, len(model.layer.values)
     block, ints, ids = block_of(dtype), np.int64, np.int32 if n_rows < 1 << 31 else np.int64
     columns = -(-n_outputs // block) * block
-    n = max(own_members, n_bags * min(_ROWS, n_outputs, max(1, 1024 // n_bags)), _ROWS)
+    n = max(n_bags * min(_ROWS, n_outputs, max(1, 1024 // n_bags)), _ROWS)
     batch = structs.Batch(
         np.zeros(n_members, ids), np.zeros(n_members, dtype), np.zeros(n_members, ids),
         np.empty(n_bags, ints), np.empty(n_bags, ints), np.empty((n_bags, dim), dtype),
@@ -53,7 +53,7 @@ def _scratch(
         np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, own_members), np.int32),
         np.empty((n_parts, 2, own_members), ints), np.empty((n_parts, 2, 2048), np.int32),
         np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints),
-        np.empty((n_parts, n), ids), np.empty((n_parts, n), dtype),
+        np.zeros((n_parts, n), dtype), np.arange(max(n_bags, _ROWS)), np.arange(max(n_bags, _ROWS), dtype=ids),
         np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)), np.zeros((n_parts, columns), dtype),
     )  # fmt: skip
     return batch, parts
@@ -68,7 +68,7 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
     batch, parts = _scratch(1, 1, 1, 1, Model(fake, table, bias), won=False, back=False)  # type: ignore[arg-type]
     targets = structs.Targets(n, n, n, numbers, np.empty(1))
     examples = {
-        "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts, "targets": targets,
+        "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts, "targets": targets,
         "step": _step(), "tickets": n, "count": 0, "rate": 0.0,
     }  # fmt: skip
     return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
@@ -98,7 +98,7 @@ def addresses(layout: tuple[int, ...], dim: int, dtype: np.dtype[Any], many: boo
     tile = lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
     updating = calls.address_of(
         update.update_kernel(*tile, solver),
-        kinds.rows, kinds.parts, count, count, kinds.table, kinds.bias, kinds.step, count, kinds.rate, kinds.tickets,
+        kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table, kinds.bias, kinds.step, count, kinds.rate, kinds.tickets,
     )  # fmt: skip
     adding = 0
     if solver.linear:

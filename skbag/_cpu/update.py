@@ -49,15 +49,16 @@ def _skip(dim, column, span):
 
 
 @inlined
-def _segment(tile, memory, source, weights, ids, start, stop, offset, tail):
-    """Return sum of weights[i] * source[ids[i]] over start <= i < stop, for the columns of one tile."""
+def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, source, offset, tail):
+    """Return sum of weights[ahead + i] * source[ids[i]] over i = terms[j] & mask, start <= j < stop, for a tile."""
     most = window(tile)
     acc = tile
     for first in range(start, stop, most):
         acc = tile
-        for i in range(first, min(stop, first + most)):
+        for j in range(first, min(stop, first + most)):
+            i = item(terms, j) & mask
             address = address_of(source, item(ids, i)) + offset
-            acc = fold_rows(acc, (address,), (item(weights, i),), tail)
+            acc = fold_rows(acc, (address,), (item(weights, ahead + i),), tail)
         if stop - start > most:
             acc = add_window(acc, memory, first == start)
     return acc
@@ -118,21 +119,23 @@ def update_kernel(lanes, vectors, single, solver):
         return check
 
     @part
-    def update(source, parts, part_, n_rows, parameters, bias, step, number, rate, tickets):
-        """Change rows[r] of ``parameters`` by sum of weights[i] * source[ids[i]] over starts[r] <= i < stops[r].
+    def update(
+        terms, mask, weights, stride, ids, source, parts, part_, n_rows, parameters, bias, step, number, rate, tickets
+    ):  # fmt: skip
+        """Change rows[r] of ``parameters`` by a gradient, for r < n_rows.
+
+        The gradient is sum of weights[r * stride + i] * source[ids[i]] over i = terms[j] & mask, starts[r] <= j < stops[r].
 
         If there are ``bias``, bias[rows[r]] changes by the sum of the weights. ``alpha`` times the row, see
         `Solver.penalty`, is part of the gradient of a row, not of a bias. A row whose norm then exceeds max_norm is
         rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
 
-        source : (m, dim), in. parts : structs.Parts; of part_ the first n_rows rows, each once, and their starts,
-        stops, ids, weights, in; gradients, which may be the source, and steps, scratch. parameters :
+        terms : (n,) int64, in. weights : (m,), ids : (m,), in. source : (k, dim), in. parts : structs.Parts; of part_
+        rows, each once, starts and stops, in; row_gradients, which may be the source, and steps, scratch. parameters :
         structs.Parameters, in-out. bias : structs.Parameters of numbers, in-out; or without any. step : structs.Step,
         in. number, rate : of this step. tickets : int64, in-out.
         """
-        rows, starts, stops, ids, weights = (
-            parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.ids[part_], parts.weights[part_],
-        )  # fmt: skip
+        rows, starts, stops = parts.rows[part_], parts.starts[part_], parts.stops[part_]
         gradients, steps = parts.row_gradients[part_], parts.steps[part_]
         values = parameters.values
         zero, dim, itemsize = values.dtype.type(0), values.shape[1], item_bytes(values)
@@ -150,7 +153,20 @@ def update_kernel(lanes, vectors, single, solver):
                 steps[r] = length
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
-                g = _segment(tile, memory, source, weights, ids, item(starts, r), item(stops, r), offset, tail)
+                g = _sum_of_terms(
+                    tile,
+                    memory,
+                    terms,
+                    mask,
+                    item(starts, r),
+                    item(stops, r),
+                    weights,
+                    r * stride,
+                    ids,
+                    source,
+                    offset,
+                    tail,
+                )
                 if step.by_freq:
                     g = g / values.dtype.type(stops[r] - starts[r])
                 if alpha != 0:
@@ -187,8 +203,8 @@ def update_kernel(lanes, vectors, single, solver):
         if len(bias.values) > 0:
             for r in range(n_rows):
                 k, g = rows[r], 0.0
-                for i in range(item(starts, r), item(stops, r)):
-                    g += item(weights, i)
+                for j in range(item(starts, r), item(stops, r)):
+                    g += item(weights, r * stride + (item(terms, j) & mask))
                 state, length = row_rule(bias.state[k], g * g, number, rate)
                 first = second = 0.0
                 if states > 0:
