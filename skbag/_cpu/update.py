@@ -1,6 +1,6 @@
 """Update: from gradients to rows, on the CPU.
 
-The kernels are made for rows of one tile of up to 4 vectors, or of any number of tiles of 4 of which the last one
+The kernels are made for rows of one tile of up to 8 vectors, or of any number of tiles of 8 of which the last one
 overlaps the one before.
 """
 
@@ -31,7 +31,7 @@ from skbag._cpu.tile import (
 )
 
 STOP = 2  # of tickets, see ``step``
-MOST_VECTORS = 4
+MOST_VECTORS = 8
 _ROWS_AHEAD = 16  # members whose rows are prefetched in `add_kernel`
 _MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
 
