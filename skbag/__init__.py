@@ -6,12 +6,14 @@ the layouts of torch, and `bags_to_csr` turns such ids into a sparse matrix.
 """
 
 from skbag._estimators.classifier import EmbeddingBagClassifier
+from skbag._estimators.regressor import EmbeddingBagRegressor
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._functional import bags_to_csr, embedding, embedding_bag
 from skbag._version import __version__
 
 __all__ = [
     "EmbeddingBagClassifier",
+    "EmbeddingBagRegressor",
     "EmbeddingBagVectorizer",
     "__version__",
     "bags_to_csr",

@@ -105,7 +105,7 @@ def _run(
 ) -> Array:
     """Run a kernel over all blocks of each tile, in threads if asked for, and return its ``progress``."""
     n_blocks, shares, n_threads = blocks
-    progress = np.zeros(4, np.int64)
+    progress = np.zeros(5, np.int64)
     arguments = (*args, (n_blocks, shares), progress, *out)
     apart = shares > n_threads
     if n_threads == 1 and not apart:

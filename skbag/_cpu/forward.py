@@ -14,25 +14,28 @@ as_rule(size)
 
 
 @cache
-def reduce_kernel(lanes, vectors, copies, every, whole):
-    """Make the kernel of weighted sums of rows, for tiles as in ``pooling.pool_kernel``, called by its address."""
+def reduce_kernel(lanes, vectors, copies, every, whole, maximum):
+    """Make the kernel of weighted sums of rows, for tiles as in ``pooling.pool_kernel``, called by its address.
+
+    With ``maximum`` = 1 of maxima, if all weights are 1.
+    """
     span = lanes * vectors
 
     @part
-    def reduce(table, batch, first, last, ahead):
-        """pooled[p] = sum of weights[i] * values[ids[i]] over starts[p] <= i < stops[p], for first <= p < last.
+    def reduce(forward, batch, first, last, ahead):
+        """pooled[p] = sum of weights[i] * table[ids[i]] over starts[p] <= i < stops[p], for first <= p < last; 0 for none.
 
-        table : structs.Parameters, in. batch : structs.Batch, in; pooled, out. ahead : how many members ahead rows are
-        prefetched, 0 for not at all.
+        forward : structs.Forward, in. batch : structs.Batch, in; pooled, out. ahead : how many members ahead rows
+        are prefetched, 0 for not at all.
         """
-        rows, weights, ids, starts, stops, out = (
-            table.values, batch.weights, batch.ids, batch.starts, batch.stops, batch.pooled,
-        )  # fmt: skip
+        rows, out, weights, ids = forward.table, batch.pooled, batch.weights, batch.ids
+        starts, stops = batch.starts, batch.stops
         dim = span if whole else rows.shape[1]
         itemsize = item_bytes(rows)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
-        tile = full(rows.dtype.type(0), 0, lanes, vectors, copies)
+        neutral = rows.dtype.type(-np.inf if maximum else 0)
+        tile, zero = full(neutral, maximum, lanes, vectors, copies), full(rows.dtype.type(0), 0, lanes, vectors, 1)
         for p in range(first, last):
             target = np.uintp(out.ctypes.data) + np.uintp(p) * row_bytes
             for column in range(0, dim, span):
@@ -42,6 +45,8 @@ def reduce_kernel(lanes, vectors, copies, every, whole):
                     weights, ids, None, item(starts, p), item(stops, p), ahead, every, whole,
                 )  # fmt: skip
                 store(acc, target + offset, tail)
+                if maximum and item(starts, p) == item(stops, p):
+                    store(zero, target + offset, tail)
 
     return reduce
 

@@ -1,6 +1,6 @@
 """Head: from pooled rows to outputs, losses and gradients, on the CPU: a linear layer.
 
-The kernels serve all widths of at least ``lanes`` columns. A row is gone through in tiles of `_WIDE` vectors, then of
+The kernels serve all widths of at least ``lanes`` columns. A row is gone through in tiles of `WIDE` vectors, then of
 one; the last one overlaps the one before.
 """
 
@@ -29,7 +29,7 @@ from skbag._cpu.tile import (
 from skbag._cpu.vector import as_tile
 from skbag._rules.elementwise import exp
 
-_WIDE = 4
+WIDE = 4
 
 
 @inlined
@@ -39,7 +39,7 @@ def address_of(array, row):
 
 
 @inlined
-def _linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
+def linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
     """outputs[p] = coef @ pooled[p] + intercept.
 
     pooled : (n, dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
@@ -47,7 +47,7 @@ def _linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
     dim = coef.shape[1]
     itemsize = item_bytes(coef)
     source = address_of(pooled, p)
-    wide_end, full_end = dim - dim % (_WIDE * lanes), dim - dim % lanes
+    wide_end, full_end = dim - dim % (WIDE * lanes), dim - dim % lanes
     for k in range(len(coef)):
         target = address_of(coef, k)
         total, wide_total = tile, wide
@@ -55,9 +55,9 @@ def _linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
         while column < wide_end:
             at = np.uintp(column) * itemsize
             wide_total = multiply_add(
-                wide_total, load(wide, source + at, (_WIDE - 1) * lanes), load(wide, target + at, (_WIDE - 1) * lanes)
+                wide_total, load(wide, source + at, (WIDE - 1) * lanes), load(wide, target + at, (WIDE - 1) * lanes)
             )
-            column += _WIDE * lanes
+            column += WIDE * lanes
         while column < full_end:
             at = np.uintp(column) * itemsize
             total = multiply_add(total, load(tile, source + at, 0), load(tile, target + at, 0))
@@ -81,18 +81,18 @@ def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
     n, dim = rows.shape
     itemsize = item_bytes(rows)
     memory, most = window_memory(wide), window(wide)
-    wide_end, column = dim - dim % (_WIDE * lanes), 0
+    wide_end, column = dim - dim % (WIDE * lanes), 0
     while column < wide_end:
         offset = np.uintp(column) * itemsize
         total = wide
         for first in range(0, n, most):
             total = wide
             for k in range(first, min(n, first + most)):
-                total = fold_rows(total, (address_of(rows, k) + offset,), (weights[p, k],), (_WIDE - 1) * lanes)
+                total = fold_rows(total, (address_of(rows, k) + offset,), (weights[p, k],), (WIDE - 1) * lanes)
             if n > most:
                 total = add_window(total, memory, first == 0)
-        store(total, address_of(out, p) + offset, (_WIDE - 1) * lanes)
-        column += _WIDE * lanes
+        store(total, address_of(out, p) + offset, (WIDE - 1) * lanes)
+        column += WIDE * lanes
     while column < dim:
         offset = np.uintp(min(column, dim - lanes)) * itemsize
         acc = tile
@@ -131,28 +131,27 @@ def head_kernel(lanes, block, loss):
     rule, normalized = as_rule(loss.rule), loss.normalized
 
     @part
-    def head(targets, layer, intercept, batch, parts, part_, begin, end, first, n_bags):
+    def head(targets, forward, batch, parts, part_, begin, end, first, n_bags):
         """Go through the bags begin <= p < end of a mini-batch of n_bags bags, which begins at order[first].
 
         outputs[p] = derivatives of loss * weight / n_bags with respect to coef @ pooled[p] + intercept, losses[p] =
         loss * weight / n_bags, gradients[p] = derivatives with respect to pooled[p], unless gradients has no rows.
 
-        targets : structs.Targets, in. layer : structs.Parameters (n_outputs, dim), intercept : structs.Parameters
-        (n_outputs,), in. batch : structs.Batch; pooled, in; outputs, losses, gradients, out. parts : structs.Parts;
-        targets[part_], scratch, zeros before and after.
+        targets : structs.Targets, forward : structs.Forward, in. batch : structs.Batch; pooled, in; outputs, losses,
+        gradients, out. parts : structs.Parts; targets[part_], scratch, zeros before and after.
         """
         order, indices, indptr, values = targets.order, targets.indices, targets.indptr, targets.values
         sample_weight, target = targets.sample_weight, parts.targets[part_]
-        coef, pooled, outputs = layer.values, batch.pooled, batch.outputs
+        coef, intercept, pooled, outputs = forward.coef, forward.intercept, batch.pooled, batch.outputs
         losses, gradients = batch.losses, batch.gradients
         zero = coef.dtype.type(0)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, _WIDE, 1)
+        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, block, 1, 1)
         itemsize = item_bytes(coef)
         n = len(coef)
         for p in range(begin, end):
             bag = order[first + p]
-            _linear(tile, wide, lanes, pooled, p, coef, intercept.values, outputs)
+            linear(tile, wide, lanes, pooled, p, coef, intercept, outputs)
             shift = zero
             if normalized:
                 shift = _log_sum_exp(outer, block, outputs, p, n)

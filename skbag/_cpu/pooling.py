@@ -5,7 +5,7 @@ anywhere. Arrays marked (in) are passed as read-only views, so that one compilat
 
 Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a share of what is left: the last ones are
 small, so that threads, if they are no more than the shares, end together although they did not begin together. Every
-thread of a call runs the same kernel with the same ``progress`` (4,) int64 (in-out): [NEXT] is the next block that
+thread of a call runs the same kernel with the same ``progress`` (5,) int64 (in-out): [NEXT] is the next block that
 nobody has taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases,
 [EXTREME] if something is not finite, or a weight or the size of a bag is so large or small that its cube leaves the
 dtype.
@@ -57,7 +57,7 @@ def _begin(blocks, block, n):
 
 
 @inlined
-def _first_bag(blocks, block, indptr):
+def first_bag(blocks, block, indptr):
     """Return the first bag of a block; blocks share the members, not the bags."""
     low, high = 0, len(indptr) - 1
     if block == 0 or block == blocks[0]:  # every bag is in a block, even if indptr decreases
@@ -93,7 +93,7 @@ def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
 
 
 @inlined
-def _in_range(indices, n_rows, begin, end):
+def in_range(indices, n_rows, begin, end):
     """Whether 0 <= indices[i] < n_rows for begin <= i < end."""
     lowest = highest = indices.dtype.type(0)
     for i in range(begin, end):
@@ -104,7 +104,7 @@ def _in_range(indices, n_rows, begin, end):
 
 
 @inlined
-def _rising(indptr, begin, end):
+def rising(indptr, begin, end):
     """Whether indptr[i] <= indptr[i + 1] for begin <= i < end."""
     falls = 0
     for i in range(begin, end):
@@ -120,7 +120,7 @@ def _is_extreme(value):
 
 
 @inlined
-def _moderate(weights, begin, end):
+def moderate(weights, begin, end):
     """Whether weights[i] is not extreme for begin <= i < end."""
     extreme = 0  # counted, not tested one by one: that becomes vector code
     for i in range(begin, end):
@@ -231,7 +231,7 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
             column, block = block // blocks[0] * span, block % blocks[0]
             offset = np.uintp(max(0, min(column, dim - span))) * itemsize
             base, spare_base = np.uintp(table.ctypes.data) + offset, np.uintp(spare.ctypes.data) + offset
-            for bag in range(_first_bag(blocks, block, indptr), _first_bag(blocks, block + 1, indptr)):
+            for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
                 start = np.intp(item(indptr, bag))
                 stop = np.intp(item(indptr, bag + 1))
                 if not np.uintp(start) <= np.uintp(stop) <= n_members:
@@ -285,7 +285,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             first, last = _begin(blocks, block, len(indices)), _begin(blocks, block + 1, len(indices))
-            if not _in_range(indices, n_rows, first, last):
+            if not in_range(indices, n_rows, first, last):
                 progress[INVALID] = 1
                 last = first
             for i in range(first, last):
@@ -353,10 +353,10 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
         first, last = _begin(blocks, block, n_members), _begin(blocks, block + 1, n_members)
-        first_bag, last_bag = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
-        if not (_in_range(indices, n_rows, first, last) and _rising(indptr, first_bag, last_bag)):
+        begin, end = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
+        if not (in_range(indices, n_rows, first, last) and rising(indptr, begin, end)):
             progress[INVALID] = 1
-        if weights is not None and not _moderate(weights, first, last):
+        if weights is not None and not moderate(weights, first, last):
             progress[EXTREME] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)

@@ -23,7 +23,7 @@ from skbag._cpu.forward import collect, pool_max
 from skbag._cpu.head import address_of
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.sorting import assign, sorted_pairs
-from skbag._cpu.structs import Bags, Batch, Parameters, Parts, Plan, Step, Targets, Undo
+from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
 from skbag._cpu.tile import (
     fetch_add,
     item,
@@ -84,7 +84,7 @@ def _keep(undo, table, element_states, row):
 
 
 @inlined
-def _forward(plan, begin, end, first, n_bags, part, bags, targets, table, layer, intercept, batch, parts, tickets):
+def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, parts, tickets):
     """Run FORWARD for the bags begin <= p < end of a mini-batch of n_bags bags."""
     n_parts = len(parts.firsts)
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
@@ -102,10 +102,10 @@ def _forward(plan, begin, end, first, n_bags, part, bags, targets, table, layer,
         last_bag = min(end, first_bag + BAGS_TOGETHER)
         if plan.mode == MAX:
             for p in range(first_bag, last_bag):
-                pool_max(table.values, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
+                pool_max(forward.table, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
         else:
-            call(plan.reduce, (table, batch, first_bag, last_bag, plan.ahead))
-        call(plan.head, (targets, layer, intercept, batch, parts, part, first_bag, last_bag, first, n_bags))
+            call(plan.reduce, (forward, batch, first_bag, last_bag, plan.ahead))
+        call(plan.head, (targets, forward, batch, parts, part, first_bag, last_bag, first, n_bags))
 
 
 @inlined
@@ -202,18 +202,18 @@ def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
 
 @kernel
 def train(
-    plan, step, layer_step, bags, targets, table, layer, intercept, nothing, batch, parts, undo, tickets, batch_losses
+    plan, step, layer_step, bags, targets, forward, table, layer, intercept, nothing, batch, parts, undo, tickets, batch_losses
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, step, layer_step, bags, targets, in; table, layer (n_outputs, dim) and intercept
+    Tuples of ``skbag._cpu.structs``: plan, step, layer_step, bags, targets, forward, in; table, layer (n_outputs, dim) and intercept
     (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch, parts, scratch; undo, in-out.
     batch_losses : (n_batches,), out: mean loss per bag.
     tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.
     """
     plan, step, layer_step = stored(Plan(*plan)), stored(Step(*step)), stored(Step(*layer_step))
-    bags, targets = stored(Bags(*bags)), stored(Targets(*targets))
+    bags, targets, forward = stored(Bags(*bags)), stored(Targets(*targets)), stored(Forward(*forward))
     table, layer = stored(Parameters(*table)), stored(Parameters(*layer))
     intercept, nothing = stored(Parameters(*intercept)), stored(Parameters(*nothing))
     batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
@@ -236,9 +236,7 @@ def train(
         n_bags = min(plan.batch_size, len(bags.order) - first)
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
-            _forward(
-                plan, begin, end, first, n_bags, part, bags, targets, table, layer, intercept, batch, parts, tickets
-            )
+            _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, parts, tickets)
         else:
             number, rate = plan.number + k, step.rate - step.rate_step * k
             layer_rate = layer_step.rate - layer_step.rate_step * k

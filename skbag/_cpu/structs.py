@@ -28,6 +28,14 @@ class Targets(NamedTuple):
     sample_weight: Any  # (n_bags,) float64
 
 
+class Forward(NamedTuple):
+    """What a forward pass reads, as read-only views: files may be mapped into memory; in."""
+
+    table: Any  # (n_rows, dim)
+    coef: Any  # (n_outputs, dim)
+    intercept: Any  # (n_outputs,)
+
+
 class Parameters(NamedTuple):
     """Rows of parameters, or single ones, and what the solver keeps of them; in-out."""
 

@@ -1,115 +1,47 @@
-"""The CPU backend's training: scratch memory, threads, and the kernels that a mini-batch goes through."""
+"""The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, forward, head, pooling, step, structs, update
+from skbag._cpu import pooling, step, structs, update
+from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
+from skbag._cpu.predict import BAGS_TOGETHER, predict_kernel
 from skbag._cpu.threads import effective_threads, run
-from skbag._data.bags import Bags
-from skbag._data.model import Model, Objective, Parameters, Rates
+from skbag._data.bags import RELATIVE, Bags, frozen
+from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
 from skbag._rules.pooling import MODES
 
 Array = NDArray[Any]
 
-_ROWS = 32  # that are updated together
 _WORK_OF_A_THREAD = 1 << 17  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
 _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
 
 
-def block_of(dtype: np.dtype[Any]) -> int:
-    """Return how many outputs a vector of the head holds."""
-    return cpu._registers()[0] // dtype.itemsize
+def _shape(model: Model) -> Shape:
+    table = model.table.values
+    return Shape(*table.shape, len(model.layer.values), table.dtype)
 
 
-def _narrow(n_rows: int) -> np.dtype[Any]:
-    """Return the dtype of ids in scratch memory."""
-    return np.dtype(np.int32 if n_rows < 1 << 31 else np.int64)
+@lru_cache(maxsize=2)
+def _nothing(dtype: np.dtype[Any]) -> Array:
+    return frozen(np.empty(0, dtype))
 
 
-def _scratch(
-    n_bags: int, n_members: int, own_members: int, n_parts: int, model: Model, *, won: bool, back: bool
-) -> tuple[structs.Batch, structs.Parts]:
-    """Return scratch memory of a mini-batch: of how many bags and members, of which a part may own so many.
-
-    ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table.
-    """
-    (n_rows, dim), dtype, n_outputs = model.table.values.shape, model.table.values.dtype, len(model.layer.values)
-    block, ints, ids = block_of(dtype), np.int64, np.int32 if n_rows < 1 << 31 else np.int64
-    columns = -(-n_outputs // block) * block
-    n = max(n_bags * min(_ROWS, n_outputs, max(1, 1024 // n_bags)), _ROWS)
-    batch = structs.Batch(
-        np.zeros(n_members, ids), np.zeros(n_members, dtype), np.zeros(n_members, ids),
-        np.empty(n_bags, ints), np.empty(n_bags, ints), np.empty((n_bags, dim), dtype),
-        np.empty((n_bags if won else 0, dim), ints), np.zeros((n_bags, columns), dtype),
-        np.empty((n_bags if back else 0, dim), dtype), np.empty(n_bags),
-    )  # fmt: skip
-    parts = structs.Parts(
-        np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, own_members), np.int32),
-        np.empty((n_parts, 2, own_members), ints), np.empty((n_parts, 2, 2048), np.int32),
-        np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints),
-        np.zeros((n_parts, n), dtype), np.arange(max(n_bags, _ROWS)), np.arange(max(n_bags, _ROWS), dtype=ids),
-        np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)), np.zeros((n_parts, columns), dtype),
-    )  # fmt: skip
-    return batch, parts
+def _in_kernel(bags: Bags, dtype: np.dtype[Any], order: Array, order_indptr: Array) -> tuple[Any, ...]:
+    """Return bags as structs.Bags has them."""
+    weights = _nothing(dtype) if bags.weights is None else bags.weights
+    padding_idx = -1 if bags.padding_idx is None else int(bags.padding_idx)
+    return weights, bags.indices, bags.indptr, padding_idx, order, order_indptr
 
 
-@lru_cache(maxsize=16)
-def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
-    """Return the Numba types of what parts of kernels are given; ``many`` is for tables of 2 ** 31 rows."""
-    rows, numbers, n = np.empty((1, 1), dtype), np.empty(1, dtype), np.empty(1, np.int64)
-    table, bias = (structs.Parameters(values, np.empty(1), values, values) for values in (rows, numbers))
-    fake = SimpleNamespace(values=np.broadcast_to(rows, (1 << 31 if many else 1, 1)))
-    batch, parts = _scratch(1, 1, 1, 1, Model(fake, table, bias), won=False, back=False)  # type: ignore[arg-type]
-    targets = structs.Targets(n, n, n, numbers, np.empty(1))
-    examples = {
-        "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts, "targets": targets,
-        "step": _step(), "tickets": n, "count": 0, "rate": 0.0,
-    }  # fmt: skip
-    return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
-
-
-def _step(rate: float = 1.0, slope: float = 0.0, alpha: float = 0.0, norm: Any = None, by_freq: bool = False) -> Any:
-    return structs.Step(float(rate), float(slope), float(alpha), *(norm or (np.inf, 2.0)), by_freq)
-
-
-@lru_cache(maxsize=64)
-def addresses(layout: tuple[int, ...], dim: int, dtype: np.dtype[Any], many: bool, loss: Any, solver: Any) -> Any:
-    """Return the addresses of the parts of a mini-batch: reduce, head, update and add, or 0 where there is none.
-
-    ``layout`` is that of the table, see ``backend.layout``. Compiles what has not been compiled for it.
-    """
-    lanes, vectors, copies, _, every, _, whole = layout
-    kinds = _kinds(dtype, many)
-    count = kinds.count
-    reducing = calls.address_of(
-        forward.reduce_kernel(lanes, vectors, copies, every, whole), kinds.table, kinds.batch, *(count,) * 3
-    )
-    heading = calls.address_of(
-        head.head_kernel(lanes, block_of(dtype), loss),
-        kinds.targets, kinds.table, kinds.bias, kinds.batch, kinds.parts, *(count,) * 5,
-    )  # fmt: skip
-    n_vectors = -(-dim // lanes)
-    tile = lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
-    updating = calls.address_of(
-        update.update_kernel(*tile, solver),
-        kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table, kinds.bias, kinds.step, count, kinds.rate, kinds.tickets,
-    )  # fmt: skip
-    adding = 0
-    if solver.linear:
-        arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, kinds.tickets
-        adding = calls.address_of(update.add_kernel(*tile), *arguments)
-    return reducing, heading, updating, adding
-
-
-def _in_kernel(parameters: Parameters) -> tuple[Array, ...]:
-    """Return the arrays of parameters; states that there are not as ones without rows."""
-    return parameters.values, parameters.state, parameters.first, parameters.second
+def keep(model: Model, dtype: np.dtype[Any]) -> Model:
+    """Return a model as it is trained here: arrays that can be written to, copies where they could not be."""
+    return model.writable(dtype)
 
 
 class Trainer:
@@ -147,7 +79,7 @@ class Trainer:
         dtype = model.table.values.dtype
         values = np.empty(0, dtype) if targets.values is None else np.ascontiguousarray(targets.values, dtype)
         self._targets = targets.indices, targets.indptr, values, sample_weight
-        self.n_jobs = self._threads(n_jobs)
+        self._pool_jobs, self.n_jobs = n_jobs, self._threads(n_jobs)
         self._scratch: tuple[Any, ...] | None = None
         self._scratch_members = -1
         self._undo = self._undo_memory(undo)
@@ -156,10 +88,19 @@ class Trainer:
 
     def _threads(self, n_jobs: int | None) -> int:
         """Return how many threads a mini-batch feeds; scratch memory grows with the square of them."""
-        bags, dim = self.bags, self.model.table.values.shape[1]
-        of_a_bag = bags.n_members / bags.n_bags + 1 + len(self.model.layer.values)
-        work = int(self.batch_size * of_a_bag * dim)
-        return max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
+        shape, bags = _shape(self.model), self.bags
+        work = int(self.batch_size * (bags.n_members / bags.n_bags + 1 + shape.n_outputs) * shape.dim)
+        most = min(self.batch_size, work // _WORK_OF_A_THREAD)
+        return max(1, min(effective_threads(n_jobs), most))
+
+    def outputs(self, rows: Array) -> Array:
+        """Return the outputs of some bags, (len(rows), n_outputs)."""
+        bags, lengths = self.bags, self.lengths[rows]
+        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(bags.indptr.dtype)
+        members = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        weights = None if bags.weights is None else frozen(bags.weights[members])
+        some = Bags(frozen(bags.indices[members]), frozen(indptr), weights, bags.num_embeddings, bags.padding_idx)
+        return predict(some, self.model, self.objective.mode, self._pool_jobs)
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
@@ -177,23 +118,20 @@ class Trainer:
 
     def _run(self, order: Array, order_indptr: Array, rates: Rates, scratch: Any, losses: Array) -> bool:
         """Run all mini-batches; return whether training diverged."""
-        model, objective, bags = self.model, self.objective, self.bags
-        table, dtype = model.table.values, model.table.values.dtype
+        model, objective, shape = self.model, self.objective, _shape(self.model)
         tickets = np.zeros(3, np.int64)
-        nothing = tuple(array[:0] for array in _in_kernel(model.intercept))
         steps = (
-            _step(rates.initial, rates.slope, objective.alpha, objective.norm, self._by_freq),
-            _step(rates.initial * rates.layer, rates.slope * rates.layer, objective.alpha),
+            step_of(rates.initial, rates.slope, objective.alpha, objective.norm, self._by_freq),
+            step_of(rates.initial * rates.layer, rates.slope * rates.layer, objective.alpha),
         )
-        padding_idx = -1 if bags.padding_idx is None else int(bags.padding_idx)
-        weights = np.empty(0, dtype) if bags.weights is None else bags.weights
+        parameters = [tuple(each.arrays()) for each in model.parameters()]
         arguments = (
-            tuple(self._plan()), *map(tuple, steps),
-            (weights, bags.indices, bags.indptr, padding_idx, order, order_indptr), (order, *self._targets),
-            *map(_in_kernel, model.parameters()), nothing, *scratch, self._undo, tickets, losses,
+            tuple(self._plan(shape)), *map(tuple, steps), _in_kernel(self.bags, shape.dtype, order, order_indptr),
+            (order, *self._targets), tuple(forward_of(*(values for values, *_ in parameters))),
+            *parameters, tuple(array[:0] for array in parameters[2]), *scratch, self._undo, tickets, losses,
         )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)
-        work = int(order_indptr[-1] + len(order) * (1 + len(model.layer.values))) * table.shape[1]
+        work = int(order_indptr[-1] + len(order) * (1 + shape.n_outputs)) * shape.dim
 
         def stop() -> None:
             tickets[update.STOP] = 1
@@ -208,19 +146,19 @@ class Trainer:
     def _by_freq(self) -> bool:
         return self.objective.scale_grad_by_freq and self.objective.mode != "max"
 
-    def _plan(self) -> structs.Plan:
+    def _plan(self, shape: Shape) -> structs.Plan:
         """Return how a mini-batch goes, and the kernels for it."""
-        model, objective = self.model, self.objective
-        table, solver = model.table.values, objective.solver
-        layout = cpu.layout(table)
+        objective, solver, layout = self.objective, self.objective.solver, cpu.layout(self.model.table.values)
         linear = (
             solver.linear and objective.alpha == 0 and objective.norm is None
             and not objective.scale_grad_by_freq and objective.mode != "max"
         )  # fmt: skip
         return structs.Plan(
-            model.n_steps + 1, MODES[objective.mode], self.batch_size, objective.freeze,
+            self.model.n_steps + 1, MODES[objective.mode], self.batch_size, objective.freeze,
             objective.scale_grad_by_freq and not self._by_freq, linear, layout[3], solver.element_states,
-            *addresses(layout, table.shape[1], table.dtype, len(table) >= 1 << 31, objective.loss, solver),
+            reduce_address(layout, shape.dtype, shape.ids is np.int64, False),
+            *step_addresses(layout[0], Shape(1 if shape.ids is np.int32 else 1 << 31, shape.dim, 1, shape.dtype),
+                            objective.loss, solver),
         )  # fmt: skip
 
     def _undo_memory(self, undo: bool) -> tuple[Array, ...]:
@@ -246,11 +184,64 @@ class Trainer:
     def _scratch_for(self, n_members: int) -> tuple[Any, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         if self._scratch is None or n_members > self._scratch_members:
-            trains_table = not self.objective.freeze
-            scratch = _scratch(
-                self.batch_size, n_members, n_members if trains_table else 0, self.n_jobs, self.model,
-                won=self.objective.mode == "max", back=trains_table,
-            )  # fmt: skip
-            self._scratch = tuple(map(tuple, scratch))
-            self._scratch_members = n_members
+            shape, n, back = _shape(self.model), self.batch_size, not self.objective.freeze
+            batch = batch_memory(shape, n, n_members, won=self.objective.mode == "max", back=back)
+            parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
+            self._scratch, self._scratch_members = (tuple(batch), tuple(parts)), n_members
         return self._scratch
+
+
+def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
+    """Pool bags and take them through the linear layer.
+
+    Parameters
+    ----------
+    bags : Bags
+        Checked here.
+    model : Model
+        With arrays of one dtype, of which only the values are read.
+    mode : {"sum", "mean", "sqrtn", "max"}
+    n_jobs : int or None
+    choose : bool
+
+    Returns
+    -------
+    ndarray of shape (n_bags, n_outputs), or (n_bags,) int64
+        The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0.
+
+    Raises
+    ------
+    ValueError
+        If indptr decreases, an id is out of range or a weight is not finite.
+    """
+    forward = forward_of(*(np.ascontiguousarray(each.values) for each in model.parameters()))
+    shape, n = Shape(*forward.table.shape, len(forward.coef), forward.table.dtype), bags.n_bags
+    layout = cpu.layout(forward.table)
+    outputs, choices = (
+        np.empty((0 if choose else n, shape.n_outputs), shape.dtype),
+        np.empty(n if choose else 0, np.int64),
+    )
+    blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
+    capacity = (
+        int((bags.indptr[BAGS_TOGETHER:] - bags.indptr[:-BAGS_TOGETHER]).max()) if n > BAGS_TOGETHER else bags.n_members
+    )
+    capacity = max(0, min(capacity, bags.n_members))
+    scratch = batch_memory(shape, min(n, BAGS_TOGETHER), capacity, times=(blocks[2],))
+    address = reduce_address(layout, shape.dtype, shape.ids is np.int64, mode == "max")
+    ints = _nothing(np.dtype(np.int64))
+    arguments = (
+        MODES[mode],
+        layout[3],
+        address,
+        _in_kernel(bags, shape.dtype, ints, ints),
+        tuple(forward),
+        tuple(scratch),
+    )
+    progress = cpu._run(predict_kernel(layout[0]), arguments, blocks, (outputs, choices))
+    if progress[pooling.INVALID]:
+        bags.raise_bad_member()
+    if progress[pooling.EXTREME] and not bags.is_rescaled:
+        cpu.check(bags, n_jobs)
+        if mode in RELATIVE:
+            return predict(bags.rescaled(), model, mode, n_jobs, choose=choose)
+    return choices if choose else outputs

@@ -1,60 +1,98 @@
-"""What y asks for: its checks, the classes, and the labels as the training code takes them."""
+"""What y asks for: its checks, and the targets of training."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length
 
+from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
+
 Array = NDArray[Any]
+
+CLASSES, LABELS, SHARES = "class labels", "a label indicator", "probabilities of classes"
 
 
 @dataclass
 class Targets:
-    """The labels of y: of each sample the outputs whose label is 1, as in CSR."""
+    """The targets of the outputs as a CSR matrix: what is not stored is 0, where values is None what is stored is 1."""
 
     indices: Array  # int64
     indptr: Array  # (n_samples + 1,) int64
+    values: Array | None  # float64
     n_outputs: int
-    loss: str  # "softmax": one label per sample; "sigmoid": any number of labels
-    exclusive: bool  # whether the labels stand for classes, of which a sample has one
 
-    def initial_coef(self, dim: int, rng: np.random.RandomState) -> Array:
-        """Draw the linear layer: orthogonal rows, or columns if there are more rows than can be.
+    def rows(self, rows: Array) -> Array:
+        """Return the targets of some samples as a dense array, (len(rows), n_outputs)."""
+        values = np.ones(len(self.indices)) if self.values is None else self.values
+        shape = len(self.indptr) - 1, self.n_outputs
+        dense: Array = csr_array((values, self.indices, self.indptr), shape=shape)[rows].toarray()
+        return dense
 
-        The more outputs there are, the more a feature has to say. How the length of the rows grows with them was found
-        by cross-validation on texts with 1 to 736 outputs.
-        """
-        n = self.n_outputs
-        orthogonal = np.linalg.qr(rng.standard_normal((max(n, dim), min(n, dim))))[0]
-        return min(n**0.75, 10.0) * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
+    def totals(self, weights: Array) -> Array:
+        """Return the weighted sum of the targets of each output."""
+        values = np.repeat(weights, np.diff(self.indptr))
+        return np.bincount(
+            self.indices, values if self.values is None else values * self.values, minlength=self.n_outputs
+        )
 
-    def initial_intercept(self, weights: Array) -> Array:
-        """Return what predicts the shares of the outputs: logarithms of shares for a softmax, of odds for sigmoids.
+
+def mean_loss(loss: Loss, outputs: Array, targets: Array, weights: Array) -> float:
+    """Return the weighted mean of the losses of some samples, summed over their outputs, in float64."""
+    z = np.asarray(outputs, np.float64)
+    with np.errstate(over="ignore"):
+        if loss.normalized:
+            z = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+        values = loss.rule(z, targets)[0].sum(axis=1)
+    return float(np.average(values, weights=weights))
+
+
+# --- classes and labels
+
+
+@dataclass
+class Classes:
+    """What a classifier learns from y: its kind and its classes."""
+
+    kind: str
+    classes: Array
+
+    @property
+    def n_outputs(self) -> int:
+        """Return how many outputs there are: one for two classes, else one for each class or label."""
+        return 1 if self.kind == CLASSES and len(self.classes) == 2 else len(self.classes)
+
+    def loss(self, name: str) -> Loss:
+        """Return the loss of that name for these classes."""
+        softmax = name == "log_loss" and self.kind != LABELS and self.n_outputs > 1
+        return CROSS_ENTROPY if softmax else CLASSIFICATION[name]
+
+    def targets(self, labels: Any) -> Targets:
+        """Return the targets for labels from `check_y`."""
+        if issparse(labels):
+            values = None if self.kind == LABELS else labels.data
+            return Targets(labels.indices.astype(np.int64), labels.indptr.astype(np.int64), values, self.n_outputs)
+        if self.n_outputs == 1:
+            indptr = np.concatenate(([0], np.cumsum(labels))).astype(np.int64)
+            return Targets(np.zeros(indptr[-1], np.int64), indptr, None, 1)
+        return Targets(labels.astype(np.int64), np.arange(len(labels) + 1), None, self.n_outputs)
+
+    def initial_intercept(self, targets: Targets, weights: Array, loss: Loss) -> Array:
+        """Return what predicts the shares of the outputs: logarithms of shares for a softmax, else of odds.
 
         So a row without members has the probabilities of the training data, and training need not begin with driving
         rare outputs down. Half a sample is added to each side, or an output that no sample has would be impossible.
+        Losses of margins begin at the margins of these odds, from -1 to 1.
         """
         weights = weights / weights[weights > 0].mean() if weights.any() else weights
-        of_labels = np.repeat(weights, np.diff(self.indptr))
-        count = np.bincount(self.indices, of_labels, minlength=self.n_outputs) + 0.5
-        rest = count.sum() if self.loss == "softmax" else weights.sum() + 1 - count
-        return np.log(count / rest)
-
-
-def targets_of(labels: Any, classes: Array) -> Targets:
-    """Take labels from `check_y`: one output for two classes, else one per class or label."""
-    if issparse(labels):
-        arrays = labels.indices.astype(np.int64), labels.indptr.astype(np.int64)
-        return Targets(*arrays, labels.shape[1], "sigmoid", False)
-    if len(classes) == 2:
-        indptr = np.concatenate(([0], np.cumsum(labels))).astype(np.int64)
-        return Targets(np.zeros(indptr[-1], np.int64), indptr, 1, "sigmoid", True)
-    return Targets(labels.astype(np.int64), np.arange(len(labels) + 1), len(classes), "softmax", True)
+        count = targets.totals(weights) + 0.5
+        rest = count.sum() if loss.normalized else weights.sum() + 1 - count
+        odds = np.log(count / rest)
+        return odds if loss.name in ("log_loss", "cross_entropy") else np.tanh(odds / 2)
 
 
 def check_classes(classes: ArrayLike) -> Array:
@@ -68,32 +106,42 @@ def check_classes(classes: ArrayLike) -> Array:
     return given
 
 
-def check_y(y: Any, classes: Array | None, n_samples: int) -> tuple[Array, Any]:
-    """Return the classes and the labels: class numbers, or the label indicator in CSR.
-
-    ``classes`` are those of earlier calls; a label that is not among them is an error.
-    """
+def _check_finite(y: Any, name: str, n_samples: int) -> None:
     if y is None:
-        raise ValueError("EmbeddingBagClassifier requires y to be passed, but the target y is None.")
+        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
     check_consistent_length(range(n_samples), y)
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
-    if classes is None:
+
+
+def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Classes, Any]:
+    """Return the classes and the labels: class numbers, or in CSR the label indicator or the probabilities.
+
+    Parameters
+    ----------
+    y : array-like or sparse matrix
+    known : Classes, ndarray or None
+        Of earlier calls, or the classes that the user declares before the first; a label that is not among them is an
+        error.
+    n_samples : int
+    """
+    known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
+    _check_finite(y, "EmbeddingBagClassifier", n_samples)
+    wide = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
+    if wide and np.asarray(y.data if issparse(y) else y).dtype.kind in "biuf":
+        matrix = csr_array(y, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
+        found = known or Classes(kind, np.arange(matrix.shape[1]) if classes is None else classes)
+        _check_same_kind(found, LABELS if kind == LABELS else SHARES)
+        if matrix.shape[1] != len(found.classes):
+            raise ValueError(f"y must have one column per label, {len(found.classes)}, got {matrix.shape[1]}.")
+        (_check_shares if kind == SHARES else _check_indicator)(matrix)
+        return found, matrix
+    if known is None and classes is None:
         check_classification_targets(y)
-        indicator = type_of_target(y, input_name="y") == "multilabel-indicator"
-    else:  # labels of a mini-batch are looked up in classes; what they look like alone says little
-        indicator = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
-    if indicator:
-        labels = csr_array(y, dtype=np.float64, copy=True)
-        labels.sum_duplicates()
-        other = np.flatnonzero((labels.data != 0) & (labels.data != 1))
-        if len(other):
-            row = np.searchsorted(labels.indptr, other[0], side="right") - 1
-            raise ValueError(
-                "y must be a label indicator of zeros and ones if it has two dimensions, got "
-                f"{labels.data[other[0]]} in row {row}, column {labels.indices[other[0]]}."
-            )
-        labels.eliminate_zeros()
-        return np.arange(labels.shape[1]) if classes is None else classes, labels
+    if known is not None:
+        _check_same_kind(known, CLASSES)
     y = column_or_1d(y, warn=True)
     if classes is None:
         classes, codes = np.unique(y, return_inverse=True)
@@ -109,4 +157,141 @@ def check_y(y: Any, classes: Array | None, n_samples: int) -> tuple[Array, Any]:
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes[0]!r}"
         )
-    return classes, codes
+    return known or Classes(CLASSES, classes), codes
+
+
+def _check_same_kind(known: Classes, kind: str) -> None:
+    if known.kind != kind:
+        raise ValueError(f"y must be {known.kind} as before, got {kind}.")
+
+
+def _place(matrix: Any, entry: int) -> str:
+    row = np.searchsorted(matrix.indptr, entry, side="right") - 1
+    return f"{matrix.data[entry]} in row {row}, column {matrix.indices[entry]}"
+
+
+def _check_indicator(matrix: Any) -> None:
+    other = np.flatnonzero(matrix.data != 1)
+    if len(other):
+        raise ValueError(
+            f"y must be a label indicator of zeros and ones if it has two dimensions, got {_place(matrix, other[0])}."
+        )
+
+
+def _check_shares(matrix: Any) -> None:
+    negative = np.flatnonzero(matrix.data < 0)
+    if len(negative):
+        raise ValueError(
+            "y must be a label indicator of zeros and ones, or rows of probabilities, if it has two dimensions, got "
+            f"{_place(matrix, negative[0])}."
+        )
+    sums = matrix.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-5)
+    if len(wrong):
+        raise ValueError(
+            "y must be a label indicator of zeros and ones, or rows of probabilities that sum to 1, if it has two "
+            f"dimensions, got the sum {sums[wrong[0]]} in row {wrong[0]}."
+        )
+
+
+# --- numbers
+
+
+@dataclass
+class Scale:
+    """What a regressor learns from y: how the targets of its outputs are made numbers near 1.
+
+    Training sees ``(y - offset) / scale``, or ``y / scale`` for a loss that takes logarithms. ``scale`` is a power of
+    two, so that nothing is lost on the way back.
+    """
+
+    one_dimensional: bool
+    scale: Array  # (n_outputs,) float64
+    offset: Array  # (n_outputs,) float64: of y, or where a loss takes logarithms of the outputs
+    start: Array  # (n_outputs,): of the intercepts, in training
+    logarithmic: bool  # whether outputs are logarithms
+
+    @property
+    def n_outputs(self) -> int:
+        """Return the number of outputs."""
+        return len(self.scale)
+
+
+def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype: DTypeLike) -> Array:
+    """Return the targets of a regressor, (n_samples, n_outputs) float64."""
+    if issparse(y):
+        raise TypeError("y must be a dense array of numbers for EmbeddingBagRegressor, got a sparse matrix.")
+    _check_finite(y, "EmbeddingBagRegressor", n_samples)
+    y = np.asarray(y)
+    if y.ndim > 2 or y.ndim == 0:
+        raise ValueError(f"y should be a 1d array, or a 2d array of one column per output, got {y.ndim} dimensions.")
+    if y.dtype.kind not in "biuf":
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"y must be numbers, got the dtype {y.dtype}.") from None
+        assert_all_finite(y, input_name="y")
+    y = np.asarray(y, np.float64)
+    if known is not None and (y.ndim == 1) != known.one_dimensional and y.shape[1:] != (known.n_outputs,):
+        raise ValueError(f"y must have {known.n_outputs} outputs as before, got the shape {y.shape}.")
+    values = y.reshape(n_samples, -1)
+    if known is not None and values.shape[1] != known.n_outputs:
+        raise ValueError(f"y must have {known.n_outputs} outputs as before, got {values.shape[1]}.")
+    if known is not None and known.logarithmic != (loss == "poisson"):
+        raise ValueError(f"loss must be {'other than ' * (not known.logarithmic)}'poisson' as before, got {loss!r}.")
+    if values.shape[1] == 0:
+        raise ValueError("y must have at least one output, got none.")
+    if loss == "poisson" and (values < 0).any():
+        row = int(np.flatnonzero((values < 0).any(axis=1))[0])
+        raise ValueError(f"y must not be negative for loss='poisson', got {values[row].min()} in row {row}.")
+    largest = float(np.finfo(dtype).max)  # type: ignore[arg-type]
+    if np.abs(values).max(initial=0) > largest / 4:
+        row = int(np.flatnonzero((np.abs(values) > largest / 4).any(axis=1))[0])
+        raise ValueError(
+            f"y must be at most {largest / 4} in size for dtype {np.dtype(dtype)!r}, got {values[row]} in row {row}."
+        )
+    return values
+
+
+def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool) -> Scale:
+    """Return how to scale targets: by their weighted standard deviation, or their mean for "poisson"."""
+    weights = weights if weights.any() else np.ones(len(values))
+    largest = np.abs(values).max(axis=0, initial=0)
+    unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
+    mean = np.average(values / unit, axis=0, weights=weights)
+    if loss == "poisson":
+        size = mean
+    else:
+        size = np.sqrt(np.average((values / unit - mean) ** 2, axis=0, weights=weights))
+        size = np.where(size > 1e-12 * np.abs(mean), size, np.abs(mean))
+    size = np.where(size > 0, size, 1 / unit)
+    scale = np.exp2(np.round(np.log2(size))) * unit
+    mean = mean * unit
+    if loss == "poisson":
+        start = np.log(np.where(mean > 0, mean, scale / (2 * len(values))) / scale)
+        return Scale(one_dimensional, scale, np.log(scale), start, True)
+    return Scale(one_dimensional, scale, mean, np.zeros(len(scale)), False)
+
+
+def scaled_targets(values: Array, scale: Scale) -> Targets:
+    """Return the targets of training."""
+    scaled = (values if scale.logarithmic else values - scale.offset) / scale.scale
+    n, n_outputs = scaled.shape
+    indices = np.tile(np.arange(n_outputs), n)
+    return Targets(indices, np.arange(n + 1) * n_outputs, scaled.ravel(), n_outputs)
+
+
+def initial_coef(n_outputs: int, dim: int, rng: np.random.RandomState) -> Array:
+    """Draw the linear layer: orthogonal rows, or columns if there are more rows than can be.
+
+    The more outputs there are, the more a feature has to say. How the length of the rows grows with them was found by
+    cross-validation on texts with 1 to 736 outputs.
+    """
+    n = n_outputs
+    orthogonal = np.linalg.qr(rng.standard_normal((max(n, dim), min(n, dim))))[0]
+    return min(n**0.75, 10.0) * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
+
+
+def kind_of(y: Any) -> str:
+    """Return scikit-learn's word for what y looks like."""
+    return str(type_of_target(y, input_name="y"))

@@ -1,46 +1,32 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
-import warnings
-from copy import deepcopy
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.metaestimators import available_if
 
-from skbag._backends import get_trainer
-from skbag._data.bags import Bags, on_host
-from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
-from skbag._data.resident import Resident
-from skbag._data.table import check_weight, copied
-from skbag._data.targets import Targets, check_classes, check_y, targets_of
-from skbag._estimators.base import EmbeddingBagBase
-from skbag._training.loop import Schedule, Stopper, default_epochs, epochs
-
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support."""
-
+from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, kind_of
+from skbag._estimators.trained import TrainedEmbeddingBag
+from skbag._rules.losses import CLASSIFICATION, Loss
 
 Array = NDArray[Any]
 
-_INITIAL_STATE = 0.1  # over the square of the rows per step, as gradients are means: a row's state before training
+_WITH_PROBABILITIES = "log_loss", "modified_huber"
 
 
-class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBagBase):
+def _has_probabilities(estimator: Any) -> bool:
+    """Whether the loss says how probable classes are; AttributeError with scikit-learn's words if not."""
+    if estimator.loss not in _WITH_PROBABILITIES:
+        raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
+    return True
+
+
+class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -263,23 +249,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **EmbeddingBagBase._parameter_constraints,
-        "freeze": ["boolean"],
-        "scale_grad_by_freq": ["boolean"],
-        "solver": [StrOptions({"adagrad", "sgd"})],
-        "learning_rate": [StrOptions({"linear", "constant"})],
-        "learning_rate_init": [POSITIVE],
-        "alpha": [NOT_NEGATIVE],
-        "batch_size": [COUNT],
-        "max_iter": [COUNT, StrOptions({"auto"})],
-        "shuffle": ["boolean"],
-        "tol": [NOT_NEGATIVE, None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+        **TrainedEmbeddingBag._parameter_constraints,
+        "loss": [StrOptions(set(CLASSIFICATION))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -294,7 +266,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
-        solver: str = "adagrad",
+        loss: str = "log_loss",
+        solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
         learning_rate_init: float = 0.022,
         alpha: float = 1e-4,
@@ -303,6 +276,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         shuffle: bool = True,
         tol: float | None = None,
         early_stopping: bool = False,
+        scoring: Any = "loss",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         class_weight: Any = None,
@@ -322,6 +296,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
+        self.loss = loss
         self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -331,6 +306,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         self.shuffle = shuffle
         self.tol = tol
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
@@ -342,7 +318,16 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train on X and y, from the start or, with ``warm_start``, from where the estimator is.
 
         Rows whose weight is 0 are left out.
@@ -376,28 +361,7 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ConvergenceWarning
             If ``tol`` is set, ``learning_rate`` is "constant", and epoch ``max_iter`` has come without a stop.
         """
-        warm = self.warm_start and hasattr(self, "coef_")
-        fitted = self._snapshot()
-        bags = fitted._check_bags(X, reset=not warm)
-        classes, labels = check_y(y, None, bags.n_bags)
-        if warm:
-            fitted._check_same_kind(labels)
-            if not np.array_equal(classes, fitted.classes_):
-                raise ValueError(f"warm_start needs the classes of the first fit, {fitted.classes_}, got {classes}.")
-        weights = fitted._check_weights(sample_weight, labels, classes, bags.n_bags)
-        if not weights.any():
-            raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
-        weights = weights / weights.max()  # or their sum could be infinite
-        weights = weights / weights[weights > 0].mean()
-        rng = check_random_state(fitted.random_state)
-        targets = targets_of(labels, classes)
-        n_used = fitted._n_used(weights)
-        model = fitted._model().copy() if warm else fitted._new_model(bags, targets, weights, n_used, rng)
-        progress = _Progress(self, X, y, sample_weight)
-        losses = fitted._train(bags, targets, labels, classes, weights, model, rng, progress)
-        fitted._keep(model, classes, labels, deepcopy(rng), losses, fitted.loss_curve_ if warm else [])
-        self.__dict__ = self._with_fit_of(fitted)
-        return self
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -453,197 +417,55 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
-        first = not hasattr(self, "coef_")
-        fitted = self._snapshot()
-        bags = fitted._check_bags(X, reset=first)
-        known, labels = check_y(y, fitted._known_classes(y, classes, first), bags.n_bags)
-        if not first:
-            fitted._check_same_kind(labels)
-        if issparse(labels) and labels.shape[1] != len(known):
-            raise ValueError(f"y must have one column per label, {len(known)}, got {labels.shape[1]}.")
-        weights = fitted._check_weights(sample_weight, labels, known, bags.n_bags)
-        targets = targets_of(labels, known)
-        rng = check_random_state(fitted.random_state) if first else deepcopy(fitted._rng)
-        model = fitted._new_model(bags, targets, weights, bags.n_bags, rng) if first else fitted._model()
-        trainer = fitted._trainer(bags, targets, weights, model)
-        schedule = Schedule("constant", fitted.learning_rate_init, 1, 1)
-        undo = model.undo_of(bags.indices[: bags.n_members])
-        attributes = None
-        try:
-            losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
-            if fitted.verbose:
-                print(f"Epoch {len(fitted.loss_curve_) + 1 if not first else 1}, loss {losses[0]:.6f}")
-            rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
-            fitted._keep(model, known, labels, rng, losses, [] if first else fitted.loss_curve_)
-            attributes = self._with_fit_of(fitted)
-            self.__dict__ = attributes
-        except BaseException:
-            if self.__dict__ is not attributes:
-                undo()
-            raise
-        return self
-
-    def _known_classes(self, y: Any, classes: ArrayLike | None, first: bool) -> Array | None:
-        """Return the classes of a partial_fit; None where only a label indicator y can tell."""
-        given = None if classes is None else check_classes(classes)
-        if first:
-            if given is None and type_of_target(y) != "multilabel-indicator":
+        declared = None if classes is None else check_classes(classes)
+        if not hasattr(self, "coefs_"):
+            if declared is None and kind_of(y) not in ("multilabel-indicator", "continuous-multioutput"):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            return given
-        if given is not None and not np.array_equal(given, self.classes_):
+        elif declared is not None and not np.array_equal(declared, self.classes_):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
-        return self.classes_
+        return self._partial_fit(X, y, sample_weight, declared)
 
-    def _check_same_kind(self, labels: Any) -> None:
-        if issparse(labels) != self._multilabel:
-            kinds = "class labels", "a label indicator"
-            raise ValueError(f"y must be {kinds[self._multilabel]} as before, got {kinds[issparse(labels)]}.")
+    def _learn_y(self, y: Any, known: Any, weights: Array | None, n_samples: int) -> tuple[Classes, Any]:
+        found, labels = check_y(y, known, n_samples)
+        if found.kind == SHARES and self.loss != "log_loss":
+            raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
+        return found, labels
 
-    def _check_weights(self, sample_weight: ArrayLike | None, labels: Any, classes: Array, n_samples: int) -> Array:
-        """Return one weight per sample: sample_weight times class_weight."""
-        try:
-            weights = _check_sample_weight(sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True)
-        except OverflowError:
-            raise ValueError("sample_weight must be finite in float64, and contains a larger integer.") from None
+    def _targets_of(self, learnt: Classes, y: Any) -> Targets:
+        return learnt.targets(y)
+
+    def _loss_of(self, learnt: Classes) -> Loss:
+        return learnt.loss(self.loss)
+
+    def _start_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array:
+        return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
+
+    def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
+        return {"classes_": learnt.classes}
+
+    def _stratify(self, y: Any) -> Array | None:
+        return y if isinstance(y, np.ndarray) else None
+
+    def _weights_of(self, learnt: Classes, y: Any, weights: Array) -> Array:
+        """Return sample_weight times class_weight."""
         if self.class_weight is None:
             return weights
-        if issparse(labels):
-            raise ValueError("class_weight is not supported for a label indicator y.")
+        if learnt.kind != CLASSES:
+            raise ValueError(f"class_weight is not supported for {learnt.kind} as y.")
         try:
-            of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+            of_class = compute_class_weight(self.class_weight, classes=learnt.classes, y=learnt.classes[y])
         except OverflowError:  # an integer that no float can hold
             of_class = np.array([np.inf])
         if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
-        return weights * of_class[labels]
-
-    def _n_used(self, weights: Array) -> int:
-        """Return how many rows fit trains on; 1 where there are none, for `_split` to say so."""
-        n_rows = int(np.count_nonzero(weights))
-        n_held_out = int(np.ceil(self.validation_fraction * n_rows)) if self.early_stopping else 0
-        return max(1, n_rows - n_held_out)
-
-    def _new_model(self, bags: Bags, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState) -> Any:
-        table = self._new_table(bags, rng)
-        if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
-            table = copied(table)  # training writes into it, and it may be the caller's
-        (n_rows, dim), n_outputs = table.shape, targets.n_outputs
-        linear = targets.initial_coef(dim, rng), targets.initial_intercept(weights)
-        coef, intercept = (np.ascontiguousarray(array, table.dtype) for array in linear)
-        state = _INITIAL_STATE / min(int(self.batch_size), n_used) ** 2
-        states = np.full(n_rows, state), np.full(n_outputs, state), np.full(n_outputs, state)
-        return get_trainer(self.device).Model(table, coef, intercept, *states)
-
-    def _model(self) -> Any:
-        """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
-        names = "embeddings_", "coef_", "intercept_"
-        fitted = [vars(self)[name] for name in names]  # embeddings_ itself would fetch the table from a GPU
-        if not isinstance(fitted[0], Resident):
-            check_weight(fitted[0], "embeddings_")
-        n_outputs, dim = self._coef_shape
-        shapes = (self.n_features_in_, dim), (n_outputs, dim), (n_outputs,)
-        for name, array, shape in zip(names, fitted, shapes, strict=True):
-            if np.shape(array) != shape:
-                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
-        return get_trainer(self.device).Model.from_fitted((*fitted, *self._solver_state), fitted[0].dtype)
-
-    def _keep(
-        self, model: Any, classes: Array, labels: Any, rng: Any, losses: list[float], earlier: list[float]
-    ) -> None:
-        self.embeddings_, self.coef_, self.intercept_ = model.table, model.coef, model.intercept
-        self._solver_state = model.table_state, model.coef_state, model.intercept_state
-        self.classes_, self._multilabel = classes, issparse(labels)
-        self._rng, self._coef_shape = rng, model.coef.shape
-        self.loss_curve_, self.n_iter_ = [*earlier, *losses], len(losses)
-
-    def _trainer(self, bags: Bags, targets: Targets, weights: Array, model: Any) -> Any:
-        module = get_trainer(self.device)
-        norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
-        objective = module.Objective(
-            self.mode, targets.loss, self.solver, self.alpha, norm, self.scale_grad_by_freq, self.freeze
-        )
-        arrays = bags, targets.indices, targets.indptr, weights
-        return module.Trainer(*arrays, model, objective, int(self.batch_size), self.n_jobs)
-
-    def _train(
-        self, bags: Bags, targets: Targets, labels: Any, classes: Array, weights: Array, model: Any, rng: Any,
-        progress: "_Progress",
-    ) -> list[float]:  # fmt: skip
-        """Run the epochs of fit on the model, and return the loss of each."""
-        used = np.flatnonzero(weights)
-        if self.early_stopping:
-            used, held_out = self._split(used, labels, rng)
-        trainer = self._trainer(bags, targets, weights, model)
-        n_batches = -(-len(used) // min(int(self.batch_size), bags.n_bags))
-        n_epochs = default_epochs(len(used)) if isinstance(self.max_iter, str) else int(self.max_iter)
-        schedule = Schedule(self.learning_rate, self.learning_rate_init, n_epochs, n_batches)
-        stopper = Stopper(self.tol or 0.0, self.n_iter_no_change)
-        losses: list[float] = []
-        best: Any = None
-        stopped = False
-        progress.n_epochs = n_epochs
-        progress.fitted |= {name: value for name, value in vars(self).items() if name.endswith("_in_")}
-        with progress:
-            for loss in epochs(trainer, used, schedule, self.shuffle, rng):
-                losses.append(loss)
-                value = loss
-                if self.early_stopping:
-                    value = -self._accuracy(trainer, model, held_out, labels, classes, weights)
-                stopped = stopper.update(value) and (self.early_stopping or self.tol is not None)
-                if self.early_stopping and stopper.improved:
-                    best = [array.copy() for array in model.arrays()]
-                if self.verbose:
-                    score = f", validation accuracy {-value:.4f}" if self.early_stopping else ""
-                    print(f"Epoch {len(losses)}, loss {loss:.6f}{score}")
-                if progress.epoch(model, classes, issparse(labels), losses) or stopped:
-                    stopped = True
-                    break
-        if best is not None:
-            for array, kept in zip(model.arrays(), best, strict=True):
-                array[:] = kept
-        if not stopped and self.tol is not None and self.learning_rate == "constant":
-            warnings.warn(
-                f"Maximum number of iterations ({n_epochs}) reached, and never {self.n_iter_no_change} epochs in a row "
-                f"without an improvement by more than tol={self.tol}. Increase max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        return losses
-
-    def _split(self, rows: Array, labels: Any, rng: Any) -> tuple[Array, Array]:
-        stratify = None if issparse(labels) else labels[rows]
-        share = self.validation_fraction
-        try:
-            used, held_out = train_test_split(rows, test_size=share, stratify=stratify, random_state=rng)
-        except ValueError:
-            n_held_out = int(np.ceil(share * len(rows)))
-            needs = "a sample on each side"  # of the split
-            if stratify is not None:
-                counts = np.bincount(stratify)
-                needs = f"a sample of each of the {len(counts)} classes on each side; the rarest has {counts.min()}"
-            raise ValueError(
-                f"early_stopping with validation_fraction={share} holds out {n_held_out} of {len(rows)} samples, "
-                f"and needs {needs}."
-            ) from None
-        return np.sort(used), np.sort(held_out)
-
-    def _accuracy(self, trainer: Any, model: Any, rows: Array, labels: Any, classes: Array, weights: Array) -> float:
-        """Return the weighted share of the rows whose labels are all predicted."""
-        logits = trainer.pool(rows) @ model.coef.T + model.intercept
-        if issparse(labels):
-            right = ((logits > 0) == labels[rows].toarray()).all(axis=1)
-        else:
-            right = _classes_of(logits, np.arange(len(classes))) == labels[rows]
-        return float(np.average(right, weights=weights[rows]))
+        return weights * of_class[y]
 
     def decision_function(self, X: Any) -> Array:
-        """Return the logits: ``transform(X) @ coef_.T + intercept_``.
+        """Return the logits: ``transform(X) @ coefs_[0] + intercepts_[0]``.
 
-        A row without members has the logits ``intercept_``.
+        A row without members has the logits ``intercepts_[0]``.
 
         Parameters
         ----------
@@ -664,11 +486,8 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
             arrays are not those of a sparse matrix. The message names the row and the id.
         """
-        return self._fitted_snapshot()._logits(X)
-
-    def _logits(self, X: Any) -> Array:
-        logits = on_host(self._pool(X)) @ self.coef_.T + self.intercept_
-        return logits.ravel() if self._is_binary() else logits
+        logits = self._fitted_snapshot()._outputs(X)
+        return logits.ravel() if logits.shape[1] == 1 else logits
 
     def predict(self, X: Any) -> Array:
         """Return the class with the largest logit, or every label whose probability is above one half.
@@ -684,15 +503,18 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             Classes; for a label indicator a dense array of zeros and ones. In a tie the first class.
         """
         fitted = self._fitted_snapshot()
-        logits = fitted._logits(X)
-        if fitted._multilabel:
-            return (logits > 0).astype(np.int64)
-        return _classes_of(logits[:, None] if logits.ndim == 1 else logits, fitted.classes_)
+        if fitted._learnt.kind == LABELS:
+            return (fitted._outputs(X) > 0).astype(np.int64)
+        chosen: Array = fitted.classes_[fitted._outputs(X, choose=True)]
+        return chosen
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, or of each label.
+        """Return the probability of each class, or of each label; for the losses "log_loss" and "modified_huber".
 
-        The softmax of the logits, or the sigmoid of each where there is one logit or y was a label indicator.
+        For "log_loss" the softmax of the logits, or the sigmoid of each where there is one logit or y was a label
+        indicator. For "modified_huber" ``(clip(z, -1, 1) + 1) / 2`` of each, divided by their sum over the classes, as
+        for SGDClassifier; classes that all have 0 are equally probable.
 
         Parameters
         ----------
@@ -704,15 +526,28 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Columns in the order of ``classes_``, in the dtype of the table. The rows of classes sum to 1, those of
             labels do not.
+
+        Raises
+        ------
+        AttributeError
+            If ``loss`` has no probabilities.
         """
         fitted = self._fitted_snapshot()
-        logits = fitted._logits(X)
-        if fitted._multilabel:
-            return expit(logits)
-        return np.stack([expit(-logits), expit(logits)], axis=1) if fitted._is_binary() else softmax(logits, axis=1)
+        z = fitted._outputs(X)
+        exclusive = fitted._learnt.kind != LABELS
+        if fitted.loss == "modified_huber":
+            one = (np.clip(z, -1, 1) + 1) / 2
+            if not exclusive or z.shape[1] == 1:
+                return np.hstack([1 - one, one]) if exclusive else one
+            total = one.sum(axis=1, keepdims=True)
+            return np.where(total > 0, one / np.where(total > 0, total, 1), z.dtype.type(1 / z.shape[1]))
+        if not exclusive:
+            return expit(z)
+        return np.hstack([expit(-z), expit(z)]) if z.shape[1] == 1 else softmax(z, axis=1)
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`, exact where that is close to 0.
+        """Return the logarithm of `predict_proba`, exact for "log_loss" where that is close to 0.
 
         Parameters
         ----------
@@ -722,65 +557,18 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
         Returns
         -------
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Finite, even where the probability is too small for its dtype.
+            Finite for "log_loss", even where the probability is too small for its dtype.
         """
+        if self.loss != "log_loss":
+            with np.errstate(divide="ignore"):
+                return np.log(self.predict_proba(X))
         fitted = self._fitted_snapshot()
-        logits = fitted._logits(X)
-        if fitted._multilabel:
-            return log_expit(logits)
-        if fitted._is_binary():
-            return np.stack([log_expit(-logits), log_expit(logits)], axis=1)
-        return log_softmax(logits, axis=1)
-
-    def _is_binary(self) -> bool:
-        return not self._multilabel and len(self.classes_) == 2
+        z = fitted._outputs(X)
+        if fitted._learnt.kind == LABELS:
+            return log_expit(z)
+        return np.hstack([log_expit(-z), log_expit(z)]) if z.shape[1] == 1 else log_softmax(z, axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-class _Progress:
-    """scikit-learn's callbacks around fit and around each epoch; nothing before scikit-learn 1.9."""
-
-    n_epochs: int
-
-    def __init__(self, estimator: EmbeddingBagClassifier, X: Any, y: Any, sample_weight: Any) -> None:
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator = estimator
-        self.call = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self.context: Any = None
-        self.fitted: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        if hasattr(self.estimator, "_init_callback_context"):
-            self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
-            self.context.call_on_fit_task_begin(**self.call)
-            self._next()
-        return self
-
-    def _next(self) -> None:
-        self.task = self.context.subcontext(task_name="epoch")
-        self.task.call_on_fit_task_begin(**self.call)
-
-    def epoch(self, model: Any, classes: Array, multilabel: bool, losses: list[float]) -> bool:
-        """End an epoch and begin the next; return whether a callback asks to stop."""
-        if self.context is None:
-            return False
-        self.fitted |= {"embeddings_": model.table, "coef_": model.coef, "intercept_": model.intercept}
-        self.fitted |= {"classes_": classes, "_multilabel": multilabel}
-        stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
-        if not stop and len(losses) < self.n_epochs:
-            self._next()
-        return bool(stop)
-
-    def __exit__(self, *error: object) -> None:
-        if self.context is not None and error[0] is None:
-            self.context.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
-
-
-def _classes_of(logits: Array, classes: Array) -> Array:
-    """Return the class of the largest logit; of one logit, by its sign."""
-    codes = (logits[:, 0] > 0).astype(np.intp) if logits.shape[1] == 1 else logits.argmax(axis=1)
-    return classes[codes]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.model import Rates
+
 Array = NDArray[Any]
 
 
@@ -18,16 +20,15 @@ class Schedule:
     initial: float
     n_epochs: int
     n_batches: int
+    layer: float = 1.0  # times as much for the linear layer
 
-    def __post_init__(self) -> None:
-        self.initial = float(self.initial)  # the kernels are compiled for that; an int could be too large for them
-
-    def rates(self, epoch: int) -> tuple[float, float]:
-        """Return the rate of the epoch's first mini-batch, and what each mini-batch takes off it."""
+    def rates(self, epoch: int) -> Rates:
+        """Return the rates of an epoch."""
+        initial = float(self.initial)  # the kernels are compiled for that; an int could be too large for them
         if self.name == "constant":
-            return self.initial, 0.0
-        slope = self.initial / (self.n_epochs * self.n_batches)
-        return self.initial - slope * epoch * self.n_batches, slope
+            return Rates(initial, layer=self.layer)
+        slope = initial / (self.n_epochs * self.n_batches)
+        return Rates(initial - slope * epoch * self.n_batches, slope, self.layer)
 
 
 @dataclass

@@ -1,0 +1,131 @@
+"""Scratch memory of mini-batches, and the parts of kernels that are compiled for a table, a loss and a solver."""
+
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbag._cpu import backend as cpu
+from skbag._cpu import calls, forward, head, structs, update
+from skbag._data.bags import frozen
+
+Array = NDArray[Any]
+
+_ROWS = 32  # that are updated together
+
+
+class Shape(NamedTuple):
+    """The sizes of a model."""
+
+    n_rows: int
+    dim: int
+    n_outputs: int
+    dtype: np.dtype[Any]
+
+    @property
+    def ids(self) -> Any:
+        """Return the dtype of ids in scratch memory."""
+        return np.int32 if self.n_rows < 1 << 31 else np.int64
+
+    @property
+    def block(self) -> int:
+        """Return how many outputs the rule of a loss takes at once."""
+        return cpu._registers()[0] // self.dtype.itemsize
+
+    @property
+    def columns(self) -> int:
+        """Return how many outputs there are in whole blocks."""
+        return -(-self.n_outputs // self.block) * self.block
+
+
+def batch_memory(
+    shape: Shape, n_bags: int, n_members: int, *, won: bool = False, back: bool = False, times: tuple[int, ...] = ()
+) -> structs.Batch:
+    """Return scratch memory of a mini-batch.
+
+    ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table. ``times``
+    is a dimension before all others.
+    """
+    dim, dtype, ids = shape.dim, shape.dtype, shape.ids
+    return structs.Batch(
+        np.empty((*times, n_members), ids), np.empty((*times, n_members), dtype), np.empty((*times, n_members), ids),
+        np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags, dim), dtype),
+        np.empty((*times, n_bags if won else 0, dim), np.int64), np.empty((*times, n_bags, shape.columns), dtype),
+        np.empty((*times, n_bags if back else 0, dim), dtype), np.empty((*times, n_bags)),
+    )  # fmt: skip
+
+
+def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> structs.Parts:
+    """Return scratch memory of the parts of a mini-batch, of whose members each may own so many."""
+    dim, dtype, ints = shape.dim, shape.dtype, np.int64
+    n = max(n_bags * min(_ROWS, shape.n_outputs, max(1, 1024 // n_bags)), _ROWS)
+    ranks = np.arange(max(n_bags, _ROWS))
+    return structs.Parts(
+        np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, own_members), np.int32),
+        np.empty((n_parts, 2, own_members), ints), np.empty((n_parts, 2, 2048), np.int32),
+        np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints),
+        np.empty((n_parts, n), dtype), ranks, ranks.astype(shape.ids),
+        np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)), np.zeros((n_parts, shape.columns), dtype),
+    )  # fmt: skip
+
+
+def forward_of(table: Array, coef: Array, intercept: Array) -> structs.Forward:
+    """Return what a forward pass reads."""
+    return structs.Forward(frozen(table), frozen(coef), frozen(intercept))
+
+
+@lru_cache(maxsize=16)
+def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
+    """Return the Numba types of what parts of kernels are given; ``many`` is for tables of 2 ** 31 rows."""
+    shape = Shape(1 << 31 if many else 1, 1, 1, dtype)
+    rows, numbers, n = np.empty((1, 1), dtype), np.empty(1, dtype), np.empty(1, np.int64)
+    table, bias = (structs.Parameters(values, np.empty(1), values, values) for values in (rows, numbers))
+    batch, parts = batch_memory(shape, 1, 1), parts_memory(shape, 1, 1, 1)
+    examples = {
+        "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch,
+        "parts": parts, "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
+        "count": 0, "rate": 0.0, "forward": forward_of(rows, rows, numbers),
+    }  # fmt: skip
+    return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
+
+
+def step_of(rate: float = 1.0, slope: float = 0.0, alpha: float = 0.0, norm: Any = None, by_freq: bool = False) -> Any:
+    """Return what a step is made with."""
+    return structs.Step(float(rate), float(slope), float(alpha), *(norm or (np.inf, 2.0)), by_freq)
+
+
+@lru_cache(maxsize=64)
+def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, maximum: bool) -> int:
+    """Return the address of ``forward.reduce_kernel``'s kernel for a table; for the layout see ``backend.layout``."""
+    lanes, vectors, copies, _, every, _, whole = layout
+    kinds = _kinds(dtype, many)
+    kernel = forward.reduce_kernel(lanes, vectors, copies, every, whole, int(maximum))
+    return calls.address_of(kernel, kinds.forward, kinds.batch, *(kinds.count,) * 3)
+
+
+@lru_cache(maxsize=64)
+def step_addresses(lanes: int, shape: Shape, loss: Any, solver: Any) -> tuple[int, int, int]:
+    """Return the addresses of ``head.head_kernel``'s, ``update.update_kernel``'s and ``update.add_kernel``'s kernels.
+
+    0 where there is none.
+    """
+    kinds = _kinds(shape.dtype, shape.ids is np.int64)
+    count, tickets = kinds.count, kinds.tickets
+    heading = calls.address_of(
+        head.head_kernel(lanes, shape.block, loss),
+        kinds.targets, kinds.forward, kinds.batch, kinds.parts, *(count,) * 5,
+    )  # fmt: skip
+    n_vectors = -(-shape.dim // lanes)
+    tile = lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
+    updating = calls.address_of(
+        update.update_kernel(*tile, solver),
+        kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table,
+        kinds.bias, kinds.step, count, kinds.rate, tickets,
+    )  # fmt: skip
+    adding = 0
+    if solver.linear:
+        arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
+        adding = calls.address_of(update.add_kernel(*tile), *arguments)
+    return heading, updating, adding

@@ -1,0 +1,97 @@
+"""Prediction on the CPU: bags are checked, pooled and taken through the linear layer in one call of compiled code.
+
+A row goes through the same operations alone and among others, so its outputs are the same to the last bit.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from skbag._cpu.calls import call, stored
+from skbag._cpu.forward import collect
+from skbag._cpu.head import WIDE, linear
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.pooling import DONE, EXTREME, INVALID, NEXT, first_bag, in_range, moderate, rising
+from skbag._cpu.structs import Bags, Batch, Forward
+from skbag._cpu.tile import fetch_add, full, item
+
+BAGS_TOGETHER = 64
+THREAD = 4  # of progress: how many threads have begun
+
+
+@inlined
+def _valid(bags, n_rows, first, last, n_members, progress):
+    """Whether some bags can be read; tells ``progress`` what is wrong with them."""
+    start, stop = np.intp(item(bags.indptr, first)), np.intp(item(bags.indptr, last))
+    valid = rising(bags.indptr, first, last) and start >= 0 and stop - start <= n_members
+    if not (valid and stop <= len(bags.indices) and in_range(bags.indices, n_rows, start, stop)):
+        progress[INVALID] = 1
+        return False
+    if len(bags.weights) > 0 and not moderate(bags.weights, start, stop):
+        progress[EXTREME] = 1
+    return True
+
+
+@inlined
+def _largest(outputs, p, n):
+    """Return the number of the largest of n outputs, the first in a tie; of a single one whether it is above 0."""
+    if n == 1:
+        return np.int64(outputs[p, 0] > 0)
+    best = 0
+    for k in range(1, n):
+        if outputs[p, k] > outputs[p, best] or (np.isnan(outputs[p, k]) and not np.isnan(outputs[p, best])):
+            best = k
+    return best
+
+
+@cache
+def predict_kernel(lanes):
+    """Make the prediction kernel for tables of at least ``lanes`` columns."""
+
+    @kernel
+    def predict(mode, ahead, reduce, bags, forward, scratch, blocks, progress, outputs, choices):
+        """outputs[b] = coef @ pooled[b] + intercept, choices[b] = number of the largest of these.
+
+        One output is chosen, 1, if it is above 0; of equal ones the first.
+
+        mode, ahead, reduce : as in structs.Plan; for MAX the kernel for maxima. bags : structs.Bags, without an order.
+        forward : structs.Forward. scratch : the arrays of structs.Batch, for each thread. blocks, progress : see
+        ``pooling``; ids, offsets and weights are checked here. outputs : (n_bags, n_outputs), out, or without rows;
+        choices : (n_bags,) int64, out, or empty.
+        """
+        bags, forward = stored(Bags(*bags)), stored(Forward(*forward))
+        table, coef, intercept, indptr = forward.table, forward.coef, forward.intercept, bags.indptr
+        ids, weights, owners, starts, stops, pooled, winners, rows, gradients, losses = scratch
+        t = fetch_add(progress, THREAD, 1)
+        batch = stored(
+            Batch(
+                ids[t], weights[t], owners[t], starts[t], stops[t], pooled[t], winners[t], rows[t], gradients[t],
+                losses[t],
+            )
+        )  # fmt: skip
+        zero, n_outputs = table.dtype.type(0), len(coef)
+        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
+        block = fetch_add(progress, NEXT, 1)
+        while block < blocks[0]:
+            end = first_bag(blocks, block + 1, indptr)
+            for first in range(first_bag(blocks, block, indptr), end, BAGS_TOGETHER):
+                last = min(end, first + BAGS_TOGETHER)
+                if not _valid(bags, len(table), first, last, ids.shape[1], progress):
+                    break
+                to = 0
+                for bag in range(first, last):
+                    batch.starts[bag - first] = to
+                    to = collect(mode, bags, bag, bag - first, to, batch.ids, batch.weights, batch.bags)
+                    batch.stops[bag - first] = to
+                call(reduce, (forward, batch, 0, last - first, ahead))
+                for p in range(last - first):
+                    linear(tile, wide, lanes, batch.pooled, p, coef, intercept, batch.outputs)
+                    if len(choices) > 0:
+                        choices[first + p] = _largest(batch.outputs, p, n_outputs)
+                    if len(outputs) > 0:
+                        for k in range(n_outputs):
+                            outputs[first + p, k] = batch.outputs[p, k]
+            fetch_add(progress, DONE, 1)
+            block = fetch_add(progress, NEXT, 1)
+
+    return predict

@@ -1,0 +1,445 @@
+"""What the classifier and the regressor share: parameters, fit, partial_fit and the fitted arrays."""
+
+import warnings
+from abc import abstractmethod
+from copy import deepcopy
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from skbag._backends import get_backend, get_trainer
+from skbag._data.bags import Bags, on_host
+from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
+from skbag._data.model import Model, Objective, Parameters
+from skbag._data.resident import Resident
+from skbag._data.table import check_weight, copied
+from skbag._data.targets import Targets, initial_coef
+from skbag._estimators.base import EmbeddingBagBase, validate_bags
+from skbag._rules.losses import Loss
+from skbag._rules.solvers import SOLVERS
+from skbag._training import convex, validation
+from skbag._training.loop import Schedule, Stopper, default_epochs, epochs
+from skbag._training.progress import CallbackSupportMixin, Progress
+
+Array = NDArray[Any]
+
+_INITIAL_STATE = 0.1  # over the square of the rows per step, as gradients are means: a row's state before training
+_NO_STATE = np.empty(0)
+_FITTED = "embeddings_", "coefs_", "intercepts_"
+
+
+class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
+    """A table and a linear layer that are trained together."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **EmbeddingBagBase._parameter_constraints,
+        "freeze": ["boolean"],
+        "scale_grad_by_freq": ["boolean"],
+        "solver": [StrOptions(set(SOLVERS))],
+        "learning_rate": [StrOptions({"linear", "constant"})],
+        "learning_rate_init": [POSITIVE],
+        "alpha": [NOT_NEGATIVE],
+        "batch_size": [COUNT],
+        "max_iter": [COUNT, StrOptions({"auto"})],
+        "shuffle": ["boolean"],
+        "tol": [NOT_NEGATIVE, None],
+        "early_stopping": ["boolean"],
+        "scoring": [str, callable, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    # --- what differs between a classifier and a regressor
+
+    @abstractmethod
+    def _learn_y(self, y: Any, known: Any, weights: Array | None, n_samples: int) -> tuple[Any, Any]:
+        """Check y; return what is learnt from it, or was before, and y as `_targets_of` takes it."""
+
+    @abstractmethod
+    def _targets_of(self, learnt: Any, y: Any) -> Targets:
+        """Return the targets of training."""
+
+    @abstractmethod
+    def _loss_of(self, learnt: Any) -> Loss:
+        """Return the loss of training."""
+
+    @abstractmethod
+    def _start_of(self, learnt: Any, targets: Targets, weights: Array) -> Array:
+        """Return the intercepts before training."""
+
+    def _weights_of(self, learnt: Any, y: Any, weights: Array) -> Array:
+        """Return the weights of the samples, which are those that the user gives."""
+        return weights
+
+    def _layer_of(self, learnt: Any) -> tuple[Any, Any]:
+        """Return by what an output of training is multiplied, and what is then added."""
+        return 1.0, 0.0
+
+    def _stratify(self, y: Any) -> Array | None:
+        """Return the classes that keep their shares when samples are held out."""
+        return None
+
+    # --- fit
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
+    ) -> Self:
+        warm = self.warm_start and hasattr(self, "coefs_")
+        fitted = self._snapshot()
+        bags = fitted._check_bags(X, reset=not warm)
+        weights = _checked_weights(sample_weight, bags.n_bags)
+        learnt, labels = fitted._learn_y(y, fitted._learnt if warm else None, weights, bags.n_bags)
+        weights = _normalized(fitted._weights_of(learnt, labels, weights))
+        validated = fitted._check_validation(X_val, y_val, sample_weight_val, learnt)
+        rng = deepcopy(fitted._rng) if warm and not _is_generator(fitted.random_state) else fitted._new_rng()
+        targets = fitted._targets_of(learnt, labels)
+        used = np.flatnonzero(weights)
+        left_out: Array | None = None
+        if fitted.early_stopping and validated is None:
+            strata = fitted._stratify(labels)
+            used, left_out = validation.split(
+                used, fitted.validation_fraction, None if strata is None else strata[used], rng
+            )
+        model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
+        progress = Progress(self, X, y, sample_weight)
+        progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
+        run = _Run(fitted, bags, learnt, targets, weights, used, model, rng)
+        run.validate(left_out, validated, X, y)
+        run.train(progress)
+        fitted._keep(model, learnt, deepcopy(rng), run.losses, fitted.loss_curve_ if warm else [])
+        fitted._keep_scores(run)
+        self.__dict__ = self._with_fit_of(fitted)
+        return self
+
+    def _new_rng(self) -> np.random.RandomState:
+        return check_random_state(self.random_state)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, declared: Any = None) -> Self:
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
+        first = not hasattr(self, "coefs_")
+        fitted = self._snapshot()
+        bags = fitted._check_bags(X, reset=first)
+        weights = _checked_weights(sample_weight, bags.n_bags)
+        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_bags)
+        weights = fitted._weights_of(learnt, labels, weights)
+        targets = fitted._targets_of(learnt, labels)
+        rng = fitted._new_rng() if first else deepcopy(fitted._rng)
+        model = fitted._new_model(bags, learnt, targets, weights, bags.n_bags, rng) if first else fitted._model()
+        trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
+        schedule = Schedule("constant", fitted.learning_rate_init, 1, 1)
+        attributes = None
+        try:
+            losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
+            earlier = [] if first else fitted.loss_curve_
+            if fitted.verbose:
+                print(f"Epoch {len(earlier) + 1}, loss {losses[0]:.6f}")
+            rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
+            fitted._keep(model, learnt, rng, losses, earlier)
+            fitted._keep_scores(None)
+            attributes = self._with_fit_of(fitted)
+            self.__dict__ = attributes
+        except BaseException:
+            if self.__dict__ is not attributes and not first:
+                trainer.take_back()
+            raise
+        return self
+
+    def _check_validation(self, X: Any, y: Any, sample_weight: Any, learnt: Any) -> Any:
+        """Return what is validated on: X, y, bags, targets and weights; None if the user gives nothing."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is passed without X_val and y_val.")
+            return None
+        if X is None or y is None:
+            missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
+            raise ValueError(f"{given} is passed without {missing}: pass both, or none.")
+        if not self.early_stopping:
+            raise ValueError("X_val and y_val are only used with early_stopping=True.")
+        bags = self._check_bags(X, reset=False)
+        weights = _checked_weights(sample_weight, bags.n_bags, "sample_weight_val")
+        _, labels = self._learn_y(y, learnt, weights, bags.n_bags)
+        weights = self._weights_of(learnt, labels, weights)
+        if not weights.any():
+            raise ValueError("sample_weight_val must be larger than 0 for at least one sample.")
+        return X, y, bags, self._targets_of(learnt, labels), weights
+
+    # --- the fitted arrays
+
+    def _new_model(
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState
+    ) -> Model:
+        table = self._new_table(bags, rng)
+        if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
+            table = copied(table)  # training writes into it, and it may be the caller's
+        solver, dim = SOLVERS[self.solver], table.shape[1]
+        state = _INITIAL_STATE / min(int(self.batch_size), max(1, n_used)) ** 2
+        layer = initial_coef(targets.n_outputs, dim, rng), self._start_of(learnt, targets, weights)
+        arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
+        model = Model(*(Parameters.new(array, solver, state) for array in arrays))
+        return get_trainer(self.device).keep(model, table.dtype)
+
+    def _model(self) -> Model:
+        """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
+        dtype = vars(self)["embeddings_"].dtype
+        table, coef, intercept = self._values()
+        table_states, *others, n_steps = self._solver_state
+        if self._solver != self.solver:
+            raise ValueError(f"solver must be {self._solver!r} as before, got {self.solver!r}.")
+        factor, offset = self._layer_of(self._learnt)
+        values = table, (coef.T / np.reshape(factor, (-1, 1))).astype(dtype), ((intercept - offset) / factor).astype(dtype)
+        parameters = (Parameters(array, *states) for array, states in zip(values, (table_states, *others), strict=True))
+        return get_trainer(self.device).keep(Model(*parameters, n_steps), dtype)
+
+    def _values(self) -> tuple[Any, Array, Array]:
+        """Return the fitted table, layer and intercepts, checked: they may have been assigned."""
+        table = vars(self)["embeddings_"]  # the attribute itself would fetch it from a GPU
+        if not isinstance(table, Resident):
+            check_weight(table, "embeddings_")
+        coef, intercept = np.asarray(self.coefs_[0]), np.asarray(self.intercepts_[0])
+        dim, n_outputs = self._layer_shape
+        named = (_FITTED[0], table), (f"{_FITTED[1]}[0]", coef), (f"{_FITTED[2]}[0]", intercept)
+        shapes = (self.n_features_in_, dim), (dim, n_outputs), (n_outputs,)
+        for (name, array), shape in zip(named, shapes, strict=True):
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
+        return table, coef, intercept
+
+    def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
+        """Take over a trained model."""
+        for name, value in self._attributes(model, learnt).items():
+            setattr(self, name, value)
+        self._solver_state = (*(parameters.arrays()[1:] for parameters in model.parameters()), model.n_steps)
+        self._rng, self._solver = rng, self.solver
+        self.loss_curve_, self.n_iter_ = [*earlier, *losses], len(losses)
+
+    def _attributes(self, model: Model, learnt: Any) -> dict[str, Any]:
+        """Return the fitted attributes that a model has by itself."""
+        factor, offset = self._layer_of(learnt)
+        coef, intercept = model.layer.values.T, model.intercept.values
+        if np.ndim(factor):
+            coef, intercept = coef * factor.astype(coef.dtype), intercept * factor + offset
+        shape = model.layer.values.shape[::-1]
+        return {
+            "embeddings_": model.table.values, "coefs_": [coef], "intercepts_": [intercept], "_learnt": learnt,
+            "_layer_shape": shape, **self._attributes_of_y(learnt),
+        }  # fmt: skip
+
+    def _attributes_of_y(self, learnt: Any) -> dict[str, Any]:
+        return {}
+
+    def _keep_scores(self, run: Any) -> None:
+        """Take over what early stopping saw; None for what there is not."""
+        scores = run.scores if run is not None and self.early_stopping else None
+        self.validation_scores_ = scores
+        self.best_validation_score_ = max(scores) if scores else None
+        self.best_n_iter_ = 1 + int(np.argmax(scores)) if scores else self.n_iter_
+        self.best_loss_ = None if scores else min(self.loss_curve_)
+
+    def _trainer(
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
+    ) -> Any:
+        norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
+        objective = Objective(
+            self.mode, self._loss_of(learnt), SOLVERS[self.solver], float(self.alpha), norm,
+            bool(self.scale_grad_by_freq), bool(self.freeze),
+        )  # fmt: skip
+        module = get_trainer(self.device)
+        return module.Trainer(
+            bags, targets, weights, model, objective, int(self.batch_size), self.n_jobs, undo=undo
+        )  # fmt: skip
+
+    # --- prediction
+
+    def _outputs(self, X: Any, *, choose: bool = False) -> Array:
+        """Return the outputs of training for X, or the number of the largest of each row; called on a snapshot."""
+        table, coef, intercept = self._values()
+        factor, offset = self._layer_of(self._learnt)
+        dtype = table.dtype
+        if np.ndim(factor):
+            coef, intercept = coef / factor, (intercept - offset) / factor
+        arrays = table, np.ascontiguousarray(coef.T, dtype), np.ascontiguousarray(intercept, dtype)
+        model = Model(*(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays))
+        bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
+        outputs: Array = get_trainer(self.device).predict(bags, model, self.mode, self.n_jobs, choose=choose)
+        return outputs
+
+    @property
+    def feature_importances_(self) -> Array:
+        """How much a column can move the outputs: the length of ``embeddings_[i] @ coefs_[0]``.
+
+        Where the outputs go through a softmax their mean is left out, which changes no probability. An array of shape
+        (n_features,) and the dtype of the table. What RFE and SelectFromModel look at.
+        """
+        check_is_fitted(self, "coefs_")
+        fitted = self._snapshot()
+        coef = np.asarray(fitted.coefs_[0], np.float64)
+        if fitted._loss_of(fitted._learnt).normalized:
+            coef = coef - coef.mean(axis=1, keepdims=True)
+        table, squares = fitted.embeddings_, coef @ coef.T
+        result = np.empty(len(table), table.dtype)
+        for first in range(0, len(table), 1 << 14):
+            rows = table[first : first + (1 << 14)].astype(np.float64)
+            result[first : first + len(rows)] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
+        return result
+
+
+class _Run:
+    """One call of fit: the epochs, what stops them and which one is kept."""
+
+    def __init__(
+        self, estimator: TrainedEmbeddingBag, bags: Bags, learnt: Any, targets: Targets, weights: Array, used: Array,
+        model: Model, rng: Any,
+    ) -> None:  # fmt: skip
+        self.estimator, self.bags, self.learnt, self.targets = estimator, bags, learnt, targets
+        self.weights, self.used, self.model, self.rng = weights, used, model, rng
+        self.trainer = estimator._trainer(bags, learnt, targets, weights, model)
+        self.validation: validation.Validation | None = None
+        self.losses: list[float] = []
+        self.scores: list[float] = []
+
+    def validate(self, left_out: Array | None, given: Any, X: Any, y: Any) -> None:
+        """Prepare what early stopping looks at: rows left out, or what the user gives."""
+        estimator = self.estimator
+        if left_out is None and given is None:
+            return
+        loss, scorer = estimator._loss_of(self.learnt), None
+        scoring = None if estimator.scoring == "loss" else check_scoring(estimator, estimator.scoring)
+        if left_out is not None:
+            if scoring is not None:
+                scorer = self._scorer(scoring, _safe_indexing(X, left_out), _safe_indexing(y, left_out), left_out)
+            self.validation = validation.held_out(self.trainer, left_out, self.targets, self.weights, loss, scorer)
+            return
+        X_val, y_val, bags, targets, weights = given
+        if scoring is not None:
+            scorer = self._scorer(scoring, X_val, y_val, None, weights)
+        predict = get_trainer(estimator.device).predict
+        self.validation = validation.given(
+            predict, bags, self.model, estimator.mode, estimator.n_jobs, targets, weights, loss, scorer
+        )
+
+    def _scorer(self, scoring: Any, X: Any, y: Any, rows: Array | None, weights: Array | None = None) -> Any:
+        sample_weight = self.weights[rows] if rows is not None else weights
+        uniform = sample_weight is None or (sample_weight == sample_weight[0]).all()
+
+        def score() -> float:
+            trained = self.estimator._snapshot()
+            for name, value in trained._attributes(self.model, self.learnt).items():
+                setattr(trained, name, value)
+            return scoring(trained, X, y) if uniform else scoring(trained, X, y, sample_weight=sample_weight)
+
+        return score
+
+    def train(self, progress: Progress) -> None:
+        """Run the epochs, or solve the convex problem of a frozen table."""
+        estimator = self.estimator
+        if estimator.freeze:
+            progress.n_epochs = 1
+            with progress:
+                self._solve()
+                progress.epoch(self._fitted, 1)
+            return
+        n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
+        automatic = isinstance(estimator.max_iter, str)
+        n_epochs = progress.n_epochs = default_epochs(len(self.used)) if automatic else int(estimator.max_iter)
+        schedule = Schedule(estimator.learning_rate, estimator.learning_rate_init, n_epochs, n_batches)
+        best, stopped = self._epochs(schedule, progress)
+        if best is not None:
+            for parameters, kept in zip(self.model.parameters(), best.parameters(), strict=True):
+                for array, old in zip(parameters.arrays(), kept.arrays(), strict=True):
+                    array[:] = old
+            self.model.n_steps = best.n_steps
+        if not stopped and estimator.tol is not None and estimator.learning_rate == "constant":
+            warnings.warn(
+                f"Maximum number of iterations ({n_epochs}) reached, and never {estimator.n_iter_no_change} epochs in "
+                f"a row without an improvement by more than tol={estimator.tol}. Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _epochs(self, schedule: Schedule, progress: Progress) -> tuple[Any, bool]:
+        """Run the epochs; return a copy of the best model, with early stopping, and whether something stopped them."""
+        estimator, best = self.estimator, None
+        stopper = Stopper(estimator.tol or 0.0, estimator.n_iter_no_change)
+        with progress:
+            for loss in epochs(self.trainer, self.used, schedule, estimator.shuffle, self.rng):
+                self.losses.append(loss)
+                value = loss
+                if self.validation is not None:
+                    self.scores.append(self.validation.score())
+                    value = -self.scores[-1]
+                stop = stopper.update(value) and (estimator.early_stopping or estimator.tol is not None)
+                if self.validation is not None and stopper.improved:
+                    best = self.model.copy()
+                if estimator.verbose:
+                    score = f", validation score {self.scores[-1]:.6f}" if self.scores else ""
+                    print(f"Epoch {len(self.losses)}, loss {loss:.6f}{score}")
+                if progress.epoch(self._fitted, len(self.losses)) or stop:
+                    return best, True
+        return best, False
+
+    def _fitted(self) -> dict[str, Any]:
+        return self.estimator._attributes(self.model, self.learnt)
+
+    def _solve(self) -> None:
+        """Solve the convex problem of a frozen table."""
+        estimator, used = self.estimator, self.used
+        table = self.model.table.values
+        if estimator.mode == "max" or not isinstance(table, Resident):
+            table = np.asarray(table)
+        bags = self.bags.on_host() if hasattr(self.bags, "on_host") else self.bags
+        features = on_host(get_backend(estimator.device).pool(bags, table, estimator.mode, estimator.n_jobs))
+        max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
+        some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
+        loss = estimator._loss_of(self.learnt)
+        self.losses = convex.solve(
+            self.model, features[used], some, self.weights[used], loss, float(estimator.alpha), max_iter
+        )
+        if estimator.verbose:
+            print(f"{len(self.losses)} iterations, loss {self.losses[-1]:.6f}")
+        if self.validation is not None:
+            self.scores = [self.validation.score()]
+
+
+def _rows_of(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:
+    """Return indices, indptr and values of some rows of targets."""
+    lengths = np.diff(targets.indptr)[rows]
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    entries = np.repeat(targets.indptr[:-1][rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return targets.indices[entries], indptr, None if targets.values is None else targets.values[entries]
+
+
+def _checked_weights(sample_weight: ArrayLike | None, n_samples: int, name: str = "sample_weight") -> Array:
+    """Return one weight per sample."""
+    try:
+        weights: Array = _check_sample_weight(
+            sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True
+        )
+    except OverflowError:
+        raise ValueError(f"{name} must be finite in float64, and contains a larger integer.") from None
+    return weights
+
+
+def _normalized(weights: Array) -> Array:
+    """Return weights with a mean of 1 where they are not 0."""
+    if not weights.any():
+        raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
+    weights = weights / weights.max()  # or their sum could be infinite
+    return weights / weights[weights > 0].mean()
+
+
+def _is_generator(random_state: Any) -> bool:
+    return isinstance(random_state, np.random.RandomState)
+
+
+def _copied_rng(rng: Any) -> Any:
+    return deepcopy(rng)
