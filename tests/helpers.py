@@ -71,3 +71,11 @@ def run_python(code, *args, env=None, cwd=None, timeout=300):
 
 def frames(library):
     return pytest.importorskip(library, reason=f"needs {library}")
+
+
+LEARNT = "embeddings_", "coefs_", "intercepts_"
+
+
+def learnt(model):
+    """Return the fitted arrays: the table, the layer as (n_outputs, dim) and the intercepts."""
+    return model.embeddings_, model.coefs_[0].T, model.intercepts_[0]

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
-from helpers import MODES, frames, random_csr, random_table
+from helpers import MODES, frames, learnt, random_csr, random_table
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -67,8 +67,7 @@ def fitted_state(model):
 
 
 def same_model(one, other):
-    names = ("embeddings_", "coef_", "intercept_")
-    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)
+    return all(a.tobytes() == b.tobytes() for a, b in zip(learnt(one), learnt(other), strict=True))
 
 
 # --- parameters and fitted attributes
@@ -94,9 +93,9 @@ def test_fitted_attributes(X, n_classes, dtype):
     assert model.fit(X, y) is model
     n_outputs = 1 if n_classes == 2 else n_classes
     assert model.classes_.tolist() == list(range(n_classes))
-    assert (model.embeddings_.shape, model.coef_.shape) == ((N_COLUMNS, 5), (n_outputs, 5))
-    assert model.intercept_.shape == (n_outputs,)
-    assert model.embeddings_.dtype == model.coef_.dtype == model.intercept_.dtype == dtype
+    assert (model.embeddings_.shape, model.coefs_[0].T.shape) == ((N_COLUMNS, 5), (n_outputs, 5))
+    assert model.intercepts_[0].shape == (n_outputs,)
+    assert model.embeddings_.dtype == model.coefs_[0].T.dtype == model.intercepts_[0].dtype == dtype
     assert (model.n_iter_, len(model.loss_curve_), model.n_features_in_) == (4, 4, N_COLUMNS)
     assert all(type(loss) is float for loss in model.loss_curve_)
     logits = model.decision_function(X)
@@ -129,14 +128,14 @@ def test_where_the_linear_layer_begins(X, multilabel, n_outputs, dim, length):
     if multilabel:
         y = rng.integers(0, 2, (N_ROWS, n_outputs)) * rng.integers(0, 2, (N_ROWS, n_outputs))
     model = classifier(dim, learning_rate_init=1e-14, max_iter=1, dtype="float64", alpha=0).fit(X, y)
-    products = model.coef_ @ model.coef_.T
+    products = model.coefs_[0].T @ model.coefs_[0]
     if length is None:  # more rows than can be orthogonal: the columns are
-        np.testing.assert_allclose(model.coef_.T @ model.coef_, 100 * n_outputs / dim * np.eye(dim), atol=1e-6)
+        np.testing.assert_allclose(model.coefs_[0] @ model.coefs_[0].T, 100 * n_outputs / dim * np.eye(dim), atol=1e-6)
     else:
         np.testing.assert_allclose(products, length**2 * np.eye(n_outputs), atol=1e-6)
     count = 0.5 + (y.sum(axis=0) if multilabel else np.bincount(y)[-n_outputs:])
     expected = count / (count.sum() if n_outputs > 1 and not multilabel else N_ROWS + 1 - count)
-    np.testing.assert_allclose(model.intercept_, np.log(expected), atol=1e-6)
+    np.testing.assert_allclose(model.intercepts_[0], np.log(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -155,7 +154,7 @@ def test_shares_are_those_of_the_weights():
     expected = np.log((97 / 25 + 0.5) / (3 / 25 + 0.5))
     fitted = classifier(**params).fit(X, y, sample_weight=weights)
     streamed = classifier(**params).partial_fit(X, y, [0, 1], weights)
-    np.testing.assert_allclose([fitted.intercept_[0], streamed.intercept_[0]], expected, rtol=1e-9)
+    np.testing.assert_allclose([fitted.intercepts_[0][0], streamed.intercepts_[0][0]], expected, rtol=1e-9)
 
 
 def test_defaults_learn_text():
@@ -202,7 +201,7 @@ def targets(kind):
 def test_predictions_belong_together(X, kind, mode):
     model = classifier(mode=mode, dtype="float64", max_iter=20).fit(X, targets(kind))
     logits, probabilities = model.decision_function(X), model.predict_proba(X)
-    expected = model.transform(X) @ model.coef_.T + model.intercept_
+    expected = model.transform(X) @ model.coefs_[0] + model.intercepts_[0]
     np.testing.assert_array_equal(logits, expected.ravel() if kind == 2 else expected)
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), probabilities, rtol=1e-12)
     if kind == "labels":
@@ -220,7 +219,7 @@ def test_predictions_belong_together(X, kind, mode):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_probabilities_of_extreme_logits_are_finite(X, kind, dtype):
     model = classifier(dtype=dtype).fit(X, targets(kind))
-    model.coef_ *= 1e6
+    model.coefs_[0] *= 1e6
     model.embeddings_[:] = random_table(N_COLUMNS, 5, dtype=dtype) * 1e6
     probabilities, logarithms = model.predict_proba(X), model.predict_log_proba(X)
     assert np.isfinite(probabilities).all()
@@ -236,8 +235,8 @@ def test_probabilities_of_extreme_logits_are_finite(X, kind, dtype):
 def test_an_empty_row_predicts_the_intercept(X, kind, mode):
     model = classifier(mode=mode).fit(X, targets(kind))
     logits = model.decision_function(csr_array((2, N_COLUMNS)))
-    np.testing.assert_array_equal(logits.reshape(2, -1), np.tile(model.intercept_, (2, 1)))
-    assert np.abs(model.intercept_).max() > 0
+    np.testing.assert_array_equal(logits.reshape(2, -1), np.tile(model.intercepts_[0], (2, 1)))
+    assert np.abs(model.intercepts_[0]).max() > 0
 
 
 @pytest.mark.parametrize("kind", [2, 3, "labels"])
@@ -254,7 +253,7 @@ def test_no_rows_give_no_predictions(X, kind):
 def test_a_tie_goes_to_the_first_class(X):
     for kind in (2, 3):
         model = classifier().fit(X, targets(kind))
-        model.coef_[:] = model.intercept_[:] = 0
+        model.coefs_[0][:] = model.intercepts_[0][:] = 0
         assert (model.predict(X) == 0).all()
 
 
@@ -262,18 +261,18 @@ def test_writing_into_the_fitted_arrays_takes_effect(X, y):
     model = classifier(shuffle=False, solver="sgd").fit(X, y)
     before = model.predict_proba(X)
     other = pickle.loads(pickle.dumps(model))
-    for name in ("embeddings_", "coef_", "intercept_"):
-        getattr(other, name)[:] *= -2
-    expected = other.transform(X) @ other.coef_.T + other.intercept_
+    for array in learnt(other):
+        array *= -2
+    expected = other.transform(X) @ other.coefs_[0] + other.intercepts_[0]
     np.testing.assert_allclose(other.decision_function(X), expected, rtol=1e-6)
     assert not np.allclose(other.predict_proba(X), before)
     other.embeddings_ = np.zeros_like(model.embeddings_)
-    other.intercept_ = np.zeros_like(model.intercept_)
+    other.intercepts_[0] = np.zeros_like(model.intercepts_[0])
     np.testing.assert_allclose(other.predict_proba(X), 1 / 3, rtol=1e-6)
-    other.coef_ = np.zeros_like(model.coef_)
+    other.coefs_[0] = np.zeros_like(model.coefs_[0])
     other.partial_fit(X, y)  # from zeros the table has no gradient
     assert not other.embeddings_.any()
-    assert np.abs(other.intercept_).max() < 0.1
+    assert np.abs(other.intercepts_[0]).max() < 0.1
 
 
 def test_transform_is_the_vectorizer_s(X, y):
@@ -395,7 +394,7 @@ def test_freeze_trains_the_linear_layer_alone(X, y):
     one = clone(model).set_params(max_iter=1).fit(X, y)
     model.fit(X, y)
     assert model.embeddings_.tobytes() == one.embeddings_.tobytes() == table.tobytes()
-    assert not np.allclose(model.coef_, one.coef_)
+    assert not np.allclose(model.coefs_[0].T, one.coefs_[0].T)
     model.partial_fit(X, y)
     assert model.embeddings_.tobytes() == table.tobytes()
 
@@ -531,11 +530,11 @@ def test_a_memory_mapped_model_is_copied_once(X, y, tmp_path):
     model = _joblib(classifier().fit(X, y), tmp_path / "model.joblib", "r")
     assert not model.embeddings_.flags.writeable
     model.partial_fit(X, y)
-    arrays = [model.embeddings_, model.coef_, model.intercept_]
+    arrays = [model.embeddings_, model.coefs_[0].T, model.intercepts_[0]]
     assert all(array.flags.writeable for array in arrays)
     model.partial_fit(X, y)
-    for array, name in zip(arrays, ("embeddings_", "coef_", "intercept_"), strict=True):
-        assert getattr(model, name) is array
+    for array, again in zip(arrays, learnt(model), strict=True):
+        assert np.shares_memory(array, again)
 
 
 # --- weights of rows and of classes

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import csr, random_csr, random_table, run_python
+from helpers import LEARNT, csr, learnt, random_csr, random_table, run_python
 from scipy.sparse import csr_array
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -17,7 +17,6 @@ from skbag import EmbeddingBagClassifier
 from skbag._cpu import training as cpu_training
 
 N_ROWS, N_COLUMNS = 40, 12
-LEARNT = ("embeddings_", "coef_", "intercept_")
 METHODS = ("fit", "partial_fit")
 
 
@@ -96,7 +95,7 @@ Y_CASES = [
 def test_y(X, y, words, change, method):
     for model in (classifier(), classifier().fit(X, y)):
         before = snapshot(model)
-        arguments = {} if method == "fit" or hasattr(model, "coef_") else {"classes": range(3)}
+        arguments = {} if method == "fit" or hasattr(model, "coefs_") else {"classes": range(3)}
         known = method == "partial_fit" and not set(words) & {"NaN", "infinity"}  # or it is told that classes differ
         with refuses((ValueError, TypeError), *(["" if "inconsistent" in words[0] else "y"] if known else words)):
             getattr(model, method)(X, change(y), **arguments)
@@ -172,7 +171,7 @@ def test_others_predict_while_a_batch_is_refused(X, y):
         with ThreadPoolExecutor(1) as pool:
             refused = pool.submit(refuse)
             while not refused.done():
-                model.per_sample_weights, model.coef_  # noqa: B018
+                model.per_sample_weights, model.coefs_[0].T  # noqa: B018
             refused.result()
     finally:
         sys.setswitchinterval(before)
@@ -209,7 +208,7 @@ def test_a_huge_weight_is_no_divergence(X, y):
     weights = np.ones(N_ROWS)
     weights[3] = 1e300
     model = classifier(dtype="float64").fit(X, y, sample_weight=weights)
-    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.coefs_[0].T).all()
 
 
 def test_classes_are_needed_in_the_first_call(X, y):
@@ -339,7 +338,7 @@ def test_x(X, y, words, change, method, n_jobs, mode):
     if bad.shape != (N_ROWS, 13):
         with pytest.raises((ValueError, TypeError)):
             first.partial_fit(bad, y, classes=range(3))
-        assert not hasattr(first, "coef_")
+        assert not hasattr(first, "coefs_")
         assert not hasattr(first, "n_features_in_")
 
 
@@ -353,7 +352,7 @@ def test_a_bad_batch_in_the_middle_of_a_stream_changes_nothing(X, y):
             with pytest.raises(ValueError):  # noqa: PT011
                 other.partial_fit(batch, labels)
         assert len(other.loss_curve_) == step + 1
-    assert all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in LEARNT)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(learnt(one), learnt(other), strict=True))
 
 
 def test_partial_fit_has_no_rows_to_hold_out(X, y):
@@ -363,7 +362,7 @@ def test_partial_fit_has_no_rows_to_hold_out(X, y):
         with refuses(ValueError, "partial_fit does not support early_stopping=True"):
             model.partial_fit(X, y, classes=range(3))
     assert_unchanged(fitted.set_params(early_stopping=False), before)
-    assert not hasattr(new, "coef_")
+    assert not hasattr(new, "coefs_")
 
 
 # --- parameters
@@ -421,7 +420,7 @@ def test_infinite_rates(X, y, name, value):
     model = classifier(**{name: value})
     with pytest.raises(ValueError, match=name):
         model.fit(X, y)
-    assert not hasattr(model, "coef_")
+    assert not hasattr(model, "coefs_")
 
 
 def test_early_stopping_of_a_stream(X, y):
@@ -544,7 +543,7 @@ def test_a_model_that_diverges_in_its_last_step_is_not_kept(X, y):
         except ValueError as error:
             assert "learning_rate_init" in str(error)  # noqa: PT017
         else:
-            assert all(np.isfinite(getattr(model, name)).all() for name in LEARNT)
+            assert all(np.isfinite(array).all() for array in learnt(model))
 
 
 def test_a_search_goes_on_after_a_divergence(X, y):
@@ -572,14 +571,14 @@ def test_an_interrupted_fit_leaves_an_estimator_that_can_be_used(X, y, params, e
         return epoch(self, *arguments)
 
     for model in (classifier(**params), classifier(**params).fit(X, y)):
-        fitted = hasattr(model, "coef_")
+        fitted = hasattr(model, "coefs_")
         before = model.predict_proba(X) if fitted else None
         calls.clear()
         with monkeypatch.context() as patch:
             patch.setattr(cpu_training.Trainer, "epoch", interrupted)
             with pytest.raises(error):
                 model.fit(X, y)
-        assert hasattr(model, "coef_") == fitted
+        assert hasattr(model, "coefs_") == fitted
         if fitted:
             assert np.isfinite(model.predict_proba(X)).all()
             assert len(model.loss_curve_) == model.n_iter_

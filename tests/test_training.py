@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import training_reference
-from helpers import FLOATS, MODES, csr, random_csr, random_table
+from helpers import FLOATS, LEARNT, MODES, csr, learnt, random_csr, random_table
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_classification
@@ -17,7 +17,7 @@ N_ROWS, N_COLUMNS, DIM, BATCH = 26, 11, 5, 8  # the last mini-batch has 2 rows
 UNNAMED = 10  # a column that no row has
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 TARGETS = ("two classes", "four classes", "labels")
-SOLVERS = ("sgd", "adagrad")
+SOLVERS = ("sgd", "rowwise_adagrad", "adagrad", "adam")
 OPTIONS = {
     "plain": {},
     "padding": {"padding_idx": 3},
@@ -76,14 +76,14 @@ def start(X, y, table, *, alpha=0.0, seed=7, **params):
     model = EmbeddingBagClassifier(alpha=0.0, **params)
     model.partial_fit(X, y, None if np.ndim(y) == 2 else np.unique(y), np.full(len(y), 1e-300))
     rng = np.random.default_rng(seed)
-    model.coef_[:] = rng.normal(0, 0.7, model.coef_.shape)
-    model.intercept_[:] = rng.normal(0, 0.7, model.intercept_.shape)
+    model.coefs_[0][:] = rng.normal(0, 0.7, model.coefs_[0].T.shape).T
+    model.intercepts_[0][:] = rng.normal(0, 0.7, model.intercepts_[0].shape)
     return model.set_params(alpha=alpha)
 
 
 def oracle_of(model):
     state = 0.1 / min(model.batch_size, N_ROWS) ** 2
-    return training_reference.Model(model.embeddings_, model.coef_, model.intercept_, state)
+    return training_reference.Model(*learnt(model), state, n_steps=model._solver_state[-1])
 
 
 def options_of(model, loss):
@@ -92,8 +92,7 @@ def options_of(model, loss):
 
 
 def assert_same_model(model, oracle, tolerance):
-    for name in ("embeddings_", "coef_", "intercept_"):
-        actual, expected = getattr(model, name), getattr(oracle, name[:-1].replace("embeddings", "table"))
+    for name, actual, expected in zip(LEARNT, learnt(model), (oracle.table, oracle.coef, oracle.intercept), strict=True):
         assert actual.dtype == model.dtype
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=name)
 
@@ -184,7 +183,7 @@ def test_widths(mode, solver, dim):
     X, (y, labels, loss) = bags("float32"), targets("four classes")
     table = random_table(N_COLUMNS, dim, dtype="float32")
     model = start(X, y, table, mode=mode, solver=solver, max_norm=0.9 * dim**0.5, alpha=0.01, learning_rate_init=0.1)
-    model.coef_ /= np.float32(dim**0.5)
+    model.coefs_[0] /= np.float32(dim**0.5)
     oracle = oracle_of(model)
     model.partial_fit(X, y)
     members = reference.bags_of_csr(X)
@@ -218,7 +217,7 @@ def test_fit_is_a_number_of_epochs_with_the_rates_of_the_schedule(solver, schedu
     }
     model = EmbeddingBagClassifier(max_iter=3, random_state=0, **params)
     drawn = EmbeddingBagClassifier(random_state=0, **params).partial_fit(X, y, range(4), np.full(N_ROWS, 1e-300))
-    np.testing.assert_allclose(drawn.coef_ @ drawn.coef_.T, 8 * np.eye(4), atol=1e-12)  # 4 ** 0.75 long
+    np.testing.assert_allclose(drawn.coefs_[0].T @ drawn.coefs_[0], 8 * np.eye(4), atol=1e-12)  # 4 ** 0.75 long
     oracle = oracle_of(drawn)
     rates = 0.2 * (1 - np.arange(12) / 12 if schedule == "linear" else np.ones(12))
     weights = row_weights()
@@ -244,7 +243,7 @@ def test_fit_leaves_out_rows_without_weight():
     some = csr_array(X[kept])
     expected = EmbeddingBagClassifier(**model.get_params()).fit(some, y[kept], weights[kept])
     model.fit(X, y, weights)
-    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-5)
+    np.testing.assert_allclose(model.coefs_[0].T, expected.coefs_[0].T, rtol=1e-5)
 
 
 # --- what a step must not touch
@@ -297,10 +296,10 @@ def test_a_tie_of_the_maximum_goes_to_the_first_member():
 def test_empty_rows_train_the_intercept_alone():
     X, y = csr_array((6, 4)), np.array([0, 1, 1, 1, 1, 1])
     model = start(X, y, random_table(4, DIM), solver="sgd", learning_rate_init=0.5)
-    before = model.embeddings_.tobytes(), model.coef_.tobytes(), model.intercept_[0]
+    before = model.embeddings_.tobytes(), model.coefs_[0].T.tobytes(), model.intercepts_[0][0]
     model.partial_fit(X, y)
-    assert (model.embeddings_.tobytes(), model.coef_.tobytes()) == before[:2]
-    assert model.intercept_[0] == pytest.approx(before[2] - 0.5 * (1 / (1 + np.exp(-before[2])) - 5 / 6), rel=1e-12)
+    assert (model.embeddings_.tobytes(), model.coefs_[0].T.tobytes()) == before[:2]
+    assert model.intercepts_[0][0] == pytest.approx(before[2] - 0.5 * (1 / (1 + np.exp(-before[2])) - 5 / 6), rel=1e-12)
 
 
 # --- the same bytes
@@ -309,7 +308,9 @@ def test_empty_rows_train_the_intercept_alone():
 def state_of(model):
     state = vars(model)
     arrays = {name: value.tobytes() for name, value in state.items() if isinstance(value, np.ndarray)}
-    return arrays, model.loss_curve_, [array.tobytes() for array in model._solver_state]
+    layer = [array.tobytes() for array in learnt(model)]
+    *states, n_steps = model._solver_state
+    return arrays, layer, model.loss_curve_, [array.tobytes() for some in states for array in some], n_steps
 
 
 def larger(n_rows=300, n_columns=200, dtype="float32"):
@@ -331,7 +332,7 @@ def test_the_same_bytes_for_every_n_jobs_and_every_run(mode, params):
 
 
 @pytest.mark.parametrize("params", [{}, {"early_stopping": True}, {"shuffle": False}])
-@pytest.mark.parametrize("solver", ["sgd", "adagrad"])
+@pytest.mark.parametrize("solver", ["sgd", "rowwise_adagrad"])
 @pytest.mark.parametrize("mode", MODES)
 def test_more_rows_per_step_than_there_are_is_all_of_them(device, mode, solver, params):
     X, y = larger(60, 9)
@@ -346,7 +347,7 @@ def test_more_rows_per_step_than_there_are_is_all_of_them(device, mode, solver, 
         assert all(state == states[0] for state in states)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adagrad"])
+@pytest.mark.parametrize("solver", ["sgd", "rowwise_adagrad"])
 def test_a_stream_counts_the_rows_of_its_first_call(solver):
     X, y = larger(60, 9)
     models = [EmbeddingBagClassifier(4, solver=solver, batch_size=size, random_state=0) for size in (40, 41, 2**31 - 1)]
@@ -402,7 +403,7 @@ def torch_model(torch, X, model, options):
     """Return torch's parameters, and a function that trains them on the rows of one mini-batch."""
     functional = torch.nn.functional
     table, coef, intercept = (
-        torch.tensor(array, requires_grad=True) for array in (model.embeddings_, model.coef_, model.intercept_)
+        torch.tensor(np.array(array), requires_grad=True) for array in learnt(model)
     )
     optimizer = torch.optim.SGD([table, coef, intercept], lr=model.learning_rate_init)
 
@@ -463,9 +464,9 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
         )
         assert renorm.shape == table.shape
     model.partial_fit(X, y)
-    for name, expected in zip(("embeddings_", "coef_", "intercept_"), parameters, strict=True):
+    for actual, expected in zip(learnt(model), parameters, strict=True):
         np.testing.assert_allclose(
-            getattr(model, name), expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+            actual, expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     assert not np.allclose(model.embeddings_, table)
 
@@ -499,8 +500,8 @@ def test_gradients_of_a_mini_batch_of_many_rows(mode):
         ).partial_fit(X, y, classes=[0, 1])
         for dtype in FLOATS
     ]
-    for name in ("embeddings_", "coef_", "intercept_"):
-        np.testing.assert_allclose(getattr(models[0], name), getattr(models[1], name), rtol=1e-6)
+    for one, other in zip(learnt(models[0]), learnt(models[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 @pytest.mark.parametrize("alpha", [15, 100, 1e5, 1e300])
@@ -510,7 +511,7 @@ def test_a_large_penalty_shrinks_weights_to_nothing_as_sgd_classifiers_does(dtyp
     X, y = load_iris(return_X_y=True)
     model = EmbeddingBagClassifier(2, mode="sum", dtype=dtype, random_state=0, **params).fit(X, y)
     assert np.abs(model.embeddings_).max() < 1e-3
-    assert np.abs(model.coef_).max() < 1e-3
+    assert np.abs(model.coefs_[0].T).max() < 1e-3
 
 
 @pytest.mark.parametrize("padding_idx", [None, 3])
@@ -523,7 +524,7 @@ def test_scale_grad_by_freq_is_that_of_torch_embedding(dtype, mode, padding_idx)
     params = {"mode": mode, "per_sample_weights": mode == "sum", "padding_idx": padding_idx}
     model = start(X, y, table, solver="sgd", scale_grad_by_freq=True, learning_rate_init=0.3, **params)
     weight, coef, intercept = (
-        torch.tensor(array, requires_grad=True) for array in (model.embeddings_, model.coef_, model.intercept_)
+        torch.tensor(np.array(array), requires_grad=True) for array in learnt(model)
     )
     optimizer = torch.optim.SGD([weight, coef, intercept], lr=0.3)
     for first in range(0, N_ROWS, BATCH):
@@ -542,7 +543,7 @@ def test_scale_grad_by_freq_is_that_of_torch_embedding(dtype, mode, padding_idx)
         torch.nn.functional.cross_entropy(logits, torch.tensor(y[rows])).backward()
         optimizer.step()
     model.partial_fit(X, y)
-    for name, expected in zip(("embeddings_", "coef_", "intercept_"), (weight, coef, intercept), strict=True):
+    for actual, expected in zip(learnt(model), (weight, coef, intercept), strict=True):
         np.testing.assert_allclose(
-            getattr(model, name), expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+            actual, expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )

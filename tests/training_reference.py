@@ -27,11 +27,12 @@ class Options:
 class Model:
     """Table, linear layer and the solver's state."""
 
-    def __init__(self, table, coef, intercept, state=0.0):
-        self.table, self.coef, self.intercept = (np.array(a, np.float64) for a in (table, coef, intercept))
-        self.table_state, self.coef_state, self.intercept_state = (
-            np.full(len(a), state) for a in (table, coef, intercept)
-        )  # fmt: skip
+    def __init__(self, table, coef, intercept, state=0.0, n_steps=0):
+        arrays = [np.array(array, np.float64) for array in (table, coef, intercept)]
+        self.table, self.coef, self.intercept = arrays
+        self.n_steps = n_steps
+        self.sums = [np.full(array.shape, state) for array in arrays]  # of squares, for row-wise sums in each element
+        self.moments = [(np.zeros_like(array), np.zeros_like(array)) for array in arrays]
 
 
 def members(bag, n_rows, padding_idx=None):
@@ -55,18 +56,38 @@ def shares(ids, weights, table, mode):
     return np.repeat(weights[:, None] / (size or 1.0), dim, axis=1)
 
 
-def loss_of(logits, labels, loss):
+def loss_of(z, t, loss):
     """Return the loss of one row."""
+    s = 2 * t - 1
     if loss == "softmax":
-        return np.logaddexp.reduce(logits) - logits[labels.argmax()]
-    return (np.logaddexp(0, logits) - logits * labels).sum()
+        return np.logaddexp.reduce(z) - z @ t
+    return {
+        "sigmoid": lambda: np.logaddexp(0, z) - z * t,
+        "hinge": lambda: np.clip(1 - s * z, 0, None),
+        "squared_hinge": lambda: np.clip(1 - s * z, 0, None) ** 2,
+        "modified_huber": lambda: np.where(s * z < -1, -4 * s * z, np.clip(1 - s * z, 0, None) ** 2),
+        "squared_error": lambda: (z - t) ** 2 / 2,
+        "absolute_error": lambda: np.abs(z - t),
+        "huber": lambda: np.where(np.abs(z - t) > 1.35, 1.35 * (np.abs(z - t) - 1.35 / 2), (z - t) ** 2 / 2),
+        "poisson": lambda: np.exp(z) - t * z,
+    }[loss]().sum()
 
 
-def loss_gradient(logits, labels, loss):
-    """Return its derivative with respect to the logits."""
+def loss_gradient(z, t, loss):
+    """Return its derivative with respect to the outputs."""
+    s = 2 * t - 1
     if loss == "softmax":
-        return np.exp(logits - np.logaddexp.reduce(logits)) - labels
-    return np.exp(-np.logaddexp(0, -logits)) - labels
+        return np.exp(z - np.logaddexp.reduce(z)) - t
+    return {
+        "sigmoid": lambda: np.exp(-np.logaddexp(0, -z)) - t,
+        "hinge": lambda: -s * (s * z < 1),
+        "squared_hinge": lambda: -2 * s * np.clip(1 - s * z, 0, None),
+        "modified_huber": lambda: np.where(s * z < -1, -4 * s, -2 * s * np.clip(1 - s * z, 0, None)),
+        "squared_error": lambda: z - t,
+        "absolute_error": lambda: np.sign(z - t),
+        "huber": lambda: np.clip(z - t, -1.35, 1.35),
+        "poisson": lambda: np.exp(z) - t,
+    }[loss]()
 
 
 def loss_and_gradients(model, bags, labels, weights, options):
@@ -88,29 +109,34 @@ def loss_and_gradients(model, bags, labels, weights, options):
     return total, gradients, counts
 
 
-def update(row, state, gradient, rate, solver):
-    """Change one row by its gradient; return the solver's new state."""
-    if solver == "adagrad":
-        state += np.mean(gradient**2)
-        rate /= np.sqrt(state) + 1e-10
-    row -= rate * gradient
-    return state
+def update(model, k, row, gradient, rate, solver):
+    """Change one row of the k-th array, and the solver's state of it, by its gradient."""
+    values = (model.table, model.coef, model.intercept)[k]
+    squares, (first, second), t = model.sums[k], model.moments[k], model.n_steps
+    if solver == "sgd":
+        values[row] -= rate * gradient
+    elif solver == "adam":
+        first[row] = 0.9 * first[row] + 0.1 * gradient
+        second[row] = 0.999 * second[row] + 0.001 * gradient**2
+        values[row] -= rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * first[row] / (np.sqrt(second[row]) + 1e-8)
+    else:
+        squares[row] += np.mean(gradient**2) if solver == "rowwise_adagrad" else gradient**2
+        values[row] -= rate * gradient / (np.sqrt(squares[row]) + 1e-10)
 
 
 def step(model, bags, labels, weights, options, rate):
     """Train on one mini-batch and return its loss."""
+    model.n_steps += 1
     loss, (of_table, of_coef, of_intercept), counts = loss_and_gradients(model, bags, labels, weights, options)
     alpha = min(options.alpha, 1 / rate) if options.solver == "sgd" else options.alpha  # shrinks a row to 0 at most
     for row in [] if options.freeze else np.flatnonzero(counts):
         g = of_table[row] / (counts[row] if options.scale_grad_by_freq else 1) + alpha * model.table[row]
-        model.table_state[row] = update(model.table[row], model.table_state[row], g, rate, options.solver)
+        update(model, 0, row, g, rate, options.solver)
         if options.max_norm is not None:
             model.table[row] = reference.rescaled(model.table[[row]], options.max_norm, options.norm_type)[0]
-    for k, row in enumerate(model.coef):
-        g = of_coef[k] + alpha * row
-        model.coef_state[k] = update(row, model.coef_state[k], g, rate, options.solver)
-        entry = model.intercept[k : k + 1]
-        model.intercept_state[k] = update(entry, model.intercept_state[k], of_intercept[k], rate, options.solver)
+    for row in range(len(model.coef)):
+        update(model, 1, row, of_coef[row] + alpha * model.coef[row], rate, options.solver)
+        update(model, 2, row, of_intercept[row], rate, options.solver)
     return loss
 
 

@@ -70,7 +70,7 @@ def call(typingctx, address, arguments):
 def kind_of(argument):
     """Return the Numba type that an argument of a part has: a NamedTuple is stored."""
     kind = numba.typeof(argument)
-    return Stored(kind) if isinstance(kind, types.NamedTuple) else kind
+    return Stored(kind) if isinstance(argument, tuple) else kind
 
 
 @cache

@@ -196,7 +196,10 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         if self._solver != self.solver:
             raise ValueError(f"solver must be {self._solver!r} as before, got {self.solver!r}.")
         factor, offset = self._layer_of(self._learnt)
-        values = table, (coef.T / np.reshape(factor, (-1, 1))).astype(dtype), ((intercept - offset) / factor).astype(dtype)
+        layer = coef.T, intercept
+        if np.ndim(factor):
+            layer = (coef / factor).T.astype(dtype), ((intercept - offset) / factor).astype(dtype)
+        values = table, *layer
         parameters = (Parameters(array, *states) for array, states in zip(values, (table_states, *others), strict=True))
         return get_trainer(self.device).keep(Model(*parameters, n_steps), dtype)
 
