@@ -176,7 +176,7 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
             for r in range(n_rows):
                 _keep(undo, table, plan.element_states, rows[r])
         if plan.mode == MAX:
-            sums, weights = parts.row_gradients[part], parts.weights[part]
+            sums, weights = parts.sums[part], parts.weights[part]
             for r in range(n_rows):
                 _max_gradient(rows[r], pairs, mask, starts[r], stops[r], plan.max_by_freq, batch, sums, r)
             for r in range(n_rows):  # each is a term of its own

@@ -103,6 +103,7 @@ class Parts(NamedTuple):
     terms: Any  # (n_bags or more,) int64: 0, 1, 2, ...
     ranks: Any  # the same as batch.ids has them
     row_gradients: Any  # (n_parts, r, dim)
+    sums: Any  # (n_parts, r, dim): gradients of rows, for MAX
     steps: Any  # (n_parts, r) float64
     targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two
 

@@ -131,7 +131,7 @@ def update_kernel(lanes, vectors, single, solver):
         rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
 
         terms : (n,) int64, in. weights : (m,), ids : (m,), in. source : (k, dim), in. parts : structs.Parts; of part_
-        rows, each once, starts and stops, in; row_gradients, which may be the source, and steps, scratch. parameters :
+        rows, each once, starts and stops, in; row_gradients, not the source, and steps, scratch. parameters :
         structs.Parameters, in-out. bias : structs.Parameters of numbers, in-out; or without any. step : structs.Step,
         in. number, rate : of this step. tickets : int64, in-out.
         """

@@ -58,8 +58,12 @@ class Model:
         """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
 
         def usable(parameters: Parameters) -> Parameters:
-            kinds = {field.name: np.dtype(np.float64) if field.name == "state" else dtype for field in fields(Parameters)}
-            arrays = {name: np.require(getattr(parameters, name), kind, ["C", "A", "W"]) for name, kind in kinds.items()}
+            kinds = {
+                field.name: np.dtype(np.float64) if field.name == "state" else dtype for field in fields(Parameters)
+            }
+            arrays = {
+                name: np.require(getattr(parameters, name), kind, ["C", "A", "W"]) for name, kind in kinds.items()
+            }
             return Parameters(**arrays)
 
         return type(self)(*map(usable, self.parameters()), self.n_steps)
