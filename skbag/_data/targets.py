@@ -127,7 +127,7 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
     wide = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
-    if wide and np.asarray(y.data if issparse(y) else y).dtype.kind in "biuf":
+    if wide and (y.dtype if issparse(y) else np.asarray(y).dtype).kind in "biuf":
         matrix = csr_array(y, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()

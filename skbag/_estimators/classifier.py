@@ -31,17 +31,20 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
     are pooled into the features h of the bag, as `EmbeddingBagVectorizer` does it, and a linear layer makes the logits
-    ``z = coef_ @ h + intercept_``. Table and layer are trained together by stochastic gradient descent on mini-batches.
-    What y is decides the number of logits and the loss of one row:
+    ``z = h @ coefs_[0] + intercepts_[0]``. Table and layer are trained together by stochastic gradient descent on
+    mini-batches. What y is decides the number of logits and, for ``loss="log_loss"``, the loss of one row:
 
-    ====================  =================  ==========================================================
-    y                     logits             loss
-    ====================  =================  ==========================================================
-    two classes           one                binary cross-entropy: ``log(1 + exp(-z))`` if y is the
+    ========================  =============  ==========================================================
+    y                         logits         loss
+    ========================  =============  ==========================================================
+    two classes               one            binary cross-entropy: ``log(1 + exp(-z))`` if y is the
                                              second class, ``log(1 + exp(z))`` if not
-    more classes          one per class      cross-entropy of the softmax: ``log(sum(exp(z))) - z[y]``
-    a label indicator     one per label      the binary cross-entropies of all labels, added up
-    ====================  =================  ==========================================================
+    more classes              one per class  cross-entropy of the softmax: ``log(sum(exp(z))) - z[y]``
+    probabilities of classes  one per class  cross-entropy: ``log(sum(exp(z))) - y @ z``
+    a label indicator         one per label  the binary cross-entropies of all labels, added up
+    ========================  =============  ==========================================================
+
+    The other losses are added up over the logits, each class against the others.
 
     The gradient of the table is sparse. A step costs what its members cost, however many rows the table has, and a row
     that no member names keeps its bits.
@@ -69,7 +72,12 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
           array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what
           suits a search.
     freeze : bool, default=False
-        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained.
+        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
+        problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard
+        deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
+        that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
+        ``max_iter`` bounds its iterations ("auto" is 500), and what else is about steps has no effect. `partial_fit`
+        makes the steps of the solver.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
@@ -84,9 +92,17 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     scale_grad_by_freq : bool, default=False
         Whether the gradient of a row of the table is divided by the number of members that name the row in the
         mini-batch.
-    solver : {"adagrad", "sgd"}, default="adagrad"
-        How a row r of the table, or of ``coef_``, changes. Its gradient g is first summed over the whole mini-batch,
-        and then the row changes once. See the notes for both rules.
+    loss : {"log_loss", "hinge", "squared_hinge", "modified_huber"}, default="log_loss"
+        What a logit z costs, with s = 1 where the row has the class or label of the logit and s = -1 where not:
+
+        - "log_loss": see the table above. Gives probabilities.
+        - "hinge": ``max(0, 1 - s * z)``, of a linear support vector machine.
+        - "squared_hinge": ``max(0, 1 - s * z) ** 2``, LinearSVC's.
+        - "modified_huber": the same where ``s * z >= -1``, else ``-4 * s * z`` [4]_. Gives probabilities.
+    solver : {"sgd", "rowwise_adagrad", "adagrad", "adam"}, default="rowwise_adagrad"
+        How a row r of the table, or the weights of an output, change. The gradient g is first summed over the whole
+        mini-batch, and then the row changes once. See the notes for the rules. "adagrad" and "adam" keep one and two
+        numbers for each number of the table, "rowwise_adagrad" one for each row.
     learning_rate : {"linear", "constant"}, default="linear"
         The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
@@ -95,7 +111,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         The first learning rate. A plain factor of the step, without a unit.
     alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
-        that a mini-batch names and on ``coef_``, once per mini-batch, and not on ``intercept_``. A row that is rarely
+        that a mini-batch names and on ``coefs_``, once per mini-batch, and not on ``intercepts_``. A row that is rarely
         named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
@@ -112,27 +128,29 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     tol : float, default=None
         `fit` stops early when for ``n_iter_no_change`` epochs in a row the loss of the epoch was not more than ``tol``
         below the lowest one before. With None the loss does not stop it. With ``early_stopping`` the same rule looks at
-        the accuracy on the rows held out, and None counts as 0.
+        the score, and None counts as 0.
     early_stopping : bool, default=False
-        Whether `fit` holds out a part of the rows and stops when the accuracy on them has not grown by more than
-        ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the shares of the classes, unless y is a label
-        indicator. The accuracy is weighted by ``sample_weight`` and ``class_weight``; of a label indicator it is the
-        share of the rows with all labels right. At the end the model is the one of the epoch with the highest
-        accuracy. `partial_fit` refuses it. There must be enough rows for each class to be on both sides.
+        Whether `fit` looks at rows that it does not train on, ``X_val`` or a part of X that is held out, and stops when
+        their score has not grown by more than ``tol`` for ``n_iter_no_change`` epochs in a row. The split keeps the
+        shares of the classes if y is class labels; there must then be enough rows for each class to be on both sides.
+        At the end the model is the one of the epoch with the highest score. `partial_fit` refuses it.
+    scoring : str or callable, default="loss"
+        What ``early_stopping`` looks at. "loss" is the negative mean of the losses, weighted by ``sample_weight`` and
+        ``class_weight``; else a name or a function as for ``sklearn.model_selection.cross_val_score``; None is `score`.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
-        ``early_stopping``.
+        ``early_stopping`` and without ``X_val``.
     n_iter_no_change : int, default=2
         Number of epochs in a row without an improvement after which `fit` stops; ``numpy.inf`` never stops it. Only
         used with ``tol`` or ``early_stopping``.
     class_weight : dict, "balanced" or None, default=None
         A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
-        takes no class weights.
+        and probabilities take no class weights.
     warm_start : bool, default=False
-        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
-        and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were. The
-        learning rate starts at ``learning_rate_init`` again.
+        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes,
+        the columns of X and ``solver`` must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they
+        were. The learning rate starts at ``learning_rate_init`` again, and the random numbers go on.
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
@@ -146,10 +164,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors,
         and more than that are never used. The result is the same to the last bit for every ``n_jobs``.
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw of the table and of ``coef_``, the order of the rows and the split of ``early_stopping``. Pass an
+        Seeds the draw of the table and of ``coefs_``, the order of the rows and the split of ``early_stopping``. Pass an
         int for the same result in every `fit`.
     verbose : bool or int, default=0
-        Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the accuracy.
+        Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the score.
 
     Attributes
     ----------
@@ -157,21 +175,35 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         The classes, sorted; for a label indicator the numbers of its columns.
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The trained table, in ``dtype``.
-    coef_ : ndarray of shape (n_outputs, embedding_dim)
-        The linear layer: one row per class or label, and one in all for two classes. Before training they are random
-        directions, orthogonal to one another if there are no more than ``embedding_dim``, and
-        ``min(n_outputs ** 0.75, 10)`` long; if there are more, that is the root of the mean of their squared lengths.
-    intercept_ : ndarray of shape (n_outputs,)
+    coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
+        The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
+        one in all for two classes. Before training they are random directions, orthogonal to one another if there are
+        no more than ``embedding_dim``, and ``min(n_outputs ** 0.75, 10)`` long; if there are more, that is the root of
+        the mean of their squared lengths. There is no ``coef_``, which other libraries take for weights of the columns
+        of X.
+    intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of
         the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
         those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm of the sum of these
-        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels.
+        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses of margins begin at the
+        hyperbolic tangent of half of that.
+    feature_importances_ : ndarray of shape (n_features,)
+        How much a column of X can move the logits: the lengths of the rows of ``embeddings_ @ coefs_[0]``, for a
+        softmax without the mean over the classes, which changes no probability.
     n_iter_ : int
-        Number of epochs of the last call: 1 after `partial_fit`. With ``early_stopping`` the model may be that of an
-        earlier one.
+        Number of epochs of the last call, or iterations with ``freeze``: 1 after `partial_fit`. With ``early_stopping``
+        the model may be that of an earlier one, see ``best_n_iter_``.
     loss_curve_ : list of float
         The loss of each epoch, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``: the mean
         over its rows of weight times loss, taken before the step of the mini-batch that the row is in.
+    best_loss_ : float or None
+        The smallest of ``loss_curve_``; None with ``early_stopping``.
+    validation_scores_ : list of float or None
+        The score of each epoch of the last `fit` with ``early_stopping``, otherwise None.
+    best_validation_score_ : float or None
+        The largest of them.
+    best_n_iter_ : int
+        The epoch, counted from 1, whose model was kept: the one with the best score, otherwise the last one.
     n_features_in_ : int
         Number of columns of X, which is the number of rows of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -193,14 +225,19 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
 
     - "sgd": ``r -= lr * g``. This is ``torch.optim.SGD`` on ``nn.EmbeddingBag(sparse=True)`` [2]_; but the penalty
       shrinks a row by ``max(0, 1 - lr * alpha)``, as in SGDClassifier, so that a large ``alpha`` does not diverge.
-    - "adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``. It is row-wise, as in FBGEMM [3]_: one
-      number G per row, ``0.1 / batch_size ** 2`` before training, or with the number of rows to train on if that is
-      smaller; `partial_fit` counts those of the first call. The entries of ``intercept_`` have a G each. Steps
+    - "rowwise_adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``, as in FBGEMM and TorchRec
+      [3]_: one number G per row, ``0.1 / batch_size ** 2`` before training, or with the number of rows to train on if
+      that is smaller; `partial_fit` counts those of the first call. The entries of ``intercepts_`` have a G each. Steps
       become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
       in all, of which texts have many, from long steps on little evidence.
+    - "adagrad": the same with a G for each number: ``torch.optim.Adagrad`` on sparse gradients.
+    - "adam": ``torch.optim.SparseAdam`` [5]_: ``m += 0.1 * (g - m)``, ``v += 0.001 * (g ** 2 - v)``, then
+      ``r -= lr * sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t) * m / (sqrt(v) + 1e-8)`` with the number t of mini-batches so
+      far. Rows that a mini-batch does not name keep m and v. Its steps are about ``lr`` long whatever the gradient:
+      it wants a smaller ``learning_rate_init``.
 
-    The arrays above and the state of the solver are the model. Writing into ``embeddings_``, ``coef_`` or
-    ``intercept_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib
+    The arrays above and the state of the solver are the model. Writing into ``embeddings_``, ``coefs_`` or
+    ``intercepts_`` takes effect, in the predictions as in later training. Where they are read-only, because joblib
     mapped them from a file, `partial_fit` makes copies once.
 
     The same ``random_state`` gives the same bytes in every run, for every ``n_jobs``: every row of the table has one
@@ -210,7 +247,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
 
     A call that fails leaves the estimator as it was.
 
-    Beside X, `fit` needs the table, one float64 per row of it for the solver, some numbers per row of X, and memory for
+    Beside X, `fit` needs the table, what the solver keeps of it, some numbers per row of X, and memory for
     one mini-batch. The values of X are converted first if they do not have ``dtype``: one number per member.
     ``early_stopping`` keeps a second table, the best so far, and copies the rows held out. `partial_fit` keeps a copy
     of the rows of the table that its batch names until it is done. There is no dense copy of X, and no array of one
@@ -225,6 +262,9 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     .. [2] ``torch.nn.EmbeddingBag`` and ``torch.optim.SGD``, PyTorch documentation.
     .. [3] ``EXACT_ROWWISE_ADAGRAD``, FBGEMM documentation. On Adagrad itself: J. Duchi, E. Hazan, Y. Singer: Adaptive
        Subgradient Methods for Online Learning and Stochastic Optimization, 2011.
+    .. [4] T. Zhang: Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent Algorithms, 2004.
+    .. [5] D. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, 2015, and ``torch.optim.SparseAdam``.
+    .. [6] ``scipy.optimize.minimize(method="L-BFGS-B")``, SciPy documentation.
 
     Examples
     --------
@@ -336,10 +376,14 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Real and finite. CSR is taken as it is, anything else is converted to CSR.
-        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Two or more classes, or a label indicator of zeros and ones with two or more columns, which may be sparse.
+        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_outputs)
+            Two or more classes; or a label indicator of zeros and ones with two or more columns, which may be sparse;
+            or for "log_loss" the probabilities of two or more classes, rows of numbers that are not negative and sum to
+            1, which may be sparse. Rows of zeros and ones alone are a label indicator.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative. They are divided by their mean; None is 1 for every row.
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
+            What ``early_stopping`` looks at, instead of rows held out. The labels must be among those of y.
 
         Returns
         -------
@@ -353,7 +397,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             matrix; if y has another length, is continuous or has one class only; if a weight is negative, not finite,
             or all are 0; if ``early_stopping`` cannot hold out samples of every class; if ``init`` is no table of
             finite numbers with one row per column of X; if a parameter has a value that it cannot have; if with
-            ``warm_start`` the classes are others than before. Also if the loss becomes infinite or NaN: the message
+            ``warm_start`` the classes are others than before; if one of X_val and y_val is passed without the other or
+            without ``early_stopping``. Also if the loss becomes infinite or NaN: the message
             then says which parameter to change.
 
         Warns
@@ -380,9 +425,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Real and finite, with the same columns in every call.
         y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Classes, not necessarily all of them, or a label indicator of zeros and ones with two or more columns.
+            Classes, not necessarily all of them, a label indicator of zeros and ones with two or more columns, or
+            probabilities of classes.
         classes : array-like of shape (n_classes,), default=None
-            All classes that the stream will bring. Needed in the first call, unless y is a label indicator; may be left
+            All classes that the stream will bring. Needed in the first call, unless y is a label indicator or probabilities; may be left
             out afterwards.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative. They are taken as they are, so they are also factors of the learning rate
