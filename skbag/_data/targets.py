@@ -102,7 +102,9 @@ def check_y(y: Any, classes: Array | None, n_samples: int) -> tuple[Array, Any]:
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}."
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}. Name all "
+                "classes of a stream in classes= of its first call, those to come too; or make a new estimator with "
+                "them all that begins with the table learnt so far: init=model.embeddings_."
             )
     if len(classes) < 2:
         raise ValueError(

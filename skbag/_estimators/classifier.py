@@ -494,7 +494,9 @@ class EmbeddingBagClassifier(ClassifierMixin, CallbackSupportMixin, EmbeddingBag
             return given
         if given is not None and not np.array_equal(given, self.classes_):
             raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}. "
+                "Classes cannot be added: name all in the first call, or make a new estimator with "
+                "init=model.embeddings_."
             )
         return self.classes_
 
