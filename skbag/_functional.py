@@ -278,7 +278,7 @@ def bags_to_csr(
     Returns
     -------
     scipy.sparse.csr_array of shape (n_bags, num_embeddings)
-        One stored value per id, in the order of ``input``: an id that a bag lists twice is stored twice. It shares no
+        Rows are sorted, and an id that a bag lists twice is stored once, with the sum of its weights. It shares no
         memory with the arguments.
 
     Raises
@@ -298,8 +298,9 @@ def bags_to_csr(
     Notes
     -----
     A weight of zero is stored, and a stored zero is no member for `EmbeddingBagVectorizer`; `embedding_bag` counts
-    every listed id as a member. With the same weights and mode they give the same features: a weight of zero adds
-    nothing to any of the sums.
+    every listed id as a member. With the same weights and mode they give the same features where no bag lists an id
+    twice: a weight of zero adds nothing to any of the sums. An id that is listed twice is one member in the matrix,
+    which only "sqrtn" sees, and "mean" if its weights have different signs.
 
     Examples
     --------
@@ -309,7 +310,7 @@ def bags_to_csr(
     array([[1., 1., 0., 0.],
            [0., 0., 2., 0.]], dtype=float32)
     >>> X.nnz
-    4
+    3
     """
     constraints = {"num_embeddings": [COLUMNS]}
     validate_parameter_constraints(constraints, {"num_embeddings": num_embeddings}, caller_name="bags_to_csr")
@@ -322,9 +323,11 @@ def bags_to_csr(
         per_sample_weights=weights,
         include_last_offset=include_last_offset,
     )
-    get_backend("cpu").check(bags)
+    get_backend("cpu").check(bags, "sum")
     data = np.ones(bags.n_members, np.float32) if bags.weights is None else bags.weights
-    return csr_array((data, bags.indices, bags.indptr), shape=(bags.n_bags, num_embeddings), copy=True)
+    X = csr_array((data, bags.indices, bags.indptr), shape=(bags.n_bags, num_embeddings), copy=True)
+    X.sum_duplicates()
+    return X
 
 
 def _norm(max_norm: float | None, norm_type: float, caller: str) -> tuple[float, float] | None:

@@ -3,11 +3,20 @@
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import csr_array
+
+
+def canonical(X):
+    """Return what SciPy makes of a CSR matrix with duplicates and unsorted rows, whatever its flags say."""
+    Y = csr_array(X.shape, dtype=X.dtype)
+    Y.data, Y.indices, Y.indptr = X.data.copy(), X.indices.copy(), X.indptr.copy()
+    Y.sum_duplicates()
+    return Y
 
 
 def bags_of_csr(X, per_sample_weights=True):
-    """Return the members of every row of a CSR matrix: (columns, weights). A stored zero is no member."""
-    bags = []
+    """Return the members of every row of a CSR matrix: (columns, weights). A sum of zero is no member."""
+    bags, X = [], canonical(X)
     for begin, end in pairwise(X.indptr):
         columns, values = X.indices[begin:end], X.data[begin:end]
         columns, values = columns[values != 0], values[values != 0].astype(np.float64)

@@ -2,6 +2,8 @@
 
 import copy
 import re
+from importlib import import_module
+from importlib.util import find_spec
 
 import corruption
 import numpy as np
@@ -498,3 +500,30 @@ def test_a_valid_matrix_is_accepted_by_the_fuzz_test():
         X = corruption.valid(np.random.default_rng(0), form)
         assert X.format == form
         assert np.isfinite(vectorizer.transform(X)).all()
+
+
+def half_precision_tables():
+    yield TABLE.astype(np.float16)
+    yield list(TABLE.astype(np.float16))
+    for library in ("ml_dtypes", "torch"):
+        if find_spec(library):
+            module = import_module(library)
+            yield (
+                TABLE.astype(module.bfloat16) if library == "ml_dtypes" else module.zeros((4, 2), dtype=module.bfloat16)
+            )
+
+
+def test_tables_of_half_precision_are_refused_at_every_door_alike():
+    X, y = np.eye(len(TABLE)), np.arange(len(TABLE)) % 2
+    for table in half_precision_tables():
+        for door in (
+            lambda table: embedding_bag([[0]], table),
+            lambda table: embedding([0], table),
+            EmbeddingBagVectorizer.from_pretrained,
+            lambda table: EmbeddingBagVectorizer(init=table).fit(X),
+            lambda table: EmbeddingBagClassifier(init=table).fit(X, y),
+        ):
+            with pytest.raises(
+                TypeError, match=r"must be float32 or float64.*[Cc]onvert it.*with \.(astype\(np|float\()"
+            ):
+                door(table)

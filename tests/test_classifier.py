@@ -910,3 +910,12 @@ def test_without_callbacks_of_scikit_learn_fit_is_the_same(topics, monkeypatch):
     for name in [name for name in vars(base) if not name.startswith("__")]:
         monkeypatch.delattr(base, name)
     assert same_model(classifier().fit(X, y), model)
+
+
+def test_float32_probabilities_of_many_classes_are_what_log_loss_expects():
+    X, y = random_csr(1600, 300), np.arange(1600) % 736
+    model = EmbeddingBagClassifier(8, max_iter=3, random_state=0).fit(X, y)
+    probabilities = model.predict_proba(X)
+    assert probabilities.dtype == np.float32
+    assert np.isfinite(log_loss(y, probabilities, labels=model.classes_))  # a warning would be an error
+    np.testing.assert_allclose(probabilities.sum(axis=1, dtype=np.float64), 1, rtol=8 * np.finfo("float32").eps)

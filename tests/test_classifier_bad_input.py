@@ -224,10 +224,12 @@ def test_classes_are_needed_in_the_first_call(X, y):
 def test_classes_that_change_between_calls(X, y, classes):
     for model in (classifier().partial_fit(X, y, classes=range(3)), classifier().fit(X, y)):
         before = snapshot(model)
-        with refuses(ValueError, "is not the same as on last call to partial_fit"):
+        with refuses(ValueError, "is not the same as on last call to partial_fit", "init=model.embeddings_"):
             model.partial_fit(X, y, classes=classes)
         assert_unchanged(model, before)
         model.partial_fit(X, y, classes=[2, 1, 0])
+        more = classifier(init=model.embeddings_).partial_fit(X, y, classes=range(4))  # the way out
+        assert more.predict_proba(X).shape == (N_ROWS, 4)
 
 
 @pytest.mark.parametrize("unseen", [-1, 3, 1.5])
@@ -238,12 +240,12 @@ def test_unseen_classes(X, y, unseen):
         y = y.astype(str)
     model = classifier()
     before = snapshot(model)
-    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen):
+    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen, "classes=", "init=model.embeddings_"):
         model.partial_fit(X, bad, classes=np.unique(y))
     assert_unchanged(model, before)
     model.partial_fit(X, y, classes=np.unique(y))
     before = snapshot(model)
-    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen):
+    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen, "classes=", "init=model.embeddings_"):
         model.partial_fit(X, bad)
     assert_unchanged(model, before)
 

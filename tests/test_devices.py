@@ -68,12 +68,16 @@ def test_bags_of_all_lengths(device, dtype, mode):
     n, n_rows = sum(lengths), 50
     indices = np.where(rng.random(n) < 0.3, 7, rng.integers(0, n_rows, n))  # one row in every bag
     data, indptr = rng.normal(size=n).astype(dtype), np.append(0, np.cumsum(lengths))
-    X, table = csr(data, indices, indptr, n_rows), random_table(n_rows, 6, dtype=dtype)
-    estimator = vectorizer(table, device, mode=mode)
-    pooled = estimator.transform(X)
-    assert_pooled(pooled, reference.bags_of_csr(X), table, mode)
-    begin, end = indptr[4:6]
-    alone = estimator.transform(csr(data[begin:end], indices[begin:end], np.array([0, end - begin]), n_rows))
+    table = random_table(n_rows, 6, dtype=dtype)
+
+    def pool(some, starts):
+        weights = None if mode == "max" else data[some]
+        return embedding_bag(indices[some], table, starts, mode=mode, per_sample_weights=weights, device=device)
+
+    pooled = pool(slice(None), indptr[:-1])
+    bags = reference.bags_of_ids(indices, indptr[:-1], None if mode == "max" else data)
+    assert_pooled(pooled, bags, table, mode)
+    alone = pool(slice(*indptr[4:6]), [0])
     np.testing.assert_array_equal(alone[0], pooled[4])  # whatever stands before it
 
 
@@ -105,10 +109,10 @@ def extreme_bags(dtype):
     values = [[size] for size in sizes] + [[size, -size / 2, 0] for size in sizes[1:]] + [[size] * 9 for size in sizes]
     values += [[], [limits.max, 1], [1, limits.smallest_subnormal], [0, 0], sizes, sizes[::-1], [3] * 4]
     rng, data = np.random.default_rng(0), np.concatenate(values).astype(dtype)
-    ids = rng.integers(1, 9, len(data))
+    ids = np.concatenate([rng.permutation(np.arange(1, 10))[: len(value)] for value in values])
     data, ids = np.append(data, [limits.max, limits.tiny, limits.max]), np.append(ids, [0, 3, 0])  # 0 is padding
     indptr = np.append(0, np.cumsum([len(value) for value in values] + [2, 1]))
-    return csr(data.astype(dtype), ids, indptr, 9)
+    return csr(data.astype(dtype), ids, indptr, 10)
 
 
 def pooled_exactly(X, table, mode):
@@ -124,7 +128,7 @@ def pooled_exactly(X, table, mode):
 @pytest.mark.parametrize("mode", ["mean", "sqrtn"])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_extreme_weights(device, dtype, mode):
-    X, table = extreme_bags(dtype), random_table(dtype=dtype)
+    X, table = extreme_bags(dtype), random_table(10, dtype=dtype)
     bound = {"rtol": 4 * np.finfo(dtype).eps, "atol": 8 * np.finfo(dtype).eps}
     expected = pooled_exactly(X, table, mode)
     estimator = vectorizer(table, device, mode=mode, padding_idx=0)
@@ -207,6 +211,43 @@ def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
     for n_bytes in (1, 200, 1000):
         monkeypatch.setattr(backend, "_BLOCK_BYTES", n_bytes)
         np.testing.assert_array_equal(estimator.transform(X), expected)
+
+
+def doubled(X):
+    """The same matrix with every row followed by parts of its entries again, of which some cancel."""
+    rows = []
+    for begin, end in zip(X.indptr[:-1], X.indptr[1:], strict=True):
+        part = np.arange(begin, end)[::2]
+        rows.append((np.append(X.data[begin:end], -X.data[part]), np.append(X.indices[begin:end], X.indices[part])))
+    data, indices = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+    indptr = np.append(0, np.cumsum([len(ids) for _, ids in rows])).astype(X.indptr.dtype)
+    return csr(data, indices.astype(X.indices.dtype), indptr, X.shape[1])
+
+
+def frozen_copy(X):
+    arrays = [array.copy() for array in (X.data, X.indices, X.indptr)]
+    for array in arrays:
+        array.flags.writeable = False
+    return csr(*arrays, X.shape[1])
+
+
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_matrix_means_its_values(device, mode, weighted, index_dtype):
+    X, y = frozen_copy(doubled(random_csr(index_dtype=index_dtype, longest=5))), np.arange(12) % 3
+    before, canonical = [a.tobytes() for a in (X.data, X.indices, X.indptr)], reference.canonical(X)
+    assert canonical.nnz < X.nnz
+    params = {"mode": mode, "per_sample_weights": weighted, "padding_idx": 2, "device": device}
+    estimator = vectorizer(random_table(), **params)
+    assert estimator.transform(X).tobytes() == estimator.transform(canonical).tobytes()
+    params |= {"max_iter": 1, "batch_size": 12, "random_state": 0, "scale_grad_by_freq": True}
+    models = [EmbeddingBagClassifier(3, **params).fit(Z, y).partial_fit(Z, y) for Z in (X, canonical)]
+    for name in ("embeddings_", "coef_", "intercept_"):
+        assert getattr(models[0], name).tobytes() == getattr(models[1], name).tobytes()
+    assert models[0].predict_proba(X).tobytes() == models[0].predict_proba(canonical).tobytes()
+    assert [a.tobytes() for a in (X.data, X.indices, X.indptr)] == before
+    assert not {"_has_sorted_indices", "_has_canonical_format"} & set(vars(X))
 
 
 # --- errors
@@ -370,6 +411,21 @@ def test_csr_on_the_gpu(cuda, short_windows, mode, weighted):
     pooled = vectorizer(table, cuda, mode=mode, per_sample_weights=weighted).transform(CsrOnGpu(X))
     assert not isinstance(pooled, np.ndarray)
     assert_pooled(pooled.copy_to_host(), reference.bags_of_csr(X, weighted), table, mode)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_duplicates_on_the_gpu_are_summed(cuda, weighted):
+    X, table = doubled(random_csr(longest=5)), random_table()
+    estimator = vectorizer(table, cuda, mode="sqrtn", per_sample_weights=weighted, padding_idx=2)
+    expected = estimator.transform(reference.canonical(X))
+    np.testing.assert_array_equal(estimator.transform(CsrOnGpu(X)).copy_to_host(), expected)
+    sorted_rows = CsrOnGpu(reference.canonical(X))
+    np.testing.assert_array_equal(estimator.transform(sorted_rows).copy_to_host(), expected)
+    unsorted = csr(np.ones(5), np.array([2, 0, 1, 8, 3]), np.array([0, 3, 3, 5]), 9)  # and none of them twice
+    assert_pooled(
+        estimator.transform(CsrOnGpu(unsorted)).copy_to_host(), reference.bags_of_csr(unsorted), table, "sqrtn",
+        padding_idx=2,
+    )  # fmt: skip
 
 
 def test_fit_on_a_csr_on_the_gpu(cuda):

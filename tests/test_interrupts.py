@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import reference
 from helpers import random_csr
 from injection import Injected, Injector
 
@@ -184,7 +185,7 @@ def test_the_handler_of_a_signal_runs_beside_long_work():
 
 
 def test_long_calls_leave_the_main_thread_free(X, y, monkeypatch):
-    apart = []
+    apart, X = [], reference.canonical(X)
 
     def spy(*args, **kwargs):
         apart.append(kwargs["apart"])

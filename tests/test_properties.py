@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._cpu import backend
+from skbag._data import bags as bags_module
+from skbag._data.bags import Bags, bags_from_csr
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
 DIMS = (1, 2, 5, 13, 40, 65)
@@ -96,6 +98,53 @@ def test_transform_is_the_reference(data, X, mode, weighted, norm):
 
 
 @given(data=st.data(), X=csr_arrays(), mode=st.sampled_from(MODES), weighted=st.booleans(), norm=norms())
+def test_duplicates_are_their_sum_to_the_last_bit(data, X, mode, weighted, norm):
+    table, rows = data.draw(tables(X.shape[1])), np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    order = np.lexsort((X.indices, rows))  # unsorted rows without duplicates are added up in another order
+    X.data, X.indices = X.data[order], X.indices[order]
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(
+        table, mode=mode, per_sample_weights=weighted, padding_idx=data.draw(paddings(X.shape[1])), **norm
+    )
+    assert vectorizer.transform(X).tobytes() == vectorizer.transform(reference.canonical(X)).tobytes()
+
+
+@pytest.mark.parametrize("lengths", [[n] for n in range(2, 80)] + [[40, 0, 1, 70]])
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+def test_a_duplicate_at_any_place_is_seen(lengths, index_dtype, many_blocks):
+    indptr = np.append(0, np.cumsum(lengths)).astype(index_dtype)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(99, 5), mode="sqrtn", n_jobs=2)
+    ids = np.concatenate([np.arange(n) for n in lengths]).astype(index_dtype)
+    assert_pooled(
+        vectorizer.transform(csr(np.ones(len(ids)), ids, indptr, 99)),
+        reference.bags_of_ids(ids, indptr[:-1]), vectorizer.embeddings_, "sqrtn",
+    )  # fmt: skip
+    for place in np.setdiff1d(np.arange(1, len(ids)), indptr):
+        twice = ids.copy()
+        twice[place] = twice[place - 1]
+        X = csr(np.ones(len(ids)), twice, indptr, 99)
+        assert_pooled(vectorizer.transform(X), reference.bags_of_csr(X), vectorizer.embeddings_, "sqrtn")
+        bags = bags_from_csr(X, dtype=np.float64)
+        assert backend.check(bags, "sum", 2).n_members == len(ids) - 1
+
+
+def test_unsorted_rows_without_duplicates_are_pooled_as_they_are(monkeypatch):
+    X = csr(np.ones(6), np.array([4, 2, 7, 1, 0, 5]), np.array([0, 3, 3, 6]), 9)
+    monkeypatch.setattr(Bags, "canonical", lambda bags: pytest.fail("no copy is needed"))
+    table = random_table(9, 5)
+    pooled = EmbeddingBagVectorizer.from_pretrained(table, mode="sum").transform(X)
+    assert pooled.tobytes() == embedding_bag(X.indices, table, X.indptr[:-1], mode="sum").tobytes()
+
+
+def test_pieces_of_long_matrices(monkeypatch):
+    X = random_csr(200, 30, longest=40)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(30, 5))
+    expected = vectorizer.transform(X).tobytes()
+    for step in (1, 7, 100):
+        monkeypatch.setattr(bags_module, "_PIECE", step)
+        assert vectorizer.transform(X).tobytes() == expected
+
+
+@given(data=st.data(), X=csr_arrays(), mode=st.sampled_from(MODES), weighted=st.booleans(), norm=norms())
 def test_embedding_bag_is_the_reference(data, X, mode, weighted, norm):
     table = data.draw(tables(X.shape[1]))
     padding_idx = data.draw(paddings(X.shape[1]))
@@ -176,10 +225,10 @@ def test_a_bag_of_a_hundred_thousand_members(dtype, mode):
     lengths = [3, 100_000, 0, 5]
     n = sum(lengths)
     data = rng.uniform(0.5, 1.5, n)
-    X = csr(data, rng.integers(0, 1000, n), np.append(0, np.cumsum(lengths)), 1000)
-    table = random_table(1000, 16, dtype=dtype) + np.dtype(dtype).type(0.5)
-    actual = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, padding_idx=7).transform(X)
-    assert_pooled(actual, reference.bags_of_csr(X), table, mode, padding_idx=7)
+    ids, offsets = rng.integers(0, 1000, n), np.append(0, np.cumsum(lengths))[:-1]
+    table, weights = random_table(1000, 16, dtype=dtype) + np.dtype(dtype).type(0.5), None if mode == "max" else data
+    actual = embedding_bag(ids, table, offsets, mode=mode, per_sample_weights=weights, padding_idx=7)
+    assert_pooled(actual, reference.bags_of_ids(ids, offsets, weights), table, mode, padding_idx=7)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 16, 100, 300])

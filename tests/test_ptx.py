@@ -52,13 +52,16 @@ _device.Device.launch_blocks = record
 _device.Device.launch = lambda self, kernel, n, *arguments, stream=0: record(self, kernel, 1, *arguments)
 
 for dtype, dim, modes, index_dtype in widths:
-    table = random_table(9, dim, dtype=dtype)
+    table = random_table(450, dim, dtype=dtype)
     X = random_csr(dtype=dtype, index_dtype=index_dtype)
-    X = csr(np.tile(X.data, 50), np.tile(X.indices, 50), np.append(X.indptr, 50 * len(X.data)).astype(index_dtype), 9)
+    indices = np.tile(X.indices, 50) + np.repeat(np.arange(0, 450, 9), len(X.indices)).astype(index_dtype)
+    X = csr(np.tile(X.data, 50), indices, np.append(X.indptr, 50 * len(X.data)).astype(index_dtype), 450)
+    Z = random_csr(dtype="int32")
+    Z = csr(Z.data, Z.indices, Z.indptr, 450)
     for mode in modes:
         estimator = EmbeddingBagVectorizer.from_pretrained(table, mode=mode, device="cuda", padding_idx=3)
         estimator.transform(X)
-        estimator.set_params(padding_idx=None).transform(CsrOnGpu(random_csr(dtype="int32")))
+        estimator.set_params(padding_idx=None).transform(CsrOnGpu(Z))
         embedding_bag(X.indices, table, [0], mode=mode, device="cuda", max_norm=1.0)
         for solver, y in (("sgd", np.arange(13) % 3), ("adagrad", np.arange(13) % 2)):
             params = {"init": table, "mode": mode, "solver": solver, "dtype": dtype, "batch_size": 16}

@@ -434,8 +434,8 @@ def torch_model(torch, X, model, options):
 
 
 def without_zeros(dtype):
-    """For torch every listed id is a member: bags without stored zeros."""
-    X = bags(dtype)
+    """For torch every listed id is a member: bags without stored zeros, and without duplicates."""
+    X = reference.canonical(bags(dtype))
     X.data[X.data == 0] = 0.25
     return X
 

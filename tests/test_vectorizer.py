@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import reference
-from helpers import FLOATS, MODES, assert_pooled, frames, random_csr, random_table
+from helpers import FLOATS, MODES, assert_pooled, csr, frames, random_csr, random_table
 from joblib import effective_n_jobs, parallel_config
 from scipy import sparse
 from scipy.spatial.distance import pdist
@@ -204,10 +204,11 @@ def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
     from skbag._cpu import backend
 
     asked, run = [], backend._run
-    X, vectorizer = random_csr(), EmbeddingBagVectorizer(5, random_state=0).fit(random_csr())
+    X = reference.canonical(random_csr())
+    vectorizer = EmbeddingBagVectorizer(5, random_state=0).fit(X)
     monkeypatch.setattr("os.cpu_count", lambda: 9)
     monkeypatch.setattr(backend, "_SERIAL_WORK", 1)
-    monkeypatch.setattr(backend, "_run", lambda *args: asked.append(args[2][1]) or run(*args))
+    monkeypatch.setattr(backend, "_run", lambda *args, **more: asked.append(args[2][1]) or run(*args, **more))
     vectorizer.transform(X)
     with parallel_config(backend="threading", n_jobs=3):
         vectorizer.transform(X)
@@ -413,13 +414,43 @@ def test_no_other_format_is_modified(X, form):
         assert not given.has_canonical_format
 
 
-def test_duplicates_are_members_of_their_own_and_coo_sums_them():
-    table = random_table(6, 5)
-    X = sparse.csr_array((1, 6))
-    X.data, X.indices, X.indptr = np.array([3.0, -1.0]), np.array([2, 2]), np.array([0, 2])
-    vectorizer = EmbeddingBagVectorizer.from_pretrained(table, mode="mean")
-    np.testing.assert_allclose(vectorizer.transform(X), table[[2]] * 2 / 4, rtol=1e-15)
-    np.testing.assert_allclose(vectorizer.transform(X.tocoo()), table[[2]], rtol=1e-15)
+@pytest.mark.parametrize("mode", MODES)
+def test_duplicates_are_summed_in_every_format(mode):
+    by_rows = csr(np.array([3.0, -1, 2, 1, -2]), np.array([2, 2, 1, 0, 1]), np.array([0, 2, 5]), 3)
+    by_columns = csr(np.array([1.0, 2, -2, 3, -1]), np.array([1, 1, 1, 0, 0]), np.array([0, 1, 3, 5]), 2).T
+    coo = sparse.coo_array(([3.0, -1, 2, 1, -2], ([0, 0, 1, 1, 1], [2, 2, 1, 0, 1])), shape=(2, 3))
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(3, 5), mode=mode)
+    expected = vectorizer.transform([[0, 0, 2], [1, 0, 0]]).tobytes()
+    for X in (by_rows, by_columns, coo):
+        assert vectorizer.transform(X).tobytes() == expected
+        assert X.nnz == 5
+    assert by_columns.format == "csc"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "float16", "float32", "float64", "longdouble"])
+def test_sums_of_duplicates_are_those_of_the_dtype_of_the_matrix(dtype):
+    data = np.array([100, 100, 1, 0.1, 0.2, 0.1]).astype(dtype)
+    X = csr(np.ones(6), np.array([1, 1, 0, 2, 0, 2]), np.array([0, 3, 6]), 3)
+    X.data = data if dtype != "float16" else data.astype("float32")  # SciPy knows no float16
+    expected = reference.canonical(X)
+    X.data = data
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(3, 4, dtype="float32"), mode="sum")
+    assert vectorizer.transform(X).tobytes() == vectorizer.transform(expected).tobytes()
+
+
+def test_a_sum_of_duplicates_that_is_not_finite_is_an_error():
+    X = csr(np.array([3e38, 3e38, 1], "float32"), np.array([1, 1, 0]), np.array([0, 0, 3]), 3)
+    for params in ({"mode": "sum"}, {"mode": "max"}, {"per_sample_weights": False}):
+        vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(3, 4, dtype="float32"), **params)
+        with pytest.raises(ValueError, match=r"X \(its duplicates summed\) contains infinity.* in row 1 .* at id 1"):
+            vectorizer.transform(X)
+
+
+def test_a_flag_of_scipy_is_not_believed():
+    X, table = random_csr(), random_table()
+    X.has_canonical_format = True
+    assert_pooled(EmbeddingBagVectorizer.from_pretrained(table).transform(X), reference.bags_of_csr(X), table, "mean")
+    assert X.has_canonical_format
 
 
 # --- the scikit-learn contract

@@ -101,11 +101,16 @@ def _filled(dim: int, value: float, dtype: np.dtype[Any]) -> Array:
 
 
 def _run(
-    kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int, int], out: tuple[Array, ...], n_tiles: int = 1
-) -> Array:
-    """Run a kernel over all blocks of each tile, in threads if asked for, and return its ``progress``."""
+    kernel: Any, args: tuple[Any, ...], blocks: tuple[int, int, int], out: tuple[Array, ...], n_tiles: int = 1,
+    ordered: bool = False,
+) -> Array:  # fmt: skip
+    """Run a kernel over all blocks of each tile, in threads if asked for, and return its ``progress``.
+
+    Whether ids increase is only looked at if ``ordered``.
+    """
     n_blocks, shares, n_threads = blocks
-    progress = np.zeros(5, np.int64)
+    progress = np.zeros(6, np.int64)
+    progress[kernels.UNSORTED] = not ordered
     arguments = (*args, (n_blocks, shares), progress, *out)
     apart = shares > n_threads
     if n_threads == 1 and not apart:
@@ -122,17 +127,32 @@ def _run(
     return progress
 
 
-def check(bags: Bags, n_jobs: int | None = 1) -> bool:
-    """Raise ValueError if indptr decreases, an id is out of range or a weight is not finite.
+def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+    """Return bags that are wholly checked and made for a mode: canonical, and rescaled where it needs that.
 
-    Return whether a weight is so large or small that "mean" and "sqrtn" need `Bags.rescaled`.
+    Raises
+    ------
+    ValueError
+        If indptr decreases, an id is out of range or a weight is not finite.
     """
     members = bags.weights, bags.indices, bags.indptr
-    progress = _run(kernels.check, (*members, bags.num_embeddings), _blocks(bags.n_members + bags.n_bags, n_jobs), ())
+    blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
+    progress = _run(kernels.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
     extreme = bool(progress[kernels.EXTREME])
     if progress[kernels.INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
         bags.raise_bad_member()
-    return extreme
+    if bags.stored is not None:
+        if progress[kernels.UNSORTED] and _name_twice(bags):
+            return check(bags.canonical(), mode, n_jobs)
+        bags.stored = None  # members as they are are what the matrix means
+    return bags.rescaled() if extreme and mode in RELATIVE and not bags.is_rescaled else bags
+
+
+def _name_twice(bags: Bags) -> bool:
+    """Whether a bag, of those that were checked, has an id twice."""
+    bits = int(np.diff(bags.indptr).max(initial=0)).bit_length() + 1
+    memory = np.empty(1 << bits, np.int64), np.zeros(1 << bits, np.int64)
+    return any(kernels.names_twice(bags.indices, bags.indptr, *piece, bits, *memory) for piece in bags.pieces())
 
 
 def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
@@ -161,22 +181,22 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
     dim = table.shape[1]
     lanes, vectors, *rest = layout(table)
     kernel, n_tiles = kernels.pool_kernel(MODES[mode], lanes, vectors, *rest), -(-dim // (lanes * vectors))
+    bags = bags if norm is None else check(bags, mode, n_jobs)
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
-        check(bags, n_jobs)
         factors = norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
         multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
     spare = _filled(dim, -np.inf if mode == "max" else 0.0, table.dtype)
     out = np.empty((bags.n_bags, dim), table.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    progress = _run(kernel, (table, *members, spare), blocks, (out,), n_tiles)
+    progress = _run(kernel, (table, *members, spare), blocks, (out,), n_tiles, bags.stored is not None)
     if progress[kernels.INVALID]:
         bags.raise_bad_member()
-    if progress[kernels.EXTREME] and not bags.is_rescaled:
-        check(bags, n_jobs)  # a weight that is not finite is an error; what rows or an overflow make so is the result
-        if mode in RELATIVE:
-            return pool(bags.rescaled(), table, mode, n_jobs, norm)
+    if (progress[kernels.EXTREME] and not bags.is_rescaled) or (progress[kernels.UNSORTED] and bags.stored is not None):
+        fit = check(bags, mode, n_jobs)  # what rows or an overflow make not finite is the result
+        if fit is not bags:
+            return pool(fit, table, mode, n_jobs, norm)
     return out
 
 

@@ -92,9 +92,12 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
     return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
 
 
-def step_of(rate: float = 1.0, slope: float = 0.0, alpha: float = 0.0, norm: Any = None, by_freq: bool = False) -> Any:
+def step_of(
+    rate: float = 1.0, slope: float = 0.0, alpha: float = 0.0, norm: Any = None, exactly: bool = False,
+    by_freq: bool = False,
+) -> structs.Step:  # fmt: skip
     """Return what a step is made with."""
-    return structs.Step(float(rate), float(slope), float(alpha), *(norm or (np.inf, 2.0)), by_freq)
+    return structs.Step(float(rate), float(slope), float(alpha), *(norm or (np.inf, 2.0)), exactly, by_freq)
 
 
 @lru_cache(maxsize=64)

@@ -5,10 +5,10 @@ anywhere. Arrays marked (in) are passed as read-only views, so that one compilat
 
 Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a share of what is left: the last ones are
 small, so that threads, if they are no more than the shares, end together although they did not begin together. Every
-thread of a call runs the same kernel with the same ``progress`` (5,) int64 (in-out): [NEXT] is the next block that
+thread of a call runs the same kernel with the same ``progress`` (6,) int64 (in-out): [NEXT] is the next block that
 nobody has taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases,
 [EXTREME] if something is not finite, or a weight or the size of a bag is so large or small that its cube leaves the
-dtype.
+dtype, [UNSORTED] if the ids of a bag do not increase strictly; where it is 1 before, the order is not looked at.
 """
 
 from functools import cache
@@ -34,6 +34,7 @@ from skbag._cpu.tile import (
     n_copies,
     one_copy,
     prefetch,
+    rises,
     row_addresses,
     store,
     window,
@@ -41,7 +42,7 @@ from skbag._cpu.tile import (
 )
 
 SUM, MEAN, SQRTN, MAX = range(4)
-NEXT, DONE, INVALID, EXTREME = range(4)
+NEXT, DONE, INVALID, EXTREME, UNSORTED = range(5)
 _SIZE_LANES = 16  # members whose weights are added up together
 _SIZE_WINDOW = 256 * _SIZE_LANES  # members whose weights are added up in the dtype of the table, the rest in float64
 
@@ -110,6 +111,25 @@ def rising(indptr, begin, end):
     for i in range(begin, end):
         falls += item(indptr, i) > item(indptr, i + 1)
     return falls == 0
+
+
+@inlined
+def increases(indices, start, stop):
+    """Whether indices[i] < indices[i + 1] for start <= i < stop - 1: in runs of 32 or 8, of which the last overlap."""
+    last, i, bits = stop - 1, start, 255
+    if last - start >= 32:
+        bits = rises(indices, last - 32, stop, 4)
+        while i < last - 32:
+            bits &= rises(indices, i, i + 33, 4)
+            i += 32
+    elif last - start >= 8:
+        bits = rises(indices, last - 8, stop, 1)
+        while i < last - 8:
+            bits &= rises(indices, i, i + 9, 1)
+            i += 8
+    else:
+        bits = rises(indices, start, stop, 1)
+    return bits == 255
 
 
 @inlined
@@ -216,7 +236,8 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
         spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
         blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row
             is read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag
-            so, which sets progress[EXTREME], as does a bag whose size cannot be told precisely.
+            so, which sets progress[EXTREME], as does a bag whose size cannot be told precisely. Nor does an order of
+            ids that sets progress[UNSORTED] change the result.
         out : (n_bags, dim), out.
         """
         zero = table.dtype.type(0)
@@ -258,6 +279,8 @@ def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
                     elif mode != MAX:
                         acc = divide(acc, size)
                 store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
+                if (single or column == 0) and progress[UNSORTED] == 0 and not increases(indices, start, stop):
+                    progress[UNSORTED] = 1
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 
@@ -346,6 +369,8 @@ def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
 def check(weights, indices, indptr, n_rows, blocks, progress):
     """progress[INVALID] = 1 if an id is out of range or indptr decreases, [EXTREME] = 1 if a weight is extreme.
 
+    [UNSORTED] = 1 if the ids of a bag do not increase strictly.
+
     weights, indices, indptr : as in ``pool``. blocks, progress : see above.
     """
     n_bags = len(indptr) - 1
@@ -358,8 +383,33 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
             progress[INVALID] = 1
         if weights is not None and not moderate(weights, first, last):
             progress[EXTREME] = 1
+        for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
+            start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+            if progress[UNSORTED] != 0 or not 0 <= start <= stop <= n_members:
+                break
+            if not increases(indices, start, stop):
+                progress[UNSORTED] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
+
+
+@kernel
+def names_twice(indices, indptr, first, last, bits, ids, bags):
+    """Whether a bag first <= b < last has an id twice.
+
+    indices, indptr : as in ``pool``, checked, in. ids, bags : (2**bits,) int64, out, more than any bag has members: a
+        hash table; an entry counts where ``bags`` is b + 1, so it needs no clearing but zeros in ``bags`` at first.
+    """
+    for bag in range(first, last):
+        for i in range(np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))):
+            index = np.int64(item(indices, i))
+            place = np.intp((np.uint64(index) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits))
+            while bags[place] == bag + 1:
+                if ids[place] == index:
+                    return True
+                place = (place + 1) & (len(ids) - 1)
+            ids[place], bags[place] = index, bag + 1
+    return False
 
 
 @kernel

@@ -11,12 +11,12 @@ from skbag._cpu.calls import call, stored
 from skbag._cpu.forward import collect
 from skbag._cpu.head import WIDE, linear
 from skbag._cpu.jit import inlined, kernel
-from skbag._cpu.pooling import DONE, EXTREME, INVALID, NEXT, first_bag, in_range, moderate, rising
+from skbag._cpu.pooling import DONE, EXTREME, INVALID, NEXT, UNSORTED, first_bag, in_range, increases, moderate, rising
 from skbag._cpu.structs import Bags, Batch, Forward
 from skbag._cpu.tile import fetch_add, full, item
 
 BAGS_TOGETHER = 64
-THREAD = 4  # of progress: how many threads have begun
+THREAD = 5  # of progress: how many threads have begun
 
 
 @inlined
@@ -82,6 +82,10 @@ def predict_kernel(lanes):
                 for bag in range(first, last):
                     batch.starts[bag - first] = to
                     to = collect(mode, bags, bag, bag - first, to, batch.ids, batch.weights, batch.bags)
+                    if progress[UNSORTED] == 0 and not increases(
+                        bags.indices, item(indptr, bag), item(indptr, bag + 1)
+                    ):
+                        progress[UNSORTED] = 1
                     batch.stops[bag - first] = to
                 call(reduce, (forward, batch, 0, last - first, ahead))
                 for p in range(last - first):

@@ -53,6 +53,7 @@ class Step(NamedTuple):
     alpha: Any
     max_norm: Any  # inf for none
     norm_type: Any
+    exactly: Any  # whether rows are brought to max_norm from below, too
     by_freq: Any  # whether the gradient of a row of the table is divided by its members in the mini-batch
 
 

@@ -441,6 +441,21 @@ def items(typingctx, array, index, like):
     return result(array, types.intp, like), codegen
 
 
+def _first_lanes(builder, n, lanes):
+    """A mask with the first n of some lanes set."""
+    n = splat(builder, n, lanes)
+    return builder.icmp_signed("<", ir.Constant(n.type, list(range(lanes))), n)
+
+
+def _masked(context, builder, array, value, start, inside, otherwise):
+    """The items of a 1-D array from ``start`` on in the lanes ``inside``, ``otherwise`` in the others."""
+    view = context.make_array(array)(context, builder, value)
+    pointer = builder.bitcast(builder.gep(view.data, [start]), otherwise.type.as_pointer())
+    suffix = f"{_suffix(otherwise.type)}.p0{_suffix(otherwise.type)}"
+    align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+    return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
+
+
 @intrinsic
 def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squared):
     """Add |w|, or w * w where ``squared``, of the members start, start + 1, ... to the lanes of the tile.
@@ -452,16 +467,10 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
     def codegen(context, builder, signature, args):
         acc, weights_, indices_, start_, stop_, padding_, squared_ = args
         lanes = tile.lanes
-        left = splat(builder, builder.sub(stop_, start_), lanes)
-        inside = builder.icmp_signed("<", ir.Constant(left.type, list(range(lanes))), left)
+        inside = _first_lanes(builder, builder.sub(stop_, start_), lanes)
 
         def load(array, value, otherwise):
-            view = context.make_array(array)(context, builder, value)
-            pointer_type = otherwise.type.as_pointer()
-            pointer = builder.bitcast(builder.gep(view.data, [start_]), pointer_type)
-            suffix = f"{_suffix(otherwise.type)}.p0{_suffix(otherwise.type)}"
-            align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-            return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
+            return _masked(context, builder, array, value, start_, inside, otherwise)
 
         member = inside
         if not isinstance(padding_idx, types.NoneType):
@@ -477,6 +486,32 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
         return builder.insert_value(acc, builder.fadd(builder.extract_value(acc, 0), size), 0)
 
     return tile(tile, weights, indices, types.intp, types.intp, padding_idx, types.boolean), codegen
+
+
+@intrinsic(prefer_literal=True)
+def rises(typingctx, indices, start, stop, vectors):
+    """Return 255 if indices[i] < indices[i + 1] for start <= i < stop - 1, else a number with fewer bits.
+
+    The first 8 * ``vectors`` of them are looked at; ``vectors`` must be a compile-time integer.
+    """
+    if not isinstance(vectors, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        indices_, start_, stop_, _ = args
+        lanes = 8
+        result = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
+        for v in range(vectors.literal_value):
+            at = builder.add(start_, ir.Constant(start_.type, v * lanes))
+            next_ = builder.add(at, ir.Constant(at.type, 1))
+            inside = _first_lanes(builder, builder.sub(stop_, next_), lanes)
+            none = ir.Constant(ir.VectorType(ir.IntType(indices.dtype.bitwidth), lanes), [0] * lanes)
+            one, other = (_masked(context, builder, indices, indices_, place, inside, none) for place in (at, next_))
+            rise = builder.or_(builder.icmp_signed("<", one, other), builder.not_(inside))
+            result = builder.and_(result, rise)
+        return builder.zext(builder.bitcast(result, ir.IntType(lanes)), ir.IntType(64))
+
+    return types.int64(indices, types.intp, types.intp, vectors), codegen
 
 
 @intrinsic

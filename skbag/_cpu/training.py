@@ -11,7 +11,7 @@ from skbag._cpu import pooling, step, structs, update
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
 from skbag._cpu.predict import BAGS_TOGETHER, predict_kernel
 from skbag._cpu.threads import effective_threads, run
-from skbag._data.bags import RELATIVE, Bags, frozen
+from skbag._data.bags import Bags, frozen
 from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
 from skbag._rules.pooling import MODES
@@ -120,10 +120,13 @@ class Trainer:
         """Run all mini-batches; return whether training diverged."""
         model, objective, shape = self.model, self.objective, _shape(self.model)
         tickets = np.zeros(3, np.int64)
+        length, exactly = objective.layer_norm or (np.inf, False)
         steps = (
-            step_of(rates.initial, rates.slope, objective.alpha, objective.norm, self._by_freq),
-            step_of(rates.initial * rates.layer, rates.slope * rates.layer, objective.alpha),
-        )
+            step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq),
+            step_of(
+                rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (length, 2.0), exactly
+            ),
+        )  # fmt: skip
         parameters = [tuple(each.arrays()) for each in model.parameters()]
         arguments = (
             tuple(self._plan(shape)), *map(tuple, steps), _in_kernel(self.bags, shape.dtype, order, order_indptr),
@@ -237,11 +240,13 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
         tuple(forward),
         tuple(scratch),
     )
-    progress = cpu._run(predict_kernel(layout[0]), arguments, blocks, (outputs, choices))
+    progress = cpu._run(
+        predict_kernel(layout[0]), arguments, blocks, (outputs, choices), ordered=bags.stored is not None
+    )
     if progress[pooling.INVALID]:
         bags.raise_bad_member()
-    if progress[pooling.EXTREME] and not bags.is_rescaled:
-        cpu.check(bags, n_jobs)
-        if mode in RELATIVE:
-            return predict(bags.rescaled(), model, mode, n_jobs, choose=choose)
+    if (progress[pooling.EXTREME] and not bags.is_rescaled) or (progress[pooling.UNSORTED] and bags.stored is not None):
+        fit = cpu.check(bags, mode, n_jobs)
+        if fit is not bags:
+            return predict(fit, model, mode, n_jobs, choose=choose)
     return choices if choose else outputs

@@ -65,11 +65,11 @@ def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, s
 
 
 @inlined
-def _rescale(parameters, row, max_norm, norm_type):
-    """Multiply a row that is longer than max_norm by max_norm / (norm + 1e-7), torch's."""
-    length = row_norm(parameters, row, norm_type)
-    if length > max_norm:
-        factor = parameters.dtype.type(max_norm / (length + 1e-7))
+def _rescale(parameters, row, step):
+    """Multiply a row that is longer than max_norm, or with ``exactly`` any, by max_norm / (norm + 1e-7), torch's."""
+    length = row_norm(parameters, row, step.norm_type)
+    if length > step.max_norm or (step.exactly and length > 0):
+        factor = parameters.dtype.type(step.max_norm / (length + 1e-7))
         for d in range(parameters.shape[1]):
             parameters[row, d] *= factor
 
@@ -199,7 +199,7 @@ def update_kernel(lanes, vectors, single, solver):
             tickets[STOP] = 1
         if step.max_norm < np.inf:
             for r in range(n_rows):
-                _rescale(values, rows[r], step.max_norm, step.norm_type)
+                _rescale(values, rows[r], step)
         if len(bias.values) > 0:
             for r in range(n_rows):
                 k, g = rows[r], 0.0

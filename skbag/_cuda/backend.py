@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skbag._cpu import backend as cpu
 from skbag._cuda import device as _opening  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import THREADS, Device, DeviceArray
-from skbag._data.bags import RELATIVE, Bags, DeviceBags
+from skbag._data.bags import Bags, DeviceBags
 from skbag._data.resident import Resident
 
 # isort: split
@@ -79,17 +79,21 @@ class Backend:
         """Keep a table on the GPU from its first use on."""
         return table if isinstance(table, Resident) else Resident(table)
 
-    def check(self, bags: Bags, n_jobs: int | None = 1) -> bool:
-        """Raise and return as the CPU backend does; bags from the host are checked there, before any launch."""
+    def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+        """Raise and return as the CPU backend does; bags from the host are checked there, before any launch.
+
+        Bags on the GPU with extreme weights, or whose ids do not increase, are checked on the host, too, and come back
+        as bags of the host if they were not fit for the mode.
+        """
         if not isinstance(bags, DeviceBags):
-            return cpu.check(bags, n_jobs)
+            return cpu.check(bags, mode, n_jobs)
         device = self.device
         for name, array in (("data", bags.values), ("indices", bags.indices), ("indptr", bags.indptr)):
             index = getattr(getattr(array, "device", None), "id", None)  # CuPy's; others do not say
             if index not in (None, device.index):
                 raise ValueError(f"X.{name} is on the GPU 'cuda:{index}', and device={device.name!r}.")
         with device.active():
-            findings = device.full(4, 0, np.int32)
+            findings = device.full(5, 0, np.int64)
             n_members, indptr = self._length(bags), _opening.as_device_array(bags.indptr)
             ids = _opening.as_device_array(bags.indices)
             if n_members >= 0:
@@ -102,7 +106,11 @@ class Backend:
             found = findings.copy_to_host()
         if n_members < 0 or found[: kernels.EXTREME].any():
             bags.raise_bad_member()
-        return bool(found[kernels.EXTREME]) and bags.weighted
+        if not found.any():
+            return bags
+        given = bags.on_host()
+        fit = cpu.check(given, mode, n_jobs)
+        return bags if fit is given else fit
 
     @staticmethod
     def _length(bags: DeviceBags) -> int:
@@ -128,13 +136,11 @@ class Backend:
         -------
         ndarray of shape (n_bags, dim), of the table's dtype; an array on the GPU for bags that are there
         """
-        extreme, device = self.check(bags, n_jobs), self.device
-        if extreme and mode in RELATIVE and not bags.is_rescaled:
-            pooled = self.pool(bags.rescaled(), table, mode, n_jobs, norm)
-            if not isinstance(bags, DeviceBags):
-                return pooled
+        given, bags, device = bags, self.check(bags, mode, n_jobs), self.device
+        if isinstance(given, DeviceBags) and bags is not given:
+            pooled = self.pool(bags, table, mode, n_jobs, norm)
             with device.active():
-                return _opening.like_library_of(device.put(pooled)[: bags.n_bags], bags.indices)
+                return _opening.like_library_of(device.put(pooled)[: bags.n_bags], given.indices)
         with device.active():
             rows = table.on(device) if isinstance(table, Resident) else device.put(table)
             dim = table.shape[1]
@@ -254,7 +260,7 @@ class Backend:
 
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:
         """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
-        self.check(bags, n_jobs)
+        self.check(bags, "sum", n_jobs)
         device, n = self.device, bags.n_members
         with device.active():
             rows = table.on(device) if isinstance(table, Resident) else device.put(table)

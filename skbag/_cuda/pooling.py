@@ -26,7 +26,7 @@ from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gathe
 SUM, MEAN, SQRTN, MAX = range(4)  # modes
 TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
-INVALID, INFINITE, FALLING, EXTREME = range(4)  # findings of `check`
+INVALID, INFINITE, FALLING, EXTREME, UNSORTED = range(5)  # findings of `check`
 WINDOW = 512  # members
 
 
@@ -355,13 +355,17 @@ def check_kernel(threads):
         """findings[INVALID] = 1 if an id is out of range, [INFINITE] a weight not finite, [FALLING] indptr falls.
 
         A weight beyond ``largest``, that of the dtype it will be converted to, is not finite either; where the cube of
-        one is not from ``smallest`` to ``largest``, findings[EXTREME] = 1.
+        one is not from ``smallest`` to ``largest``, findings[EXTREME] = 1. findings[UNSORTED] becomes the number of
+        members whose id is not larger than that of the member before in the same bag.
 
-        indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (4,) int32, in-out.
+        indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (5,) int64, in-out.
         """
         first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         step = np.int64(cuda.gridDim.x) * threads
+        unsorted = np.int64(0)
         for i in range(first, n_members, step):
+            if i > 0 and indices[i] <= indices[i - 1]:
+                unsorted += 1
             if indices[i] < 0 or indices[i] >= n_rows:
                 findings[INVALID] = 1
             weight = abs(np.float64(weights[i]))
@@ -369,9 +373,14 @@ def check_kernel(threads):
                 findings[INFINITE] = 1
             if weight != 0 and not smallest <= weight * weight * weight <= largest:
                 findings[EXTREME] = 1
-        for i in range(first, len(indptr) - 1, step):
-            if indptr[i + 1] < indptr[i]:
+        for bag in range(first, len(indptr) - 1, step):
+            start, stop = indptr[bag], indptr[bag + 1]
+            if stop < start:
                 findings[FALLING] = 1
+            if 0 < start < stop <= n_members and indices[start] <= indices[start - 1]:
+                unsorted -= 1  # the members of two bags
+        if unsorted != 0:
+            cuda.atomic.add(findings, UNSORTED, unsorted)
 
     return check
 

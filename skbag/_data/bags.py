@@ -6,10 +6,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy.sparse import csr_array
 
 Array = NDArray[Any]
 
 RELATIVE = "mean", "sqrtn"  # modes in which a bag times a positive number is the same features
+_PIECE = 1 << 16  # members that are looked at, or summed, at once: some milliseconds, after which a call may be stopped
 _ID_DTYPES = np.dtype("int32"), np.dtype("int64")
 
 
@@ -31,6 +33,7 @@ class Bags:
     indptr_name: str = "X.indptr"
     shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
     is_rescaled: bool = False
+    stored: tuple[Array, Array, Array] | None = None  # data, indices, indptr of a matrix that may not be canonical yet
 
     def __post_init__(self) -> None:
         if self.padding_idx is not None and self.padding_idx > np.iinfo(self.indices.dtype).max:
@@ -67,6 +70,23 @@ class Bags:
         lost = (scaled == 0) & (weights != 0)  # beside a weight that is so much larger; but it still names a member
         scaled[lost] = np.copysign(np.finfo(weights.dtype).smallest_subnormal, weights[lost])
         return replace(self, weights=frozen(scaled), is_rescaled=True)
+
+    def canonical(self) -> "Bags":
+        """Return the bags of the same matrix with sorted rows, and what one stores twice summed.
+
+        That is done in a copy, and in the dtype that the matrix stores, as its ``toarray`` and ``sum_duplicates`` do
+        it. That indptr does not decrease was checked.
+        """
+        assert self.stored is not None
+        weighted, dtype = self.weights is not None, None if self.weights is None else self.weights.dtype
+        shape, name = (self.n_bags, self.num_embeddings), f"{self.name} (its duplicates summed)"
+        bags = _bags_of(_summed(*self.stored, shape[1]), shape, dtype, weighted, self.padding_idx, name)
+        bags.stored = None
+        return bags
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Cut the bags into runs (first, last) of at most some thousands of members, or one bag."""
+        return _row_pieces(self.indptr)
 
     def raise_bad_member(self) -> NoReturn:
         """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
@@ -111,14 +131,8 @@ class DeviceBags(Bags):
 
     def on_host(self) -> Bags:
         """Copy the arrays to the host."""
-        indices, indptr, values = (on_host(array) for array in (self.indices, self.indptr, self.values))
-        _check_indptr(indptr, self.n_bags, self.n_stored, "X.indptr")
-        values = frozen(values, self.dtype if self.weighted else None)
-        return Bags(indices, indptr, values, self.num_embeddings, self.padding_idx)
-
-    def rescaled(self) -> Bags:
-        """Return bags on the host."""
-        return self.on_host().rescaled()
+        arrays = on_host(self.values), on_host(self.indices), on_host(self.indptr)
+        return _bags_of(arrays, (self.n_bags, self.num_embeddings), self.dtype, self.weighted, self.padding_idx)
 
     def raise_bad_member(self) -> NoReturn:
         """Find what is wrong with the arrays, and raise the ValueError that says so."""
@@ -200,7 +214,8 @@ def bags_from_csr(
     Parameters
     ----------
     X : sparse matrix or array in CSR format
-        Never modified. Duplicate columns are separate members, stored zeros are none.
+        Never modified. Stored zeros are no members; what is stored twice is summed by `Bags.canonical`, if the backend
+        finds that there is any.
     dtype : dtype
         The table's; weights of another dtype are converted.
     weighted : bool, default=True
@@ -217,17 +232,29 @@ def bags_from_csr(
     ValueError
         If indptr or the lengths of the arrays are not those of a CSR matrix.
     """
-    indices, indptr = _index_pair(X.indices, X.indptr, "X")
-    data = np.asarray(X.data)
+    return _bags_of((X.data, X.indices, X.indptr), X.shape, dtype, weighted, padding_idx)
+
+
+def _bags_of(
+    arrays: tuple[Array, Array, Array],
+    shape: tuple[int, int],
+    dtype: DTypeLike | None,
+    weighted: bool,
+    padding_idx: int | None,
+    name: str = "X",
+) -> Bags:
+    """Take data, indices and indptr of a CSR matrix as bags; see `bags_from_csr`."""
+    indices, indptr = _index_pair(*arrays[1:], "X")
+    data = np.asarray(arrays[0])
     if data.ndim != 1 or data.dtype.kind not in "biuf":
         raise ValueError(f"X.data must be a 1-D array of real numbers, got {data.ndim}-D of {data.dtype!r}.")
-    _check_indptr(indptr, X.shape[0], min(len(indices), len(data)), "X.indptr")
+    _check_indptr(indptr, shape[0], min(len(indices), len(data)), "X.indptr")
+    bags = Bags(indices, indptr, None, shape[1], padding_idx, name, name, stored=(data, indices, indptr))
     if weighted:
-        return Bags(indices, indptr, frozen(data, dtype), X.shape[1], padding_idx)
-    data = data[: indptr[-1]]
-    if not _all_finite_nonzero(data):
-        indices, indptr = _without_stored_zeros(Bags(indices, indptr, data, X.shape[1]), data)
-    return Bags(indices, indptr, None, X.shape[1], padding_idx)
+        bags.weights = frozen(data, dtype)
+    elif not _all_finite_nonzero(data[: indptr[-1]]):
+        bags.indices, bags.indptr = _without_stored_zeros(replace(bags, weights=data), data[: indptr[-1]])
+    return bags
 
 
 def bags_from_ids(
@@ -418,3 +445,32 @@ def _without_stored_zeros(bags: Bags, data: Array) -> tuple[Array, Array]:
         kept[n_kept : counts[-1]] = ids[member]
         n_kept = counts[-1]
     return frozen(kept), frozen(indptr)
+
+
+def _row_pieces(indptr: Array) -> Iterator[tuple[int, int]]:
+    """Cut the rows of CSR arrays into runs (first, last) of at most _PIECE entries, or one row."""
+    first = 0
+    while first < len(indptr) - 1:
+        edge = indptr.dtype.type(
+            min(int(indptr[first]) + _PIECE, int(indptr[-1]))
+        )  # of another type it would cost a copy
+        last = max(first + 1, int(np.searchsorted(indptr, edge, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _summed(data: Array, indices: Array, indptr: Array, n_columns: int) -> tuple[Array, Array, Array]:
+    """Return CSR arrays with sorted rows and what is stored twice summed; in pieces, since SciPy is not interrupted."""
+    n = int(indptr[-1])
+    data = frozen(data[:n], np.float32 if data.dtype == np.float16 else None)  # SciPy knows no float16
+    summed, columns, starts = np.empty_like(data), np.empty(n, indices.dtype), np.zeros_like(indptr)
+    end = 0
+    for first, last in _row_pieces(indptr):
+        X, begin, stop = csr_array((last - first, n_columns), dtype=data.dtype), indptr[first], indptr[last]
+        X.data, X.indices = data[begin:stop].copy(), indices[begin:stop].copy()
+        X.indptr = indptr[first : last + 1] - begin
+        X.sum_duplicates()
+        summed[end : end + X.nnz], columns[end : end + X.nnz] = X.data, X.indices
+        starts[first + 1 : last + 1] = X.indptr[1:] + end
+        end += X.nnz
+    return summed[:end], columns[:end], starts

@@ -80,6 +80,8 @@ class Objective:
     norm: tuple[float, float] | None = None
     scale_grad_by_freq: bool = False
     freeze: bool = False
+    layer_alpha: float = 0.0  # the penalty of the layer
+    layer_norm: tuple[float, bool] | None = None  # length of the rows of the layer: at most, or exactly
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,29 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
     return int(padding_idx) % num_embeddings
 
 
+def _as_array(table: Any, name: str) -> Array:
+    """Return what was given as a table as an array; TypeError, which says what to do, for numbers of half precision."""
+    try:
+        array = np.asarray(table)
+    except TypeError as error:  # torch's, of a dtype that NumPy lacks
+        raise TypeError(f"{name} must be float32 or float64: {error}. Convert it, with .float() in torch.") from error
+    if array.dtype not in _DTYPES and array.dtype.name in ("float16", "bfloat16"):
+        raise TypeError(
+            f"{name} must be float32 or float64, got {array.dtype!r}: convert it once, with .astype(np.float32)."
+        )
+    return array
+
+
 def check_weight(weight: Any, name: str = "weight") -> Array:
     """Return a table as a frozen array (num_embeddings, dim) of float32 or float64.
 
     Its values are not looked at: that would cost more than most calls.
     """
-    table = np.asarray(weight)
+    table = _as_array(weight, name)
     if table.dtype not in _DTYPES:
-        raise TypeError(f"{name} must be float32 or float64, got {table.dtype!r}.")
+        raise TypeError(
+            f"{name} must be float32 or float64, got {table.dtype!r}: convert it, with .astype(np.float32)."
+        )
     if table.ndim != 2 or table.shape[1] == 0:
         raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")
     return frozen(table)
@@ -117,12 +132,14 @@ def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Ar
 
     Raises
     ------
+    TypeError
+        If it is an array of float16 or bfloat16.
     ValueError
         If it is no 2-D array of finite real numbers with at least one column; if there is no such .npy file, or it
         has another dtype.
     """
     from_file = isinstance(init, (str, os.PathLike))
-    table = _map_file(os.fspath(init), name) if from_file else np.asarray(init)
+    table = _map_file(os.fspath(init), name) if from_file else _as_array(init, name)
     if table.dtype.kind not in ("f" if from_file else "iuf"):
         raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:

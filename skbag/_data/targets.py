@@ -150,7 +150,9 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}."
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}. Name all "
+                "classes of a stream in classes= of its first call, those to come too; or make a new estimator with "
+                "them all that begins with the table learnt so far: init=model.embeddings_."
             )
     if len(classes) < 2:
         raise ValueError(
@@ -279,17 +281,6 @@ def scaled_targets(values: Array, scale: Scale) -> Targets:
     n, n_outputs = scaled.shape
     indices = np.tile(np.arange(n_outputs), n)
     return Targets(indices, np.arange(n + 1) * n_outputs, scaled.ravel(), n_outputs)
-
-
-def initial_coef(n_outputs: int, dim: int, rng: np.random.RandomState) -> Array:
-    """Draw the linear layer: orthogonal rows, or columns if there are more rows than can be.
-
-    The more outputs there are, the more a feature has to say. How the length of the rows grows with them was found by
-    cross-validation on texts with 1 to 736 outputs.
-    """
-    n = n_outputs
-    orthogonal = np.linalg.qr(rng.standard_normal((max(n, dim), min(n, dim))))[0]
-    return min(n**0.75, 10.0) * (orthogonal.T if n <= dim else orthogonal * np.sqrt(n / dim))
 
 
 def kind_of(y: Any) -> str:

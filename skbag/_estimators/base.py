@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
 from skbag._backends import get_backend
-from skbag._data.bags import RELATIVE, Bags, bags_from_csr, bags_from_device, check_source, is_on_device
+from skbag._data.bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
 from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import Resident, ResidentAttribute
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
@@ -138,11 +138,10 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
 
     def _check_bags(self, X: Any, *, reset: bool) -> Bags:
-        """Take X as bags that are wholly checked, and rescaled where training needs it."""
+        """Take X as bags that are wholly checked, and made for the mode."""
         backend, dtype = get_backend(self.device), check_dtype(self.dtype)
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
-        extreme = backend.check(bags, self.n_jobs)
-        return bags.rescaled() if extreme and self.mode in RELATIVE else bags
+        return backend.check(bags, self.mode, self.n_jobs)
 
     def _new_table(self, bags: Bags, rng: Any = None) -> NDArray[Any]:
         """Draw the table, or take it from ``init``, and bring its rows down to max_norm."""

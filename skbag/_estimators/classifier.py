@@ -309,7 +309,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         loss: str = "log_loss",
         solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
-        learning_rate_init: float = 0.022,
+        learning_rate_init: float | str = "auto",
         alpha: float = 1e-4,
         batch_size: int = 16,
         max_iter: int | str = "auto",
@@ -469,7 +469,9 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
         elif declared is not None and not np.array_equal(declared, self.classes_):
             raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}. "
+                "Classes cannot be added: name all in the first call, or make a new estimator with "
+                "init=model.embeddings_."
             )
         return self._partial_fit(X, y, sample_weight, declared)
 

@@ -38,7 +38,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         loss: str = "squared_error",
         solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
-        learning_rate_init: float = 0.022,
+        learning_rate_init: float | str = "auto",
         alpha: float = 1e-4,
         batch_size: int = 16,
         max_iter: int | str = "auto",

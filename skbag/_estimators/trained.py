@@ -20,12 +20,13 @@ from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.resident import Resident
 from skbag._data.table import check_weight, copied
-from skbag._data.targets import Targets, initial_coef
+from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
 from skbag._training import convex, validation
-from skbag._training.loop import Schedule, Stopper, default_epochs, epochs
+from skbag._training.defaults import Manner, default_epochs, initial_coef, manner_of
+from skbag._training.loop import Schedule, Stopper, epochs
 from skbag._training.progress import CallbackSupportMixin, Progress
 
 Array = NDArray[Any]
@@ -44,7 +45,7 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         "scale_grad_by_freq": ["boolean"],
         "solver": [StrOptions(set(SOLVERS))],
         "learning_rate": [StrOptions({"linear", "constant"})],
-        "learning_rate_init": [POSITIVE],
+        "learning_rate_init": [POSITIVE, StrOptions({"auto"})],
         "alpha": [NOT_NEGATIVE],
         "batch_size": [COUNT],
         "max_iter": [COUNT, StrOptions({"auto"})],
@@ -136,7 +137,7 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         rng = fitted._new_rng() if first else deepcopy(fitted._rng)
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_bags, rng) if first else fitted._model()
         trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
-        schedule = Schedule("constant", fitted.learning_rate_init, 1, 1)
+        schedule = fitted._schedule(learnt, "constant", 1, 1)
         attributes = None
         try:
             losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
@@ -183,7 +184,10 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], table.shape[1]
         state = _INITIAL_STATE / min(int(self.batch_size), max(1, n_used)) ** 2
-        layer = initial_coef(targets.n_outputs, dim, rng), self._start_of(learnt, targets, weights)
+        layer = (
+            initial_coef(targets.n_outputs, dim, self._manner(learnt).length, rng),
+            self._start_of(learnt, targets, weights),
+        )
         arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
         model = Model(*(Parameters.new(array, solver, state) for array in arrays))
         return get_trainer(self.device).keep(model, table.dtype)
@@ -252,14 +256,24 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
     ) -> Any:
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
+        held = self._manner(learnt).norm
         objective = Objective(
             self.mode, self._loss_of(learnt), SOLVERS[self.solver], float(self.alpha), norm,
-            bool(self.scale_grad_by_freq), bool(self.freeze),
+            bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else float(self.alpha), held,
         )  # fmt: skip
         module = get_trainer(self.device)
         return module.Trainer(
             bags, targets, weights, model, objective, int(self.batch_size), self.n_jobs, undo=undo
         )  # fmt: skip
+
+    def _manner(self, learnt: Any) -> Manner:
+        """Return how the model is trained."""
+        drawn = isinstance(self.init, str) and self.init in ("normal", "uniform") and not self.freeze
+        return manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, drawn=drawn)
+
+    def _schedule(self, learnt: Any, name: str, n_epochs: int, n_batches: int) -> Schedule:
+        manner, rate = self._manner(learnt), self.learning_rate_init
+        return Schedule(name, manner.rate if isinstance(rate, str) else rate, n_epochs, n_batches, manner.layer)
 
     # --- prediction
 
@@ -354,7 +368,7 @@ class _Run:
         n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
         automatic = isinstance(estimator.max_iter, str)
         n_epochs = progress.n_epochs = default_epochs(len(self.used)) if automatic else int(estimator.max_iter)
-        schedule = Schedule(estimator.learning_rate, estimator.learning_rate_init, n_epochs, n_batches)
+        schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
         best, stopped = self._epochs(schedule, progress)
         if best is not None:
             for parameters, kept in zip(self.model.parameters(), best.parameters(), strict=True):

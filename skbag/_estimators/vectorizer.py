@@ -62,7 +62,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         - "normal" draws from N(0, 1), as torch does.
         - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does [3]_.
         - An array is the table itself. It is used without a copy if it has ``dtype`` and is C-contiguous, so writing
-          into it later writes into the estimator; otherwise it is converted.
+          into it later writes into the estimator; otherwise it is converted. float16 and bfloat16 are refused.
         - An ``.npy`` file is given by its path and mapped into memory, not copied. It must hold ``dtype`` in C order.
           scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
     per_sample_weights : bool, default=True
@@ -109,8 +109,10 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
 
     Notes
     -----
-    A zero that X stores is no member: X means the same with and without it. A column that a row stores twice is two
-    members. Rows need not be sorted. X is never written to and may be read-only.
+    X means its values, as everywhere in SciPy and scikit-learn: a zero that it stores is no member, and what it stores
+    twice for one row and column is one member with their sum (none if that is 0), in a copy and in the dtype of X. Rows
+    need not be sorted: members are added up in the order in which they are stored, or sorted if X has duplicates. X is
+    never written to and may be read-only.
 
     `transform` needs memory for its result and little else: no dense copy of X, no array of one row per member. The
     values of X are converted first if they do not have the dtype of the table, which takes one number per member.
@@ -204,7 +206,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         Parameters
         ----------
         embeddings : array-like of shape (n_features, embedding_dim) or path of an .npy file
-            The table. A C-contiguous array of float32 or float64 is used without a copy, other numbers become float32.
+            The table. A C-contiguous array of float32 or float64 is used without a copy, other numbers become float32,
+            but for those of half precision, which are refused.
             A file is mapped into memory and must hold float32 or float64 in C order.
         mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
             How the members of a bag become one row.
@@ -228,6 +231,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
 
         Raises
         ------
+        TypeError
+            If ``embeddings`` is an array of float16 or bfloat16: convert it once, with ``.astype(numpy.float32)``.
         ValueError
             If ``embeddings`` is no 2-D table of finite real numbers with at least one row and column, or no ``.npy``
             file with such a table; or if a parameter has a value that it cannot have.

@@ -12,7 +12,7 @@ Value = Any  # a number, an array or a vector of numbers
 
 
 def exp(x: Value) -> Value:
-    """e ** x."""
+    """E ** x."""
     return np.exp(x)
 
 
@@ -47,5 +47,5 @@ def minimum(x: Value, y: Value) -> Value:
 
 
 def where(condition: Value, x: Value, y: Value) -> Value:
-    """x where the condition holds, else y; both are computed."""
+    """X where the condition holds, else y; both are computed."""
     return np.where(condition, x, y)

@@ -49,15 +49,6 @@ class Stopper:
         return self.n_stale >= self.patience
 
 
-def default_epochs(n_samples: int) -> int:
-    """Return how many epochs to train by default: fewer the more samples there are, 110 / n_samples ** 0.3.
-
-    With a fixed number small sets were learnt too little and large ones too closely. Found by cross-validation on
-    texts, for 800 to 67,000 samples.
-    """
-    return max(1, round(110 / n_samples**0.3))
-
-
 def epochs(trainer: Any, bags: Array, schedule: Schedule, shuffle: bool, rng: np.random.RandomState) -> Iterator[float]:
     """Train for one epoch after the other and yield the mean loss of each.
 
