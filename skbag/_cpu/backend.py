@@ -142,17 +142,10 @@ def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
     if progress[kernels.INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
         bags.raise_bad_member()
     if bags.stored is not None:
-        if progress[kernels.UNSORTED] and _name_twice(bags):
+        if progress[kernels.UNSORTED]:
             return check(bags.canonical(), mode, n_jobs)
         bags.stored = None  # members as they are are what the matrix means
     return bags.rescaled() if extreme and mode in RELATIVE and not bags.is_rescaled else bags
-
-
-def _name_twice(bags: Bags) -> bool:
-    """Whether a bag, of those that were checked, has an id twice."""
-    bits = int(np.diff(bags.indptr).max(initial=0)).bit_length() + 1
-    memory = np.empty(1 << bits, np.int64), np.zeros(1 << bits, np.int64)
-    return any(kernels.names_twice(bags.indices, bags.indptr, *piece, bits, *memory) for piece in bags.pieces())
 
 
 def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:

@@ -394,25 +394,6 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
 
 
 @kernel
-def names_twice(indices, indptr, first, last, bits, ids, bags):
-    """Whether a bag first <= b < last has an id twice.
-
-    indices, indptr : as in ``pool``, checked, in. ids, bags : (2**bits,) int64, out, more than any bag has members: a
-        hash table; an entry counts where ``bags`` is b + 1, so it needs no clearing but zeros in ``bags`` at first.
-    """
-    for bag in range(first, last):
-        for i in range(np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))):
-            index = np.int64(item(indices, i))
-            place = np.intp((np.uint64(index) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits))
-            while bags[place] == bag + 1:
-                if ids[place] == index:
-                    return True
-                place = (place + 1) & (len(ids) - 1)
-            ids[place], bags[place] = index, bag + 1
-    return False
-
-
-@kernel
 def wait(progress, n_blocks, spins):
     """Whether all blocks are done, after looking at most ``spins`` times."""
     for _ in range(spins):  # noqa: SIM110

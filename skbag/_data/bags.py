@@ -84,10 +84,6 @@ class Bags:
         bags.stored = None
         return bags
 
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """Cut the bags into runs (first, last) of at most some thousands of members, or one bag."""
-        return _row_pieces(self.indptr)
-
     def raise_bad_member(self) -> NoReturn:
         """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
         n_members = self.n_members

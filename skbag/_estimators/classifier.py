@@ -62,7 +62,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
           number, so counts, TF-IDF rows and rows of zeros and ones can share a learning rate. On rows with an L2 norm
           of 1 it is the same as "sum".
         - "max": the largest of the e_i, column by column. The weights only decide which columns are members. The
-          gradient of a column goes to the member that won, the first one in storage order in a tie.
+          gradient of a column goes to the member that won, the one of the first column of X in a tie.
     init : {"uniform", "normal"}, array-like of shape (n_features, embedding_dim) or path, default="uniform"
         The table before training.
 
