@@ -181,11 +181,11 @@ def _check_indicator(matrix: Any) -> None:
 
 
 def _check_shares(matrix: Any) -> None:
-    negative = np.flatnonzero(matrix.data < 0)
-    if len(negative):
+    outside = np.flatnonzero((matrix.data < 0) | (matrix.data > 1 + 1e-5))
+    if len(outside):
         raise ValueError(
             "y must be a label indicator of zeros and ones, or rows of probabilities, if it has two dimensions, got "
-            f"{_place(matrix, negative[0])}."
+            f"{_place(matrix, outside[0])}."
         )
     sums = matrix.sum(axis=1)
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-5)

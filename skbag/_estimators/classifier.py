@@ -148,9 +148,9 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         and probabilities take no class weights.
     warm_start : bool, default=False
-        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes,
-        the columns of X and ``solver`` must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they
-        were. The learning rate starts at ``learning_rate_init`` again, and the random numbers go on.
+        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
+        and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
+        another ``solver`` begins with states of its own. The learning rate starts at ``learning_rate_init`` again, and the random numbers go on.
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
@@ -480,6 +480,15 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         if found.kind == SHARES and self.loss != "log_loss":
             raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
         return found, labels
+
+    def _known(self, warm: bool) -> None:
+        return None
+
+    def _check_same(self, learnt: Classes) -> None:
+        if learnt.kind != self._learnt.kind:
+            raise ValueError(f"y must be {self._learnt.kind} as before, got {learnt.kind}.")
+        if not np.array_equal(learnt.classes, self.classes_):
+            raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {learnt.classes}.")
 
     def _targets_of(self, learnt: Classes, y: Any) -> Targets:
         return learnt.targets(y)

@@ -77,6 +77,13 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
     def _start_of(self, learnt: Any, targets: Targets, weights: Array) -> Array:
         """Return the intercepts before training."""
 
+    def _known(self, warm: bool) -> Any:
+        """Return what fit knows of y before it sees it."""
+        return self._learnt if warm else None
+
+    def _check_same(self, learnt: Any) -> None:
+        """Raise ValueError if y is not what it was before, for ``warm_start``."""
+
     def _weights_of(self, learnt: Any, y: Any, weights: Array) -> Array:
         """Return the weights of the samples, which are those that the user gives."""
         return weights
@@ -98,7 +105,9 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=not warm)
         weights = _checked_weights(sample_weight, bags.n_bags)
-        learnt, labels = fitted._learn_y(y, fitted._learnt if warm else None, weights, bags.n_bags)
+        learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_bags)
+        if warm:
+            fitted._check_same(learnt)
         weights = _normalized(fitted._weights_of(learnt, labels, weights))
         validated = fitted._check_validation(X_val, y_val, sample_weight_val, learnt)
         rng = deepcopy(fitted._rng) if warm and not _is_generator(fitted.random_state) else fitted._new_rng()
@@ -196,15 +205,18 @@ class TrainedEmbeddingBag(CallbackSupportMixin, EmbeddingBagBase):
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
         dtype = vars(self)["embeddings_"].dtype
         table, coef, intercept = self._values()
-        table_states, *others, n_steps = self._solver_state
-        if self._solver != self.solver:
-            raise ValueError(f"solver must be {self._solver!r} as before, got {self.solver!r}.")
         factor, offset = self._layer_of(self._learnt)
         layer = coef.T, intercept
         if np.ndim(factor):
             layer = (coef / factor).T.astype(dtype), ((intercept - offset) / factor).astype(dtype)
         values = table, *layer
-        parameters = (Parameters(array, *states) for array, states in zip(values, (table_states, *others), strict=True))
+        *states, n_steps = self._solver_state
+        if self._solver == self.solver:
+            parameters = [Parameters(array, *some) for array, some in zip(values, states, strict=True)]
+        else:  # another solver begins anew
+            start, n_steps = _INITIAL_STATE / int(self.batch_size) ** 2, 0
+            values = np.asarray(table), *layer
+            parameters = [Parameters.new(array, SOLVERS[self.solver], start) for array in values]
         return get_trainer(self.device).keep(Model(*parameters, n_steps), dtype)
 
     def _values(self) -> tuple[Any, Array, Array]:
