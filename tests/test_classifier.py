@@ -2,9 +2,9 @@
 
 import inspect
 import pickle
-from dataclasses import is_dataclass
 import re
 import warnings
+from dataclasses import is_dataclass
 
 import joblib
 import numpy as np

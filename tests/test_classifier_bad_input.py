@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import LEARNT, csr, learnt, random_csr, random_table, run_python
+from helpers import csr, learnt, random_csr, random_table, run_python
 from scipy.sparse import csr_array
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -175,7 +175,7 @@ def test_others_predict_while_a_batch_is_refused(X, y):
         with ThreadPoolExecutor(1) as pool:
             refused = pool.submit(refuse)
             while not refused.done():
-                model.per_sample_weights, model.coefs_[0].T  # noqa: B018
+                model.per_sample_weights, model.coefs_[0].T
             refused.result()
     finally:
         sys.setswitchinterval(before)

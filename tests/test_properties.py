@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._cpu import backend
 from skbag._data import bags as bags_module
-from skbag._data.bags import Bags, bags_from_csr
+from skbag._data.bags import bags_from_csr
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
 DIMS = (1, 2, 5, 13, 40, 65)

@@ -5,6 +5,7 @@ by one, so many would cost more than the work, in compiling as in running.
 """
 
 from functools import cache
+from typing import Any
 
 import numba
 from llvmlite import ir
@@ -67,14 +68,14 @@ def call(typingctx, address, arguments):
     return types.none(address, arguments), codegen
 
 
-def kind_of(argument):
+def kind_of(argument: Any) -> Any:
     """Return the Numba type that an argument of a part has: a NamedTuple is stored."""
     kind = numba.typeof(argument)
     return Stored(kind) if isinstance(argument, tuple) else kind
 
 
 @cache
-def address_of(kernel, *kinds):
+def address_of(kernel: Any, *kinds: Any) -> int:
     """Compile a part for arguments of some types, or find it, and return where its code is."""
     kernel.compile(kinds)
     compiled = kernel.overloads[kinds]

@@ -23,7 +23,7 @@ def reduce_kernel(lanes, vectors, copies, every, whole, maximum):
 
     @part
     def reduce(forward, batch, first, last, ahead):
-        """pooled[p] = sum of weights[i] * table[ids[i]] over starts[p] <= i < stops[p], for first <= p < last; 0 for none.
+        """pooled[p] = sum of weights[i] * table[ids[i]] over starts[p] <= i < stops[p], for first <= p < last.
 
         forward : structs.Forward, in. batch : structs.Batch, in; pooled, out. ahead : how many members ahead rows
         are prefetched, 0 for not at all.

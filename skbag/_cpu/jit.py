@@ -62,7 +62,7 @@ def inlined(function: Any) -> Any:
     add_overload = dispatcher.add_overload
 
     def add(compiled: Any) -> None:
-        entry_point = [].append  # never called: Numba wants a built-in function of its own for each
+        entry_point: Any = [].append  # never called: Numba wants a built-in function of its own for each
         dispatcher.targetctx.insert_user_function(entry_point, compiled.fndesc, [compiled.library])
         add_overload(compiled._replace(entry_point=entry_point))
 

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,12 @@ class Shape(NamedTuple):
     dim: int
     n_outputs: int
     dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, table: Array, coef: Array) -> Self:
+        """Return the sizes of a table and a layer."""
+        n_rows, dim = table.shape
+        return cls(n_rows, dim, len(coef), table.dtype)
 
     @property
     def ids(self) -> Any:
@@ -51,7 +57,8 @@ def batch_memory(
     dim, dtype, ids = shape.dim, shape.dtype, shape.ids
     return structs.Batch(
         np.empty((*times, n_members), ids), np.empty((*times, n_members), dtype), np.empty((*times, n_members), ids),
-        np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags, dim), dtype),
+        np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags), np.int64),
+        np.empty((*times, n_bags, dim), dtype),
         np.empty((*times, n_bags if won else 0, dim), np.int64), np.empty((*times, n_bags, shape.columns), dtype),
         np.empty((*times, n_bags if back else 0, dim), dtype), np.empty((*times, n_bags)),
     )  # fmt: skip
@@ -97,7 +104,8 @@ def step_of(
     by_freq: bool = False,
 ) -> structs.Step:  # fmt: skip
     """Return what a step is made with."""
-    return structs.Step(float(rate), float(slope), float(alpha), *(norm or (np.inf, 2.0)), exactly, by_freq)
+    max_norm, norm_type = norm or (np.inf, 2.0)
+    return structs.Step(float(rate), float(slope), float(alpha), max_norm, norm_type, exactly, by_freq)
 
 
 @lru_cache(maxsize=64)

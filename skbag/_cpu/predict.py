@@ -29,6 +29,9 @@ def _valid(bags, n_rows, first, last, n_members, progress):
         return False
     if len(bags.weights) > 0 and not moderate(bags.weights, start, stop):
         progress[EXTREME] = 1
+    for bag in range(first, last):
+        if progress[UNSORTED] == 0 and not increases(bags.indices, item(bags.indptr, bag), item(bags.indptr, bag + 1)):
+            progress[UNSORTED] = 1
     return True
 
 
@@ -82,10 +85,6 @@ def predict_kernel(lanes):
                 for bag in range(first, last):
                     batch.starts[bag - first] = to
                     to = collect(mode, bags, bag, bag - first, to, batch.ids, batch.weights, batch.bags)
-                    if progress[UNSORTED] == 0 and not increases(
-                        bags.indices, item(indptr, bag), item(indptr, bag + 1)
-                    ):
-                        progress[UNSORTED] = 1
                     batch.stops[bag - first] = to
                 call(reduce, (forward, batch, 0, last - first, ahead))
                 for p in range(last - first):

@@ -202,12 +202,14 @@ def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
 
 @kernel
 def train(
-    plan, step, layer_step, bags, targets, forward, table, layer, intercept, nothing, batch, parts, undo, tickets, batch_losses
+    plan, step, layer_step, bags, targets, forward, table, layer, intercept, nothing, batch, parts, undo, tickets,
+    batch_losses,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, step, layer_step, bags, targets, forward, in; table, layer (n_outputs, dim) and intercept
-    (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch, parts, scratch; undo, in-out.
+    Tuples of ``skbag._cpu.structs``: plan, step and layer_step (each Step), bags, targets, forward, in; table, layer
+    (n_outputs, dim) and intercept (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch,
+    parts, scratch; undo, in-out.
     batch_losses : (n_batches,), out: mean loss per bag.
     tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.

@@ -17,6 +17,8 @@ def effective_threads(n_jobs: int | None) -> int:
     Only None and negative numbers ask joblib.
     """
     n_threads = n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
+    if n_threads == 1:
+        return 1
     return min(int(n_threads), os.cpu_count() or 1)
 
 

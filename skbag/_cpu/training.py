@@ -23,8 +23,7 @@ _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main t
 
 
 def _shape(model: Model) -> Shape:
-    table = model.table.values
-    return Shape(*table.shape, len(model.layer.values), table.dtype)
+    return Shape.of(model.table.values, model.layer.values)
 
 
 @lru_cache(maxsize=2)
@@ -139,6 +138,9 @@ class Trainer:
         def stop() -> None:
             tickets[update.STOP] = 1
 
+        if self.n_jobs == 1 and work <= _LONG_WORK:
+            step.train(*arguments)
+            return bool(tickets[update.STOP])
         run(
             lambda: step.train(*arguments), self.n_jobs, lambda: pooling.wait(tickets, n_tickets, cpu._SPINS), stop,
             apart=work > _LONG_WORK,
@@ -194,6 +196,14 @@ class Trainer:
         return self._scratch
 
 
+def _most_members(bags: Bags) -> int:
+    """Return how many members bags that are predicted together may have, if indptr does not decrease."""
+    if bags.n_bags <= BAGS_TOGETHER:
+        return bags.n_members
+    most = int((bags.indptr[BAGS_TOGETHER:] - bags.indptr[:-BAGS_TOGETHER]).max())
+    return max(0, min(most, bags.n_members))
+
+
 def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
     """Pool bags and take them through the linear layer.
 
@@ -218,28 +228,13 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
         If indptr decreases, an id is out of range or a weight is not finite.
     """
     forward = forward_of(*(np.ascontiguousarray(each.values) for each in model.parameters()))
-    shape, n = Shape(*forward.table.shape, len(forward.coef), forward.table.dtype), bags.n_bags
-    layout = cpu.layout(forward.table)
-    outputs, choices = (
-        np.empty((0 if choose else n, shape.n_outputs), shape.dtype),
-        np.empty(n if choose else 0, np.int64),
-    )
+    shape, n, layout = Shape.of(forward.table, forward.coef), bags.n_bags, cpu.layout(forward.table)
     blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
-    capacity = (
-        int((bags.indptr[BAGS_TOGETHER:] - bags.indptr[:-BAGS_TOGETHER]).max()) if n > BAGS_TOGETHER else bags.n_members
-    )
-    capacity = max(0, min(capacity, bags.n_members))
-    scratch = batch_memory(shape, min(n, BAGS_TOGETHER), capacity, times=(blocks[2],))
+    scratch = batch_memory(shape, min(n, BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
     address = reduce_address(layout, shape.dtype, shape.ids is np.int64, mode == "max")
-    ints = _nothing(np.dtype(np.int64))
-    arguments = (
-        MODES[mode],
-        layout[3],
-        address,
-        _in_kernel(bags, shape.dtype, ints, ints),
-        tuple(forward),
-        tuple(scratch),
-    )
+    members = _in_kernel(bags, shape.dtype, *(_nothing(np.dtype(np.int64)),) * 2)
+    outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
+    arguments = MODES[mode], layout[3], address, members, tuple(forward), tuple(scratch)
     progress = cpu._run(
         predict_kernel(layout[0]), arguments, blocks, (outputs, choices), ordered=bags.stored is not None
     )

@@ -124,7 +124,8 @@ def update_kernel(lanes, vectors, single, solver):
     ):  # fmt: skip
         """Change rows[r] of ``parameters`` by a gradient, for r < n_rows.
 
-        The gradient is sum of weights[r * stride + i] * source[ids[i]] over i = terms[j] & mask, starts[r] <= j < stops[r].
+        The gradient is sum of weights[r * stride + i] * source[ids[i]] over i = terms[j] & mask for
+        starts[r] <= j < stops[r].
 
         If there are ``bias``, bias[rows[r]] changes by the sum of the weights. ``alpha`` times the row, see
         `Solver.penalty`, is part of the gradient of a row, not of a bias. A row whose norm then exceeds max_norm is

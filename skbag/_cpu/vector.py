@@ -70,8 +70,9 @@ def _register(symbol, compute, compares=False):
         return result
 
     n_arguments = compute.__code__.co_argcount - 1
-    lower_builtin(symbol, *(types.Any,) * n_arguments)(codegen) if symbol.__module__ != "_operator" else None
-    if symbol.__module__ == "_operator":
+    if symbol.__module__ != "_operator":
+        lower_builtin(symbol, *(types.Any,) * n_arguments)(codegen)
+    else:
         for first in (Tile, types.Float):
             for second in (Tile, types.Float) if n_arguments == 2 else (None,):
                 if Tile in (first, second):
@@ -157,24 +158,8 @@ for _symbol, _text in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">
 
 
 @intrinsic
-def lane_max(typingctx, tile):
-    """The largest of the lanes of the first vector."""
-
-    def codegen(context, builder, sig, args):
-        vector = builder.extract_value(args[0], 0)
-        width = tile.lanes
-        while width > 1:
-            width //= 2
-            halves = (ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(k, k + width))) for k in (0, width))
-            vector = _maximum(builder, *(builder.shuffle_vector(vector, vector, half) for half in halves))
-        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-
-    return tile.scalar(tile), codegen
-
-
-@intrinsic
 def as_tile(typingctx, tile, value):
-    """A tile as it is, a number in every lane of a tile of the same shape: what a rule returns may be either."""
+    """Return a tile as it is, a number in every lane of a tile of the same shape: a rule may return either."""
     if isinstance(value, Tile):
         return tile(tile, value), lambda context, builder, sig, args: args[1]
 

@@ -1,6 +1,7 @@
 """What is trained and what a step does, on every device."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -46,27 +47,35 @@ class Model:
     intercept: Parameters  # (n_outputs,)
     n_steps: int = 0  # so far
 
+    @classmethod
+    def of(cls, parameters: Iterable[Parameters], n_steps: int = 0) -> Self:
+        """Return a model of table, layer and intercept."""
+        table, layer, intercept = parameters
+        return cls(table, layer, intercept, n_steps)
+
     def parameters(self) -> tuple[Parameters, ...]:
         """Return table, layer and intercept."""
         return self.table, self.layer, self.intercept
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        return type(self)(*(parameters.copy() for parameters in self.parameters()), self.n_steps)
+        return self.of((parameters.copy() for parameters in self.parameters()), self.n_steps)
 
     def writable(self, dtype: np.dtype[Any]) -> Self:
         """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
+        kinds = dtype, np.dtype(np.float64), dtype, dtype
 
         def usable(parameters: Parameters) -> Parameters:
-            kinds = {
-                field.name: np.dtype(np.float64) if field.name == "state" else dtype for field in fields(Parameters)
-            }
-            arrays = {
-                name: np.require(getattr(parameters, name), kind, ["C", "A", "W"]) for name, kind in kinds.items()
-            }
-            return Parameters(**arrays)
+            return Parameters(*(_usable(array, kind) for array, kind in zip(parameters.arrays(), kinds, strict=True)))
 
-        return type(self)(*map(usable, self.parameters()), self.n_steps)
+        return self.of(map(usable, self.parameters()), self.n_steps)
+
+
+def _usable(array: Array, dtype: np.dtype[Any]) -> Array:
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.writeable and flags.aligned:
+        return array  # np.require takes ten times as long to say so
+    return np.require(array, dtype, ["C", "A", "W"])
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,10 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     n_samples : int
     """
     known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
+    if known is not None and known.kind == CLASSES and _is_plain(y, n_samples):
+        codes = np.minimum(np.searchsorted(known.classes, y), len(known.classes) - 1)
+        if (known.classes[codes] == y).all():
+            return known, codes
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
     wide = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
     if wide and (y.dtype if issparse(y) else np.asarray(y).dtype).kind in "biuf":
@@ -160,6 +164,11 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
             f"{classes[0]!r}"
         )
     return known or Classes(CLASSES, classes), codes
+
+
+def _is_plain(y: Any, n_samples: int) -> bool:
+    """Whether y has nothing that would have to be checked, but for its values."""
+    return isinstance(y, np.ndarray) and y.shape == (n_samples,) and y.dtype.kind in "biu"
 
 
 def _check_same_kind(known: Classes, kind: str) -> None:
@@ -246,7 +255,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
     if loss == "poisson" and (values < 0).any():
         row = int(np.flatnonzero((values < 0).any(axis=1))[0])
         raise ValueError(f"y must not be negative for loss='poisson', got {values[row].min()} in row {row}.")
-    largest = float(np.finfo(dtype).max)  # type: ignore[arg-type]
+    largest = float(np.finfo(dtype).max)
     if np.abs(values).max(initial=0) > largest / 4:
         row = int(np.flatnonzero((np.abs(values) > largest / 4).any(axis=1))[0])
         raise ValueError(

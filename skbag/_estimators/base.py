@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from functools import cache
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -92,7 +93,8 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
 
     def _fitted_snapshot(self) -> Self:
         """Return a snapshot to predict with: its arrays are those of one model, whatever other threads fit."""
-        check_is_fitted(self)
+        if "embeddings_" not in vars(self):
+            check_is_fitted(self)
         snapshot, attributes = self._snapshot(), self.__dict__
         stored = vars(snapshot)["embeddings_"]
         if _keeps_tables(get_backend(self.device)) and not isinstance(stored, Resident):
@@ -179,6 +181,12 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
             state = {**state, "embeddings_": state["init"]}
         super().__setstate__(state)
 
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:  # inspecting the signature takes longer than a small call
+        names: list[str] = BaseEstimator._get_param_names.__func__(cls)
+        return names
+
     @property
     def _n_features_out(self) -> int:
         return self.embeddings_.shape[1]
@@ -209,6 +217,9 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         _check_n_features(estimator, X, reset=reset)
         return X
     if issparse(X) and X.ndim == 2:
+        known = not reset and X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
+        if known and X.format == "csr" and X.dtype.kind in "biuf" and X.shape[0] >= min_samples:
+            return X  # validate_data, which takes longer than a small call, would find nothing
         check_source(X)
     X = validate_data(
         estimator,

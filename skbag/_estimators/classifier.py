@@ -107,20 +107,24 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
-    learning_rate_init : float, default=0.022
-        The first learning rate. A plain factor of the step, without a unit.
+    learning_rate_init : float or "auto", default="auto"
+        The first learning rate, of the table; a plain factor of the step, without a unit. "auto" is 0.5 for "log_loss"
+        and 0.1 for the other losses; a hundredth of that for the solver "adam"; and 0.022 where ``init`` is a given
+        table or ``freeze`` holds it. The rate of the linear layer is 0.04 times that of the table for "log_loss" and
+        half of it for the others, or the same as that of a given table. All this was found by cross-validation on
+        texts, as was what the layer is held to, see ``coefs_``.
     alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
-        that a mini-batch names and on ``coefs_``, once per mini-batch, and not on ``intercepts_``. A row that is rarely
-        named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+        that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
+        rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
-        their number does. Threads share the work of one mini-batch and wait for one another twice in each: more than
-        one can pay where mini-batches are large and processors are free.
+        their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
+        are used than a mini-batch has work for, some 131,000 multiplications each.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
-        fewer the more rows there are to train on: ``110 / n_samples ** 0.3``, rounded, and at least 1. That is 28 for
-        100 rows, 14 for 1,000, 7 for 10,000, 3 for 100,000 and 2 for 1,000,000; rows of weight 0 or held out do not
+        fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
+        100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
         count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
         higher rate. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
@@ -150,7 +154,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
-        another ``solver`` begins with states of its own. The learning rate starts at ``learning_rate_init`` again, and the random numbers go on.
+        another ``solver`` begins with states of its own. The learning rate
+        starts at ``learning_rate_init`` again, and the random numbers go on.
     dtype : {"float32", "float64"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64.
@@ -164,8 +169,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors,
         and more than that are never used. The result is the same to the last bit for every ``n_jobs``.
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw of the table and of ``coefs_``, the order of the rows and the split of ``early_stopping``. Pass an
-        int for the same result in every `fit`.
+        Seeds the draw of the table and of ``coefs_``, the order of the rows and the split of ``early_stopping``. Pass
+        an int for the same result in every `fit`.
     verbose : bool or int, default=0
         Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the score.
 
@@ -178,15 +183,17 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
         one in all for two classes. Before training they are random directions, orthogonal to one another if there are
-        no more than ``embedding_dim``, and ``min(n_outputs ** 0.75, 10)`` long; if there are more, that is the root of
-        the mean of their squared lengths. There is no ``coef_``, which other libraries take for weights of the columns
+        no more than ``embedding_dim``, of length 1, or the root of 2 for one output. The table learns how far apart
+        the classes are: the columns keep that length, but for "log_loss" with more outputs, where they may become 2
+        long. Of a given table or with ``freeze`` they begin ``min(n_outputs ** 0.75, 10)`` long, and are free.
+        There is no ``coef_``, which other libraries take for weights of the columns
         of X.
     intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of
         the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
         those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm of the sum of these
-        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses of margins begin at the
-        hyperbolic tangent of half of that.
+        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses of margins begin at
+        the hyperbolic tangent of half of that.
     feature_importances_ : ndarray of shape (n_features,)
         How much a column of X can move the logits: the lengths of the rows of ``embeddings_ @ coefs_[0]``, for a
         softmax without the mean over the classes, which changes no probability.
@@ -428,8 +435,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             Classes, not necessarily all of them, a label indicator of zeros and ones with two or more columns, or
             probabilities of classes.
         classes : array-like of shape (n_classes,), default=None
-            All classes that the stream will bring. Needed in the first call, unless y is a label indicator or probabilities; may be left
-            out afterwards.
+            All classes that the stream will bring. Needed in the first call, unless y is a label indicator or
+            probabilities; may be left out afterwards.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative. They are taken as they are, so they are also factors of the learning rate
             of "sgd". None is 1 for every row.
@@ -475,7 +482,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             )
         return self._partial_fit(X, y, sample_weight, declared)
 
-    def _learn_y(self, y: Any, known: Any, weights: Array | None, n_samples: int) -> tuple[Classes, Any]:
+    def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Classes, Any]:
         found, labels = check_y(y, known, n_samples)
         if found.kind == SHARES and self.loss != "log_loss":
             raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")

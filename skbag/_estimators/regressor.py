@@ -16,7 +16,179 @@ Array = NDArray[Any]
 
 
 class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
-    """DOC."""
+    """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
+
+    The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
+    layer predicts ``h @ coefs_[0] + intercepts_[0]``, or the exponential of that for counts. Table and layer are
+    trained
+    together, as those of `EmbeddingBagClassifier`, whose page says more about most of the parameters.
+
+    Parameters
+    ----------
+    embedding_dim : int, default=64
+        Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
+    mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
+        How the members of a bag become one row:
+
+        - "sum": ``sum(w * e_i)``.
+        - "mean": ``sum(w * e_i) / sum(abs(w))``. With counts in X this is the hidden layer of fastText [1]_.
+        - "sqrtn": ``sum(w * e_i) / sqrt(sum(w ** 2))``. It does not change when a row of X is multiplied by a positive
+          number, so counts, TF-IDF rows and rows of zeros and ones can share a learning rate. On rows with an L2 norm
+          of 1 it is the same as "sum".
+        - "max": the largest of the e_i, column by column. The weights only decide which columns are members. The
+          gradient of a column goes to the member that won, the one of the first column of X in a tie.
+    init : {"uniform", "normal"}, array-like of shape (n_features, embedding_dim) or path, default="uniform"
+        The table before training.
+
+        - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does.
+        - "normal" draws from N(0, 1), as torch does.
+        - An array, or the path of an ``.npy`` file with ``dtype`` in C order. Training works on a copy: neither the
+          array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what
+          suits a search.
+    freeze : bool, default=False
+        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
+        problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard
+        deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
+        that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
+        ``max_iter`` bounds its iterations ("auto" is 500), and what else is about steps has no effect. `partial_fit`
+        makes the steps of the solver.
+    per_sample_weights : bool, default=True
+        Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
+    padding_idx : int, default=None
+        A column whose members are left out, of the reduction as of every denominator. Its row of the table is not
+        trained. A drawn table has zeros in it, a given one keeps what it has, but for ``max_norm``. A negative index
+        counts from the last column, as in torch.
+    max_norm : float, default=None
+        Rows of the table whose norm is larger are multiplied by ``max_norm / (norm + 1e-7)``: all rows before the first
+        step, and the rows that a mini-batch names after its step. None leaves the rows alone.
+    norm_type : float, default=2.0
+        The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
+    scale_grad_by_freq : bool, default=False
+        Whether the gradient of a row of the table is divided by the number of members that name the row in the
+        mini-batch.
+    loss : {"squared_error", "absolute_error", "huber", "poisson"}, default="squared_error"
+        What an output z costs where the target is t, both scaled as the notes say; added up over the outputs.
+
+        - "squared_error": ``(z - t) ** 2 / 2``. Predicts means.
+        - "absolute_error": ``abs(z - t)``. Predicts medians, and does not mind outliers.
+        - "huber": the former where ``abs(z - t) <= 1.35``, else ``1.35 * (abs(z - t) - 0.675)``: 1.35 is in
+        units of the
+          scale, about one standard deviation of y.
+        - "poisson": ``exp(z) - t * z``, for counts and other targets that are not negative; the prediction is the
+          exponential of the output.
+    solver : {"sgd", "rowwise_adagrad", "adagrad", "adam"}, default="rowwise_adagrad"
+        How a row r of the table, or the weights of an output, change. The gradient g is first summed over the whole
+        mini-batch, and then the row changes once. See the notes for the rules. "adagrad" and "adam" keep one and two
+        numbers for each number of the table, "rowwise_adagrad" one for each row.
+    learning_rate : {"linear", "constant"}, default="linear"
+        The rate of the steps of `fit`. "linear" falls with every mini-batch, in a straight line from
+        ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
+        ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
+    learning_rate_init : float or "auto", default="auto"
+        The first learning rate, of the table; a plain factor of the step, without a unit. "auto" is 0.1; a hundredth of
+        that for the solver "adam"; and 0.022 where ``init`` is a given table or ``freeze`` holds it. The rate of the
+        linear layer is half of it, or the same as that of a given table.
+    alpha : float, default=1e-4
+        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
+        that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
+        rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+    batch_size : int, default=16
+        Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
+        their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
+        are used than a mini-batch has work for, some 131,000 multiplications each.
+    max_iter : int or "auto", default="auto"
+        Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
+        fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
+        100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
+        count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
+        higher rate. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
+    shuffle : bool, default=True
+        Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
+    tol : float, default=None
+        `fit` stops early when for ``n_iter_no_change`` epochs in a row the loss of the epoch was not more than ``tol``
+        below the lowest one before. With None the loss does not stop it. With ``early_stopping`` the same rule looks at
+        the score, and None counts as 0.
+    early_stopping : bool, default=False
+        Whether `fit` looks at rows that it does not train on, ``X_val`` or a part of X that is held out, and stops when
+        their score has not grown by more than ``tol`` for ``n_iter_no_change`` epochs in a row. At the end the
+        model is the one of the epoch with the highest score. `partial_fit` refuses it.
+    scoring : str or callable, default="loss"
+        What ``early_stopping`` looks at. "loss" is the negative mean of the losses, weighted by ``sample_weight``;
+        else a name or a function as for ``sklearn.model_selection.cross_val_score``; None is `score`.
+    validation_fraction : float, default=0.1
+        The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
+        ``early_stopping`` and without ``X_val``.
+    n_iter_no_change : int, default=2
+        Number of epochs in a row without an improvement after which `fit` stops; ``numpy.inf`` never stops it. Only
+        used with ``tol`` or ``early_stopping``.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The outputs
+        and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
+        another ``solver`` begins with states of its own. The learning rate
+        starts at ``learning_rate_init`` again, and the random numbers go on.
+    dtype : {"float32", "float64"} or dtype, default="float32"
+        The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
+        state of the solver are float64.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
+        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. Table and solver state stay there between calls;
+        ``embeddings_`` is a read-only copy, made when it is asked for, and takes a new array by assignment. X may also
+        be a CSR matrix on the GPU, like CuPy's; then `transform` returns an array there, all other methods return NumPy
+        arrays. Some last bits differ from those of the CPU.
+    n_jobs : int, default=None
+        Number of threads. None is 1 unless in a :func:`joblib.parallel_config` context, -1 is all processors,
+        and more than that are never used. The result is the same to the last bit for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw of the table and of ``coefs_``, the order of the rows and the split of ``early_stopping``. Pass
+        an int for the same result in every `fit`.
+    verbose : bool or int, default=0
+        Whether `fit` and `partial_fit` print the loss of every epoch, and with ``early_stopping`` the score.
+
+    Attributes
+    ----------
+    embeddings_ : ndarray of shape (n_features, embedding_dim)
+        The trained table, in ``dtype``.
+    coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
+        The layers behind the bag, of which there is one, in units of y.
+    intercepts_ : list of one ndarray of shape (n_outputs,), float64
+        What is added, in units of y, and all that a row without members has. Before training the weighted mean of y, or
+        its logarithm for "poisson".
+    feature_importances_ : ndarray of shape (n_features,)
+        How much a column of X can move the outputs: the lengths of the rows of ``embeddings_ @ coefs_[0]``.
+    n_iter_, loss_curve_, best_loss_, validation_scores_, best_validation_score_, best_n_iter_
+        As those of `EmbeddingBagClassifier`; the losses are those of the scaled targets, see the notes.
+    n_features_in_ : int
+        Number of columns of X, which is the number of rows of the table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns of X. Only after a fit on a data frame with names that are all strings.
+
+    See Also
+    --------
+    EmbeddingBagClassifier : The same for classes and labels.
+    sklearn.linear_model.SGDRegressor : A linear model on X itself, trained by stochastic gradient descent.
+
+    Notes
+    -----
+    Training sees ``t = (y - mean) / scale`` with the weighted mean of y and a power of two near its weighted standard
+    deviation, for each output; for "poisson" ``t = y / scale`` with a power of two near the mean. So one learning rate
+    fits targets of any size, and a huge mean costs no digits. `partial_fit` learns both from its first batch: let
+    that be
+    a fair sample. The fitted arrays are in units of y: nothing has to be scaled by hand. What is said of memory,
+    threads,
+    random numbers, failed calls and callbacks at `EmbeddingBagClassifier` holds here, too.
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skbag import EmbeddingBagRegressor
+    >>> texts = ["a great film", "great fun", "a bad film", "bad, very bad", "fun and great", "a film"]
+    >>> stars = [9, 10, 3, 1, 10, 6]
+    >>> model = make_pipeline(TfidfVectorizer(), EmbeddingBagRegressor(8, max_iter=60, random_state=0))
+    >>> good, bad = model.fit(texts, stars).predict(["great", "bad"])
+    >>> bool(good > 7 > 4 > bad)
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TrainedEmbeddingBag._parameter_constraints,

@@ -1,7 +1,7 @@
 """What training does where the user leaves it open: rates, epochs, and how the linear layer is held.
 
-Found by cross-validation on the training parts of texts, 2 to 736 classes and 800 to 67,000 samples, each setting scored
-on sets that had no part in choosing it; see ``tests/benchmarks/bench_learning.py``.
+Found by cross-validation on the training parts of texts with 2 to 736 classes and 800 to 67,000 samples; see
+``tests/benchmarks/bench_learning.py``.
 """
 
 from dataclasses import dataclass

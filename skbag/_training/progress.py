@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Self
 
+__all__ = ["CallbackSupport", "Progress"]
+
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupport
 except ImportError:
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupport:  # type: ignore[no-redef]
         """Nothing to support."""
 
 
