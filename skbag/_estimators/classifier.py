@@ -108,11 +108,11 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
-        The first learning rate, of the table; a plain factor of the step, without a unit. "auto" is 0.5 for "log_loss"
-        and 0.1 for the other losses; a hundredth of that for the solver "adam"; and 0.022 where ``init`` is a given
-        table or ``freeze`` holds it. The rate of the linear layer is 0.04 times that of the table for "log_loss" and
-        half of it for the others, or the same as that of a given table. All this was found by cross-validation on
-        texts, as was what the layer is held to, see ``coefs_``.
+        The first learning rate; a plain factor of the step, without a unit. "auto" is 0.5 for "log_loss" and 0.1 for
+        the other losses. With the solver "rowwise_adagrad" and a drawn table that learns, this is the rate of the
+        table; that of the linear layer is 0.04 times as large for "log_loss" and half of it for the others, which was
+        found by cross-validation on texts. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and
+        "adagrad", 0.003 for "adam" and 1.0 for "sgd".
     alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
         that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
@@ -183,10 +183,11 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
         one in all for two classes. Before training they are random directions, orthogonal to one another if there are
-        no more than ``embedding_dim``, of length 1, or the root of 2 for one output. The table learns how far apart
-        the classes are: the columns keep that length, but for "log_loss" with more outputs, where they may become 2
-        long. Of a given table or with ``freeze`` they begin ``min(n_outputs ** 0.75, 10)`` long, and are free.
-        There is no ``coef_``, which other libraries take for weights of the columns
+        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a drawn table that learns they are of
+        length 1, or the root of 2 for one output, and the table learns how far apart the classes are: the columns keep
+        that length, but for "log_loss" with more outputs, where they may become 2 long. Otherwise they begin
+        ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no ``coef_``, which other libraries take for
+        weights of the columns
         of X.
     intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of

@@ -85,9 +85,10 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
-        The first learning rate, of the table; a plain factor of the step, without a unit. "auto" is 0.1; a hundredth of
-        that for the solver "adam"; and 0.022 where ``init`` is a given table or ``freeze`` holds it. The rate of the
-        linear layer is half of it, or the same as that of a given table.
+        The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
+        drawn table that learns, this is the rate of the table, "auto" is 0.1, and the rate of the linear layer is half
+        of it. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
+        1.0 for "sgd".
     alpha : float, default=1e-4
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
         that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is

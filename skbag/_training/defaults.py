@@ -34,22 +34,24 @@ class Manner:
     norm: tuple[float, bool] | None
 
 
-_FASTER = {"sgd": 1.0, "rowwise_adagrad": 1.0, "adagrad": 1.0, "adam": 0.01}  # rates, over those of rowwise_adagrad
+_RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
 
 def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner:
     """Return how to train; ``drawn`` says whether the table starts at random rows and learns.
 
-    Two classes have one output where a softmax would have two, whose difference is as long as the root of 2.
+    Only "rowwise_adagrad" on a drawn table has rates apart and a layer that is held: other solvers do what those of
+    torch do, and a given table has a scale of its own, which the layer has to find. Two classes have one output where a
+    softmax would have two, whose difference is as long as the root of 2.
     """
-    if not drawn:  # a given table has a scale of its own, which the layer has to find
-        return Manner(0.022 * _FASTER[solver], 1.0, min(n_outputs**0.75, 10.0), None)
+    if solver != "rowwise_adagrad" or not drawn:
+        return Manner(_RATES[solver], 1.0, min(n_outputs**0.75, 10.0), None)
     length = np.sqrt(2) if n_outputs == 1 else 1.0
     if loss.name in ("log_loss", "cross_entropy"):
-        return Manner(0.5 * _FASTER[solver], 0.04, length, (length, True) if n_outputs == 1 else (2.0, False))
+        return Manner(0.5, 0.04, length, (length, True) if n_outputs == 1 else (2.0, False))
     if loss.name in ("hinge", "squared_hinge", "modified_huber"):
-        return Manner(0.1 * _FASTER[solver], 0.5, length, (length, True))
-    return Manner(0.1 * _FASTER[solver], 0.5, 1.0, None)
+        return Manner(0.1, 0.5, length, (length, True))
+    return Manner(0.1, 0.5, 1.0, None)
 
 
 def default_epochs(n_samples: int) -> int:
