@@ -50,7 +50,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard
         deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
         that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
-        ``max_iter`` bounds its iterations ("auto" is 500), and what else is about steps has no effect. `partial_fit`
+        ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect. `partial_fit`
         makes the steps of the solver.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from skbag._data.model import Model
 from skbag._data.targets import Targets
@@ -12,8 +13,8 @@ from skbag._rules.losses import Loss
 
 Array = NDArray[Any]
 
-_MOST_ITERATIONS = 500
-_ENTRIES_AT_ONCE = 1 << 22  # outputs of the rows that are looked at together
+_MOST_ITERATIONS = 100
+_ENTRIES_AT_ONCE = 1 << 20  # outputs of the rows that are looked at together
 
 
 def solve(
@@ -35,45 +36,53 @@ def solve(
     loss : Loss
     alpha : float
     max_iter : int or None
-        At most so many iterations; None is 500.
+        At most so many iterations; None is 100.
     """
     n, dim = features.shape
-    share = weights / weights.sum()
-    mean = share @ features.astype(np.float64)
-    deviation = np.sqrt(np.maximum(share @ (features - mean) ** 2, 0))
-    deviation[deviation <= 1e-7 * (np.abs(mean) + deviation.max(initial=0))] = np.inf  # a constant says nothing
     n_outputs = targets.n_outputs
-    rows_at_once = max(1, _ENTRIES_AT_ONCE // max(n_outputs, dim))
+    scaled, mean, deviation = _scaled(features, weights / weights.sum())
+    pieces = [
+        slice(k, k + max(1, _ENTRIES_AT_ONCE // n_outputs)) for k in range(0, n, max(1, _ENTRIES_AT_ONCE // n_outputs))
+    ]
+    dense = [targets.rows(np.arange(n)[piece]) for piece in pieces] if n_outputs <= dim else None
     losses: list[float] = []
 
     def objective(x: Array) -> tuple[float, Array]:
         coef, intercept = x[:-n_outputs].reshape(n_outputs, dim), x[-n_outputs:]
-        value, of_coef, of_intercept = 0.0, np.zeros_like(coef), np.zeros(n_outputs)
-        for first in range(0, n, rows_at_once):
-            some = np.arange(first, min(n, first + rows_at_once))
-            h = (features[some] - mean) / deviation
-            z = h @ coef.T + intercept
+        value, of_coef, of_intercept = 0.0, alpha * coef, np.zeros(n_outputs)
+        for k, piece in enumerate(pieces):
+            z = scaled[piece] @ coef.T + intercept
+            if loss.normalized:
+                z -= logsumexp(z, axis=1, keepdims=True)
             with np.errstate(over="ignore"):
-                if loss.normalized:
-                    z = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
-                values, derivatives = loss.rule(z, targets.rows(some))
-            derivatives = derivatives * (weights[some] / n)[:, None]
-            value += float(weights[some] @ values.sum(axis=1)) / n
-            of_coef += derivatives.T @ h
+                values, derivatives = loss.rule(z, targets.rows(np.arange(n)[piece]) if dense is None else dense[k])
+            derivatives = derivatives * (weights[piece] / n)[:, None]
+            value += float(weights[piece] @ values.sum(axis=1)) / n
+            of_coef += derivatives.T @ scaled[piece]
             of_intercept += derivatives.sum(axis=0)
         losses.append(value)
-        of_coef += alpha * coef
         return value + alpha / 2 * float((coef**2).sum()), np.concatenate((of_coef.ravel(), of_intercept))
 
-    finite = np.where(np.isfinite(deviation), deviation, 0)
     coef = model.layer.values.astype(np.float64)
+    finite = np.where(np.isfinite(deviation), deviation, 0)
     start = np.concatenate(((coef * finite).ravel(), model.intercept.values + coef @ mean))
     kept: list[float] = []
     result = minimize(
         objective, start, jac=True, method="L-BFGS-B", callback=lambda _: kept.append(losses[-1]),
-        options={"maxiter": max_iter or _MOST_ITERATIONS, "maxfun": 20 * _MOST_ITERATIONS, "maxcor": 20, "gtol": 1e-7},
+        options={"maxiter": max_iter or _MOST_ITERATIONS, "maxfun": 20 * _MOST_ITERATIONS, "maxcor": 20, "gtol": 1e-5},
     )  # fmt: skip
     coef = result.x[:-n_outputs].reshape(n_outputs, dim) / deviation
     model.layer.values[:] = coef
     model.intercept.values[:] = result.x[-n_outputs:] - coef @ mean
     return kept or losses[-1:]
+
+
+def _scaled(features: Array, share: Array) -> tuple[Array, Array, Array]:
+    """Return features with a weighted mean of 0 and a standard deviation of 1, and both before: infinite if it is 0."""
+    scaled = features.astype(np.float64)
+    mean = share @ scaled
+    scaled -= mean
+    deviation = np.sqrt(share @ scaled**2)
+    deviation[deviation <= 1e-7 * (np.abs(mean) + deviation.max(initial=0))] = np.inf  # a constant says nothing
+    scaled /= deviation
+    return scaled, mean, deviation
