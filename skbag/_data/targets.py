@@ -130,9 +130,9 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         if (known.classes[codes] == y).all():
             return known, codes
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
-    wide = issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
-    if wide and (y.dtype if issparse(y) else np.asarray(y).dtype).kind in "biuf":
-        matrix = csr_array(y, dtype=np.float64, copy=True)
+    plain = y if issparse(y) else np.asarray(y)
+    if plain.ndim == 2 and (plain.shape[1] > 1 or issparse(y)) and plain.dtype.kind in "biuf":
+        matrix = csr_array(plain, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
