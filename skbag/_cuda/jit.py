@@ -1,6 +1,8 @@
 """How the CUDA kernels are compiled, and how their compiled code is found again in the next process."""
 
 import threading
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import cuda
@@ -37,6 +39,16 @@ def device(function: Any) -> Any:
         return cuda.jit(device=True, forceinline=True)(function)
 
 
+@cache
+def as_rule(function: Any) -> Any:
+    """Let kernels call a function of ``skbag._rules``, or one like it; in the simulator it is Python as it is."""
+    if SIMULATED:
+        return function
+    from numba.cuda.extending import register_jitable
+
+    return register_jitable(forceinline=True, device=True)(function)
+
+
 def kernel(function: Any) -> Any:
     """Compile a kernel at its first launch, once per machine if it can be kept."""
     if SIMULATED:
@@ -52,3 +64,15 @@ def kernel(function: Any) -> Any:
         _CudaKernelCache(dispatcher, CUDACacheImpl, __version__),
         lambda: cuda.gpus[cuda.get_current_device().id],
     )
+
+
+def kernel_of(*rules: Any) -> Callable[[Any], Any]:
+    """Return `kernel` for one that is made with rules; of those from elsewhere nothing is kept, as they may change."""
+
+    def compiled(function: Any) -> Any:
+        dispatcher = kernel(function)
+        if not SIMULATED and not all(str(getattr(rule, "__module__", "")).startswith("skbag.") for rule in rules):
+            dispatcher._cache.disable()
+        return dispatcher
+
+    return compiled
