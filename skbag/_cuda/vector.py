@@ -24,7 +24,8 @@ if SIMULATED:
         return tuple(map(tuple, np.broadcast_to(np.asarray(tile, dtype), shape)))
 
 else:
-    from numba.cuda import models, types
+    from numba.cuda import types
+    from numba.cuda.datamodel import models
     from numba.cuda.extending import intrinsic, lower_builtin, register_model
     from numba.cuda.typing import signature
     from numba.cuda.typing.templates import AbstractTemplate, infer_global
@@ -38,6 +39,9 @@ else:
             self.row, self.count, self.dtype, self.scalar = row, row.count, row.dtype, row.dtype.dtype
             super().__init__(name=f"Tile({row})")
 
+        def __len__(self):
+            return self.count
+
     class Mask(types.Type):
         """Numba type of the answers to a comparison of tiles, column by column."""
 
@@ -45,6 +49,9 @@ else:
             self.tile, self.count = tile, tile.count
             self.dtype = types.UniTuple(types.boolean, tile.dtype.count)
             super().__init__(name=f"Mask({tile})")
+
+        def __len__(self):
+            return self.count
 
     register_model(Tile)(models.UniTupleModel)  # what it has in common with a row
     register_model(Mask)(models.UniTupleModel)
@@ -116,7 +123,7 @@ else:
         (operator.sub, lambda context, builder, kind, x, y: builder.fsub(x, y)),
         (operator.mul, lambda context, builder, kind, x, y: builder.fmul(x, y)),
         (operator.truediv, lambda context, builder, kind, x, y: builder.fdiv(x, y)),
-        (operator.neg, lambda context, builder, kind, x: builder.fneg(x)),
+        (operator.neg, lambda context, builder, kind, x: builder.fsub(x.type(-0.0), x)),  # NVVM knows no fneg
         (elementwise.exp, _libdevice(math.exp)),
         (elementwise.log, _libdevice(math.log)),
         (elementwise.log1p, _libdevice(math.log1p)),
