@@ -446,18 +446,3 @@ def test_a_step_makes_no_more_launches_than_before_rules(cuda, monkeypatch):
         trainer.epoch(np.arange(4), Rates(0.1))
         digits = -(-(7).bit_length() // (3 if SIMULATED else 6))
         assert len(launches) == 5 + 3 * digits + 3 + 4
-
-
-def test_rules_from_elsewhere_are_not_kept_on_disk(cuda):
-    from skbag._cuda import head, update
-
-    if SIMULATED:
-        pytest.skip("nothing is compiled in the simulator")
-    kind = (0, 1, 0, 0, 0, 0)
-    for kernel, kept in (
-        (head.loss_kernel(LOG_COSH, 1, 4), False), (head.loss_kernel(CROSS_ENTROPY, 1, 4), True),
-        (update.update_kernel(kind, MOMENTUM, 4, 1, 1, 1), False),
-        (update.update_kernel(kind, SOLVERS["adam"], 4, 1, 1, 1), True),
-        (update.finish_kernel(MOMENTUM, 4), False),
-    ):  # fmt: skip
-        assert kernel._cache._enabled == kept

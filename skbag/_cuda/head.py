@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import as_rule, device, kernel, kernel_of
+from skbag._cuda.jit import device, kernel, kernel_of
 from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, scatter
-from skbag._cuda.vector import as_row, as_tile
+from skbag._cuda.vector import as_row, as_rule, as_tile
 
 
 @device

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from numba import cuda
@@ -37,16 +36,6 @@ def device(function: Any) -> Any:
         return cuda.jit(device=True)(function)
     with enabled():
         return cuda.jit(device=True, forceinline=True)(function)
-
-
-@cache
-def as_rule(function: Any) -> Any:
-    """Let kernels call a function of ``skbag._rules``, or one like it; in the simulator it is Python as it is."""
-    if SIMULATED:
-        return function
-    from numba.cuda.extending import register_jitable
-
-    return register_jitable(forceinline=True, device=True)(function)
 
 
 def kernel(function: Any) -> Any:

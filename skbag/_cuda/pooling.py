@@ -20,9 +20,10 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import as_rule, device, kernel
+from skbag._cuda.jit import device, kernel
 from skbag._cuda.structs import Source
 from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
+from skbag._cuda.vector import as_rule
 from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM, share_of_size
 from skbag._rules.pooling import size as size_of
 

@@ -10,10 +10,10 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import as_rule, device, kernel_of
+from skbag._cuda.jit import device, kernel_of
 from skbag._cuda.pooling import group_total, norm_of, power, reduce_segment
 from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, scatter, squares
-from skbag._cuda.vector import as_row, as_tile
+from skbag._cuda.vector import as_row, as_rule, as_tile
 from skbag._rules.solvers import Solver
 
 

@@ -3,11 +3,12 @@
 `as_tile` makes a row of ``skbag._cuda.tile`` something that can be calculated with, column by column, and `as_row`
 takes it back. All is done in the dtype of the row: Numba would make float64 of a float32 and a literal.
 
-In Numba's CUDA simulator a tile is a NumPy array, and the functions are NumPy's.
+In Numba's CUDA simulator a tile is a NumPy array, and rules are the Python functions that they are.
 """
 
 import math
 import operator
+from functools import cache
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from skbag._cuda.jit import SIMULATED
 from skbag._rules import elementwise
 
 if SIMULATED:
+
+    def as_rule(function):
+        return function
 
     def as_tile(row):
         return np.array(row)
@@ -26,7 +30,7 @@ if SIMULATED:
 else:
     from numba.cuda import types
     from numba.cuda.datamodel import models
-    from numba.cuda.extending import intrinsic, lower_builtin, register_model
+    from numba.cuda.extending import intrinsic, lower_builtin, register_jitable, register_model
     from numba.cuda.typing import signature
     from numba.cuda.typing.templates import AbstractTemplate, infer_global
 
@@ -136,6 +140,11 @@ else:
         _register(_symbol, _compute)
     for _symbol, _text in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">=")):
         _register(_symbol, _comparison(_text), compares=True)
+
+    @cache
+    def as_rule(function):
+        """Let kernels call a function of ``skbag._rules``, or one like it, as part of their code."""
+        return register_jitable(forceinline=True, device=True)(function)
 
     @intrinsic
     def as_tile(typingctx, row):
