@@ -131,11 +131,10 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
 
 
 @device
-def combined(reduction, state, other):
-    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one."""
+def combined(reduction, one, state, other):
+    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one; ``one`` is 1."""
     acc, at, size = state
     values, candidates, more = other
-    one = size * 0 + 1
     if reduction in (TOTAL, WON):
         return add_scaled(acc, values, one, True), at, size + more
     if reduction == WINNER:
@@ -161,7 +160,7 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
         while first < last:  # windows of windows: else a sum of many would be rounded as often
             upto = min(last, first + WINDOW)
             some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
-            state = combined(reduction, state, some)
+            state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
     return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
 
