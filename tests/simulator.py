@@ -22,10 +22,10 @@ def _make_blocks_small():
     from skbag._cuda import device as _device
 
     _device.THREADS = 4  # before others import it
-    from skbag._cuda import training as cuda_training
+    from skbag._cuda import sorter
 
-    cuda_training._ITEMS = cuda_training._BITS = 3
-    cuda_training._SCAN_THREADS = 4
+    sorter._ITEMS = sorter._BITS = 3
+    sorter._SCAN_THREADS = 4
 
 
 if SIMULATED:

@@ -204,12 +204,12 @@ def test_training_does_not_pass_over_nan_in_the_maximum(device):
 
 
 def test_blocks_of_bags_give_the_same_bytes(cuda, monkeypatch):
-    from skbag._cuda import backend
+    from skbag._cuda import staging
 
     X, estimator = random_csr(30, longest=12), vectorizer(random_table(), cuda)
     expected = estimator.transform(X)
     for n_bytes in (1, 200, 1000):
-        monkeypatch.setattr(backend, "_BLOCK_BYTES", n_bytes)
+        monkeypatch.setattr(staging, "BLOCK_BYTES", n_bytes)
         np.testing.assert_array_equal(estimator.transform(X), expected)
 
 
@@ -478,10 +478,10 @@ def test_bad_layouts_on_the_gpu(cuda):
 
 def test_more_members_than_a_sort_can_number(cuda):
     from skbag._backends import get_backend
-    from skbag._cuda import training as cuda_training
+    from skbag._cuda import sorter
 
     with pytest.raises(ValueError, match="at most 2\\*\\*31 - 1 members are trained on at once, got 2147483648"):
-        cuda_training.Sorter(get_backend(cuda), 1 << 31, 9)
+        sorter.Sorter(get_backend(cuda).device, 1 << 31, 9)
 
 
 def test_arrays_here_and_there_are_an_error():

@@ -1,8 +1,6 @@
 """The CUDA backend: what goes to the GPU and back, block by block, and the choice of a kernel's shape."""
 
-from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +10,18 @@ from skbag._cpu import backend as cpu
 from skbag._cuda import device as _opening  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
+from skbag._data.model import Model
 from skbag._data.resident import Resident
+from skbag._rules.pooling import MODES
 
 # isort: split
+from skbag._cuda import head
 from skbag._cuda import pooling as kernels
+from skbag._cuda.staging import Members, Slot, blocks
+from skbag._cuda.structs import Segments, Source, Windows
 
 Array = NDArray[Any]
 
-MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max": kernels.MAX}
-
-_BLOCK_BYTES = 1 << 26  # of a block of bags: members in, features out
 _VECTOR_BYTES = 16  # the widest load of a thread
 _VECTORS = 4  # most of them that a thread has of a row
 
@@ -44,20 +44,6 @@ def shape_of(dim: int, itemsize: int) -> tuple[int, int, int]:
     return lanes, width, min(_VECTORS, -(-slots // lanes))
 
 
-@dataclass
-class Members:
-    """Members of bags on the GPU."""
-
-    ids: DeviceArray
-    weights: DeviceArray | None  # in the dtype of the table
-    indptr: DeviceArray
-    base: int  # indptr counts from it
-    n_bags: int
-    n_members: int
-    longest: int  # members of the longest bag, or more
-    filtered: bool = False  # the weights only say who is a member: those that are not 0
-
-
 class Backend:
     """The functions that estimators call, on one GPU."""
 
@@ -65,7 +51,7 @@ class Backend:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self._slots = _Slot(), _Slot()
+        self._slots = Slot(), Slot()
         self._nothing: dict[Any, DeviceArray] = {}
         self.device  # noqa: B018  (opened now: a GPU that is not there is found before anything is read)
 
@@ -136,35 +122,63 @@ class Backend:
         -------
         ndarray of shape (n_bags, dim), of the table's dtype; an array on the GPU for bags that are there
         """
+        return self._forward(bags, table, mode, n_jobs, norm)
+
+    def predict(self, bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
+        """Pool bags and take them through the linear layer; parameters, result and errors as in the CPU backend."""
+        layer = model.layer.values, model.intercept.values
+        found: Array = self._forward(bags, model.table.values, mode, n_jobs, None, _Head(*layer, choose))
+        return found
+
+    def _forward(
+        self, bags: Bags, table: Array | Resident, mode: str, n_jobs: int | None, norm: tuple[float, float] | None,
+        layer: "_Head | None" = None,
+    ) -> Any:  # fmt: skip
+        """Check and pool bags, and take them through a layer if there is one; see `pool` and `predict`."""
         given, bags, device = bags, self.check(bags, mode, n_jobs), self.device
-        if isinstance(given, DeviceBags) and bags is not given:
-            pooled = self.pool(bags, table, mode, n_jobs, norm)
+        if isinstance(given, DeviceBags) and bags is not given:  # they had to be made again, on the host
+            found = self._forward(bags, table, mode, n_jobs, norm, layer)
+            if layer is not None:
+                return found
             with device.active():
-                return _opening.like_library_of(device.put(pooled)[: bags.n_bags], given.indices)
+                return _opening.like_library_of(device.put(found)[: bags.n_bags], given.indices)
         with device.active():
             rows = table.on(device) if isinstance(table, Resident) else device.put(table)
-            dim = table.shape[1]
-            if isinstance(bags, DeviceBags):
-                out = device.empty((bags.n_bags, dim), table.dtype)
-                members = self.members_of(bags, table.dtype)
-                self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm)
-                device.synchronize()
-                return _opening.like_library_of(out[: bags.n_bags], bags.indices)
-            out = np.empty((bags.n_bags, dim), table.dtype)
-            lengths = np.diff(bags.indptr)
-            try:
-                for k, (first, last) in enumerate(_blocks(bags, dim * table.dtype.itemsize)):
-                    slot, stream = self._slots[k % 2], device.streams()[k % 2]
-                    slot.finish()
-                    longest = int(lengths[first:last].max(initial=0))
-                    members = slot.stage(device, stream, bags, first, last, longest)
-                    pooled = slot.on_device("out", device, (last - first, dim), table.dtype)
-                    self.pool_members(rows, members, mode, bags.padding_idx, pooled, norm=norm, stream=stream)
-                    slot.unstage(pooled, out[first:last], stream)
-            finally:
-                for slot in self._slots:
-                    slot.finish()
-            return out
+            if layer is not None:
+                layer.put(device)
+            if not isinstance(bags, DeviceBags):
+                return self._in_blocks(bags, rows, mode, norm, layer)
+            out = device.empty((bags.n_bags, table.shape[1]), table.dtype)
+            members = self.members_of(bags, table.dtype)
+            self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm)
+            if layer is not None:
+                found = layer.run(self, out, bags.n_bags, lambda name, shape, dtype: device.empty(shape, dtype))
+                return device.copy_out(found[: bags.n_bags], layer.result(bags.n_bags))
+            device.synchronize()
+            return _opening.like_library_of(out[: bags.n_bags], bags.indices)
+
+    def _in_blocks(
+        self, bags: Bags, rows: DeviceArray, mode: str, norm: tuple[float, float] | None, layer: "_Head | None"
+    ) -> Array:
+        """Run `_forward` for bags from the host."""
+        device, dim, lengths = self.device, rows.shape[1], np.diff(bags.indptr)
+        out = np.empty((bags.n_bags, dim), rows.dtype) if layer is None else layer.result(bags.n_bags)
+        bytes_per_bag = dim * rows.dtype.itemsize + (0 if layer is None else layer.bytes_per_bag)
+        try:
+            for k, (first, last) in enumerate(blocks(bags, bytes_per_bag)):
+                slot, stream = self._slots[k % 2], device.streams()[k % 2]
+                slot.finish()
+                longest = int(lengths[first:last].max(initial=0))
+                members = slot.stage(device, stream, bags, first, last, longest)
+                found = slot.on_device("out", device, (last - first, dim), rows.dtype)
+                self.pool_members(rows, members, mode, bags.padding_idx, found, norm=norm, stream=stream)
+                if layer is not None:
+                    found = layer.run(self, found, last - first, partial(slot.on_device, device=device), stream)
+                slot.unstage(found, out[first:last], stream)
+        finally:
+            for slot in self._slots:
+                slot.finish()
+        return out
 
     def members_of(self, bags: DeviceBags, dtype: np.dtype[Any]) -> Members:
         """Return bags that came as device arrays, checked, with weights in the dtype of the table."""
@@ -181,7 +195,7 @@ class Backend:
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, training: tuple[DeviceArray, DeviceArray] | None = None,
-        windows: Any = None, stream: Any = 0,
+        windows: Windows | None = None, stream: Any = 0,
     ) -> None:  # fmt: skip
         """Launch the pooling kernels; ``training`` takes who won the maximum, and the sizes of the bags."""
         if not members.n_bags:
@@ -190,56 +204,57 @@ class Backend:
         ids, weights, factors = members.ids, members.weights, None
         if norm is not None and members.n_members:
             factors = self.norm_factors_of(rows, ids, members.n_members, norm, stream)
-        weighting = kernels.UNIT if weights is None else kernels.FILTER if members.filtered else kernels.WEIGHTS
+        only_names = members.filtered or mode == "max"
+        weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
         maximum = kernels.WINNER if training is not None else kernels.LARGEST
         reduction = maximum if mode == "max" else kernels.TOTAL
         kind = (reduction, MODES[mode], weighting, int(factors is not None), int(padding_idx is not None), 0)
-        source = (
-            rows, self.nothing(np.int32, 2), self.nothing(np.int32), ids,
-            self.nothing(dtype) if factors is None else factors, self.nothing(dtype) if weights is None else weights,
-        )  # fmt: skip
+        source = self.source(rows, members.ids, factors=factors, weights=weights)
         padding = -1 if padding_idx is None else padding_idx
+        segments = self.segments(members.indptr, members.n_bags, members.base)
         windows = self.reduce_windows(
-            kind,
-            source,
-            members.indptr,
-            members.n_bags,
-            members.base,
-            members.n_members,
-            members.longest,
-            padding,
-            windows=windows,
-            stream=stream,
+            kind, source, segments, members.n_members, members.longest, padding, windows=windows, stream=stream
         )
         shape = shape_of(dim, dtype.itemsize)
         kernel = kernels.pool_kernel(kind, int(training is not None), THREADS, *shape)
-        out_at, sizes = training or (self.nothing(np.int32, 2), self.nothing(dtype))
+        won, sizes = training or (self.nothing(np.int32, 2), self.nothing(dtype))
         self.device.launch(
-            kernel, members.n_bags * shape[0], *source, members.indptr, members.base, padding, *windows,
-            members.n_bags, out, out_at, sizes, stream=stream,
+            kernel, members.n_bags * shape[0], source, segments, padding, windows, out, won, sizes, stream=stream
         )  # fmt: skip
 
+    def source(self, rows: DeviceArray, ids: DeviceArray | None = None, **arrays: DeviceArray | None) -> Source:
+        """Return rows and members, with arrays that stand for those which are not given."""
+        kinds = {"winners": (np.int32, 2), "members": (np.int32, 1), "factors": (rows.dtype, 1)}
+        kinds |= {"ids": (np.int32, 1), "weights": (rows.dtype, 1)}
+        arrays["ids"] = ids
+        missing = {name: self.nothing(*kind) for name, kind in kinds.items() if arrays.get(name) is None}
+        return Source(rows, **(arrays | missing))
+
+    def segments(
+        self, starts: DeviceArray, n: int, base: int = 0, limit: DeviceArray | None = None
+    ) -> Segments:  # fmt: skip
+        """Return n segments of members; only the first limit[0] count if there is a limit."""
+        return Segments(starts, base, n, self.nothing(np.int64) if limit is None else limit)
+
     def reduce_windows(
-        self, kind: Any, source: Any, starts: DeviceArray, n_segments: int, base: int, n_members: int, longest: int,
-        padding: int, limit: DeviceArray | None = None, windows: Any = None, stream: Any = 0,
-    ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:  # fmt: skip
-        """Reduce the windows of long segments, into ``windows`` if given; return (partials, at, sizes) of them."""
-        dtype, dim = source[0].dtype, source[0].shape[1]
+        self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int = -1,
+        windows: Windows | None = None, stream: Any = 0,
+    ) -> Windows:  # fmt: skip
+        """Reduce the windows of long segments, into ``windows`` if given."""
+        dtype, dim = source.rows.dtype, source.rows.shape[1]
         if longest < kernels.WINDOW:
-            return self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype)
+            return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype))
         n_windows, shape = n_members // kernels.WINDOW + 1, shape_of(dim, dtype.itemsize)
         if windows is None:
-            windows = (
-                self.device.empty((n_windows, dim), dtype),
-                self.device.empty((n_windows, dim) if kind[0] == kernels.WINNER else (1, 1), np.int32),
-                self.device.empty(n_windows, dtype),
-            )
+            windows = self.windows(n_windows, dim, dtype, kind[0] == kernels.WINNER)
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
-        limit = self.nothing(np.int64) if limit is None else limit
-        self.device.launch(
-            kernel, n_windows * shape[0], *source, starts, n_segments, base, limit, padding, *windows, stream=stream
-        )
+        self.device.launch(kernel, n_windows * shape[0], source, segments, padding, windows, stream=stream)
         return windows
+
+    def windows(self, n: int, dim: int, dtype: Any, won: bool) -> Windows:
+        """Allocate windows; ``won`` says whether it is kept in them who has a maximum."""
+        empty = self.device.empty
+        return Windows(empty((n, dim), dtype), empty((n, dim) if won else (1, 1), np.int32), empty(n, dtype))
 
     def norm_factors_of(
         self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], stream: Any = 0
@@ -282,68 +297,31 @@ class Backend:
     norm_factors = staticmethod(cpu.norm_factors)  # of tables and rows that are on the host
 
 
-class _Slot:
-    """Pinned and device memory for one block of bags, kept from call to call; two of them take turns."""
+class _Head:
+    """A linear layer of rows that are pooled on the GPU, and whether the largest output is chosen."""
 
-    def __init__(self) -> None:
-        self._pinned: dict[str, Array] = {}
-        self._on_device: dict[str, DeviceArray] = {}
-        self._pending: tuple[Array, Array, Any] | None = None
+    def __init__(self, coef: Array, intercept: Array, choose: bool) -> None:
+        self._layer = np.ascontiguousarray(coef), np.ascontiguousarray(intercept)
+        self._on_device: list[DeviceArray] = []
+        self.choose, self.n_outputs = choose, len(intercept)
+        self.bytes_per_bag = self.n_outputs * coef.dtype.itemsize
 
-    def stage(self, device: Device, stream: Any, bags: Bags, first: int, last: int, longest: int) -> Members:
-        """Begin to copy a block to the GPU."""
-        begin, end = int(bags.indptr[first]), int(bags.indptr[last])
-        ids = self._copy("ids", device, stream, bags.indices[begin:end])
-        indptr = self._copy("indptr", device, stream, bags.indptr[first : last + 1])
-        weights = None if bags.weights is None else self._copy("weights", device, stream, bags.weights[begin:end])
-        return Members(ids, weights, indptr, begin, last - first, end - begin, longest)
+    def put(self, device: Device) -> None:
+        """Copy the layer to the GPU."""
+        self._on_device = [device.put(array) for array in self._layer]
 
-    def _copy(self, name: str, device: Device, stream: Any, array: Array) -> DeviceArray:
-        target = self.on_device(name, device, array.shape, array.dtype)
-        if array.size:
-            staged = self._stage(name, array.nbytes).view(array.dtype)
-            staged[:] = array
-            target[: len(array)].copy_to_device(staged, stream=stream)
-        return target
+    def result(self, n_bags: int) -> Array:
+        """Return memory on the host for the result."""
+        return np.empty(n_bags, np.int64) if self.choose else np.empty((n_bags, self.n_outputs), self._layer[0].dtype)
 
-    def unstage(self, source: DeviceArray, out: Array, stream: Any) -> None:
-        """Begin to copy features from the GPU; `finish` brings them to their place."""
-        if out.size:
-            staged = self._stage("out", out.nbytes).view(out.dtype).reshape(out.shape)
-            source[: len(out)].copy_to_host(staged, stream=stream)
-            self._pending = staged, out, stream
-
-    def finish(self) -> None:
-        """Wait for the block under way."""
-        if self._pending is not None:
-            staged, out, stream = self._pending
-            self._pending = None
-            stream.synchronize()
-            out[:] = staged
-
-    def _stage(self, name: str, n_bytes: int) -> Array:
-        if name not in self._pinned or self._pinned[name].size < n_bytes:
-            self._pinned[name] = _opening.pinned(n_bytes)
-        return self._pinned[name][:n_bytes]
-
-    def on_device(self, name: str, device: Device, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        """Return memory on the GPU for the first ``shape[0]`` rows of an array."""
-        key = f"{name} {np.dtype(dtype)} {shape[1:]}"
-        if key not in self._on_device or len(self._on_device[key]) < shape[0]:
-            self._on_device.pop(key, None)
-            self._on_device[key] = device.empty(shape, dtype)
-        return self._on_device[key]
-
-
-def _blocks(bags: Bags, bytes_per_bag: int) -> list[tuple[int, int]]:
-    """Cut bags into blocks of about _BLOCK_BYTES."""
-    bytes_per_member = bags.indices.itemsize + (0 if bags.weights is None else bags.weights.itemsize)
-    total = bags.n_members * bytes_per_member + bags.n_bags * bytes_per_bag
-    if total <= _BLOCK_BYTES:
-        return [(0, bags.n_bags)]
-    costs = bags.indptr.astype(np.float64) * bytes_per_member + np.arange(bags.n_bags + 1.0) * bytes_per_bag
-    edges = [0]
-    while edges[-1] < bags.n_bags:
-        last = int(np.searchsorted(costs, costs[edges[-1]] + _BLOCK_BYTES, side="right")) - 1
-        edges.append(min(bags.n_bags, max(edges[-1] + 1, last)))
-    return list(pairwise(edges))
+    def run(self, backend: Backend, pooled: DeviceArray, n_bags: int, memory: Any, stream: Any = 0) -> DeviceArray:
+        """Launch the kernels, with what ``memory(name, shape=, dtype=)`` allocates, and return the result."""
+        out = memory("outputs", shape=(n_bags, self.n_outputs), dtype=pooled.dtype)
+        flat, launch = out.reshape(out.size), backend.device.launch
+        kernel = head.outputs_kernel(0, THREADS)
+        launch(kernel, n_bags * self.n_outputs, pooled, *self._on_device, n_bags, flat, stream=stream)
+        if not self.choose:
+            return out
+        choices = memory("choices", shape=(n_bags,), dtype=np.int64)
+        launch(head.choose_kernel(THREADS), n_bags, flat, n_bags, self.n_outputs, choices, stream=stream)
+        return choices

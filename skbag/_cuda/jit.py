@@ -1,6 +1,7 @@
 """How the CUDA kernels are compiled, and how their compiled code is found again in the next process."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from numba import cuda
@@ -52,3 +53,15 @@ def kernel(function: Any) -> Any:
         _CudaKernelCache(dispatcher, CUDACacheImpl, __version__),
         lambda: cuda.gpus[cuda.get_current_device().id],
     )
+
+
+def kernel_of(*rules: Any) -> Callable[[Any], Any]:
+    """Return `kernel` for one that is made with rules; of those from elsewhere nothing is kept, as they may change."""
+
+    def compiled(function: Any) -> Any:
+        dispatcher = kernel(function)
+        if not SIMULATED and not all(str(getattr(rule, "__module__", "")).startswith("skbag.") for rule in rules):
+            dispatcher._cache.disable()
+        return dispatcher
+
+    return compiled

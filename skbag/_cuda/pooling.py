@@ -21,9 +21,15 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import device, kernel
+from skbag._cuda.structs import Source
 from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
+from skbag._cuda.vector import as_rule
+from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM, share_of_size
+from skbag._rules.pooling import size as size_of
 
-SUM, MEAN, SQRTN, MAX = range(4)  # modes
+as_rule(share_of_size)
+as_rule(size_of)
+
 TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
 INVALID, INFINITE, FALLING, EXTREME, UNSORTED = range(5)  # findings of `check`
@@ -49,7 +55,7 @@ def member(kind, source, padding, origin, i):
 
     kind : (reduction, mode, weighting, factored, padded, dense), compile-time integers; with ``dense`` member i names
         the row i - origin, with ``padded`` a member that names the row ``padding`` does not count.
-    source : (rows, winners, members, ids, factors, weights), the arrays that `reduce` reads.
+    source : structs.Source, the arrays that `reduce` reads.
     With SIZES the members are windows: weights[i] is the size of one, and nothing multiplies it.
     """
     _, _, weighting, factored, padded, dense = kind
@@ -87,7 +93,7 @@ def take(kind, source, state, one, values, slot, lanes):
             at = larger_at(at, acc, values, factor, keep, candidates)
         acc = larger(acc, values, factor, keep)
     if keep:
-        size += weight * weight if mode == SQRTN else abs(weight)
+        size += share_of_size(mode, weight)
     return acc, at, size
 
 
@@ -125,11 +131,10 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
 
 
 @device
-def combined(reduction, state, other):
-    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one."""
+def combined(reduction, one, state, other):
+    """Return (acc, at, size) of two runs of members, of which ``other`` is the later one; ``one`` is 1."""
     acc, at, size = state
     values, candidates, more = other
-    one = size * 0 + 1
     if reduction in (TOTAL, WON):
         return add_scaled(acc, values, one, True), at, size + more
     if reduction == WINNER:
@@ -141,7 +146,7 @@ def combined(reduction, state, other):
 def reduce_segment(kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
-    windows : (partials, partial_at, partial_sizes), what `windows_kernel` has made of the windows.
+    windows : structs.Windows, what `windows_kernel` has made of the windows.
     """
     reduction, _, _, _, _, _ = kind
     _, _, members, ids, factors, _ = source
@@ -150,12 +155,12 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
     if n_windows > 0:
         first = (start + WINDOW - 1) // WINDOW
         merged = TOTAL if reduction == WON else reduction, MEAN, SIZES, 0, 0, 1
-        parts = partials, partial_at, members, ids, factors, partial_sizes
+        parts = Source(partials, partial_at, members, ids, factors, partial_sizes)
         last, empty = first + n_windows, state
         while first < last:  # windows of windows: else a sum of many would be rounded as often
             upto = min(last, first + WINDOW)
             some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
-            state = combined(reduction, state, some)
+            state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
     return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
 
@@ -167,42 +172,35 @@ def windows_kernel(kind, threads, lanes, width, vectors):
     lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
 
     @kernel
-    def windows(
-        rows, winners, members, ids, factors, weights, starts, n_segments, base, limit, padding,
-        partials, partial_at, partial_sizes,
-    ):  # fmt: skip
-        """partials[k] = the reduction of the window that contains position k * WINDOW, if there is one.
+    def windows(source, segments, padding, out):
+        """Row k of ``out`` = the reduction of the window that contains position k * WINDOW, if there is one.
 
-        rows : (n, dim), in. winners : like rows, int32, in; for WON. members : (n_members,) int32, in; for WON.
-        ids, factors, weights : (n_members,), in; factors and weights in the dtype of rows.
-        starts : (> n_segments,), in: segment s has the members starts[s] - base <= i < starts[s + 1] - base.
-        limit : (1,) int64, in: only the segments s < limit[0] are looked at.
-        partials : (n_windows, dim), out. partial_at : the same, int32; for WINNER. partial_sizes : (n_windows,), out.
+        source : structs.Source, segments : structs.Segments, in. out : structs.Windows, out.
         Checked by: starts by the host or made on the device, ids by the host or by `check`.
         """
+        rows, starts, base = source.rows, segments.starts, segments.base
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         window, lane = thread // lanes, thread % lanes
         position = window * WINDOW
-        n_segments = min(np.int64(n_segments), limit[0])
+        n_segments = min(np.int64(segments.n), segments.limit[0])
         if n_segments > 0 and position < starts[n_segments] - base:
             segment = find(starts, n_segments, position + base)
             start, stop = np.int64(starts[segment] - base), np.int64(starts[segment + 1] - base)
             begin = start + (position - start) // WINDOW * WINDOW
             if begin + WINDOW <= stop:
                 origin = start if dense else np.int64(0)
-                source = rows, winners, members, ids, factors, weights
                 slot = lane
                 while slot * width < rows.shape[1]:
                     acc = full(rows.dtype.type(lowest), width, vectors)
                     at = full(np.int32(-1), width, vectors)
-                    state = acc, at, weights.dtype.type(0)
+                    state = acc, at, rows.dtype.type(0)
                     acc, at, size = reduce(
                         kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes
                     )  # fmt: skip
-                    scatter(partials, window, slot, lanes, acc)
+                    scatter(out.partials, window, slot, lanes, acc)
                     if reduction == WINNER:
-                        scatter(partial_at, window, slot, lanes, at)
-                    partial_sizes[window] = size
+                        scatter(out.at, window, slot, lanes, at)
+                    out.sizes[window] = size
                     slot += lanes * vectors
 
     return windows
@@ -215,33 +213,28 @@ def pool_kernel(kind, training, threads, lanes, width, vectors):
     lowest = -math.inf if mode == MAX else 0.0
 
     @kernel
-    def pool(
-        rows, winners, members, ids, factors, weights, indptr, base, padding,
-        partials, partial_at, partial_sizes, n_bags, out, out_at, sizes,
-    ):  # fmt: skip
+    def pool(source, segments, padding, windows, out, out_at, sizes):
         """out[b] = reduction of the rows that the members of bag b name, divided by its size; zeros without members.
 
-        rows to padding : as in `windows_kernel`, with ``indptr`` for starts. partials to partial_sizes : in, from it.
-        out : (>= n_bags, dim), out. For ``training`` also out_at : (n_bags, dim) int32, out, -1 without members, for
-            WINNER: the member that has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided by.
+        source : structs.Source, segments : structs.Segments, the bags, windows : structs.Windows, in. out : (>= n_bags,
+        dim), out. For ``training`` also out_at : (n_bags, dim) int32, out, -1 without members, for WINNER: the member
+        that has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided by.
         """
+        rows, indptr, base = source.rows, segments.starts, segments.base
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         bag, lane = thread // lanes, thread % lanes
-        if bag < n_bags:
+        if bag < segments.n:
             start, stop = np.int64(indptr[bag] - base), np.int64(indptr[bag + 1] - base)
-            source = rows, winners, members, ids, factors, weights
             slot = lane
             while slot * width < rows.shape[1]:
                 acc = full(rows.dtype.type(lowest), width, vectors)
                 at = full(np.int32(-1), width, vectors)
-                state = acc, at, weights.dtype.type(0)
+                state = acc, at, rows.dtype.type(0)
                 acc, at, size = reduce_segment(
-                    kind, source, (partials, partial_at, partial_sizes), state, padding, np.int64(0), start, stop,
-                    slot, lanes,
+                    kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
                 )  # fmt: skip
                 if mode != SUM:
-                    if mode == SQRTN:
-                        size = weights.dtype.type(math.sqrt(size))
+                    size = size_of(mode, size)
                     if size == 0:
                         acc = filled(acc, rows.dtype.type(0))
                     elif mode != MAX:
@@ -251,7 +244,7 @@ def pool_kernel(kind, training, threads, lanes, width, vectors):
                     if reduction == WINNER:
                         scatter(out_at, bag, slot, lanes, at)
                     if lane == 0:
-                        sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else weights.dtype.type(1)
+                        sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else rows.dtype.type(1)
                 slot += lanes * vectors
 
     return pool

@@ -73,14 +73,14 @@ else:
 
     _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
-    def _elements(builder, row_type, row):
+    def elements(builder, row_type, row):
         """All scalars of a row, in order."""
         for v in range(row_type.count):
             vector = builder.extract_value(row, v)
             for j in range(row_type.dtype.count):
                 yield builder.extract_value(vector, j)
 
-    def _packed(builder, row_type, values):
+    def packed(builder, row_type, values):
         """Scalars in order as a row."""
         values, width = list(values), row_type.dtype.count
         vectors = [cgutils.pack_array(builder, values[k : k + width]) for k in range(0, len(values), width)]
@@ -117,8 +117,8 @@ else:
 
     def _each(builder, compute, *rows):
         """Pack what ``compute`` makes of the scalars of rows, given as (type, value), one column at a time."""
-        columns = zip(*(_elements(builder, kind, row) for kind, row in rows), strict=True)
-        return _packed(builder, rows[0][0], (compute(*column) for column in columns))
+        columns = zip(*(elements(builder, kind, row) for kind, row in rows), strict=True)
+        return packed(builder, rows[0][0], (compute(*column) for column in columns))
 
     @intrinsic
     def item(typingctx, array, i):
@@ -141,7 +141,7 @@ else:
         row_type = _row_type(value, width.literal_value, vectors.literal_value)
 
         def codegen(context, builder, signature, args):
-            return _packed(builder, row_type, [args[0]] * (width.literal_value * vectors.literal_value))
+            return packed(builder, row_type, [args[0]] * (width.literal_value * vectors.literal_value))
 
         return row_type(value, width, vectors), codegen
 
@@ -150,7 +150,7 @@ else:
         """A row like another one, filled with ``value``."""
 
         def codegen(context, builder, signature, args):
-            return _packed(builder, like, [args[1]] * (like.count * like.dtype.count))
+            return packed(builder, like, [args[1]] * (like.count * like.dtype.count))
 
         return like(like, like.dtype.dtype), codegen
 
@@ -168,7 +168,7 @@ else:
                     values.append(vector)
                 else:
                     values += [builder.extract_element(vector, _I32(j)) for j in range(result.dtype.count)]
-            return _packed(builder, result, values)
+            return packed(builder, result, values)
 
         return result(like, array, row, slot, lanes), codegen
 
@@ -266,7 +266,7 @@ else:
         scalar, width = row.dtype.dtype, row.dtype.count
 
         def codegen(context, builder, signature, args):
-            values = list(_elements(builder, row, args[0]))
+            values = list(elements(builder, row, args[0]))
             total = zero = context.get_constant(scalar, 0)
             for v in range(row.count):
                 slot_ = builder.add(args[1], builder.mul(args[2], _I64(v)))
@@ -284,7 +284,7 @@ else:
 
         def codegen(context, builder, signature, args):
             result, zero = ir.IntType(1)(1), context.get_constant(row.dtype.dtype, 0)
-            for value in _elements(builder, row, args[0]):
+            for value in elements(builder, row, args[0]):
                 result = builder.and_(result, builder.fcmp_ordered("==", builder.fmul(value, zero), zero))
             return result
 

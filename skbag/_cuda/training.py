@@ -1,145 +1,69 @@
-"""The CUDA backend's training: what lies on the GPU during an epoch, and the sequence of kernels of a step."""
+"""The CUDA backend's training: what lies on the GPU during an epoch, and what is kept to take a call back."""
 
-from collections.abc import Callable
 from functools import cache, partial
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cuda import backend as cuda  # first: it says what to install if Numba's CUDA is missing
-from skbag._cuda.device import THREADS, Device, DeviceArray, as_device_array
+from skbag._cuda.device import THREADS, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
-from skbag._data.model import Model, Objective
+from skbag._data.model import Model, Objective, Parameters, Rates
 from skbag._data.resident import Resident
+from skbag._data.targets import Targets
+from skbag._rules.solvers import Solver
 
 # isort: split
-from skbag._cuda import pooling
-from skbag._cuda import train_kernels as kernels
+from skbag._cuda import head, structs
+from skbag._cuda.sorter import Sorter, check_size
+from skbag._cuda.staging import Members
+from skbag._cuda.step import Batch, Memory, Steps
 
 Array = NDArray[Any]
 
-LOSSES = {"softmax": kernels.SOFTMAX, "sigmoid": kernels.SIGMOID}
-SOLVERS = {"sgd": kernels.SGD, "adagrad": kernels.ADAGRAD}
-_ITEMS = 15  # keys of a thread in a tile: odd, so that threads use different banks
-_BITS = 6  # of a digit
-_SCAN_THREADS = 1024
 _STEPS_AT_ONCE = 64  # between two looks at whether training has diverged
 
 
 @cache
 def trainer(index: int) -> SimpleNamespace:
-    """Return Model, Objective and Trainer for a GPU."""
+    """Return Trainer, keep and predict for a GPU."""
     backend = cuda.backend(index)
-    bound = type("DeviceModel", (DeviceModel,), {"backend": backend})
-    return SimpleNamespace(Model=bound, Objective=Objective, Trainer=partial(Trainer, backend))
+    return SimpleNamespace(Trainer=partial(Trainer, backend), keep=keep, predict=backend.predict)
 
 
-class DeviceModel(Model):
-    """A model whose table, with its state, stays on the GPU; the small arrays are on the host between epochs."""
+def keep(model: Model, dtype: np.dtype[Any]) -> Model:
+    """Return a model as it is trained here: the table on the GPU from its first use on, the rest on the host."""
 
-    backend: cuda.Backend
-    table: Any  # Resident, like table_state
-    table_state: Any
+    def on_host(array: Any, kind: Any) -> Any:
+        return np.require(array, kind, ["C", "A", "W"])
 
-    def __init__(self, *arrays: Any) -> None:
-        super().__init__(*arrays)
-        self.table, self.table_state = self.backend.hold(self.table), self.backend.hold(self.table_state)
+    def resident(array: Any, kind: Any) -> Any:
+        return array if isinstance(array, Resident) else Resident(np.require(array, kind, ["C", "A"]))
 
-    @classmethod
-    def from_fitted(cls, arrays: tuple[Any, ...], dtype: np.dtype[Any]) -> Self:
-        """Take fitted arrays to train on; a table that is on the GPU stays there."""
-        dtypes = (dtype,) * 3 + (np.dtype(np.float64),) * 3
-        return cls(*(
-            array if isinstance(array, Resident) else np.array(array, kind, order="C")
-            for array, kind in zip(arrays, dtypes, strict=True)
-        ))  # fmt: skip
+    def kept(parameters: Parameters, where: Any) -> Parameters:
+        return Parameters(*map(where, parameters.arrays(), (dtype, np.dtype(np.float64), dtype, dtype)))
 
-    def undo_of(self, ids: Any) -> Callable[[], None]:
-        """Return a function that takes back what changes from now on in the rows that ids name and the small arrays."""
-        backend, small = self.backend, [array.copy() for array in self.small_arrays()]
-        with backend.device.active():
-            table, state = self.table.on(backend.device), self.table_state.on(backend.device)
-            rows, n = Sorter(backend, len(ids), len(table)).unique(ids)
-            saved_rows = backend.rows_at(table, rows, n)
-            saved_state = backend.rows_at(state.reshape(len(state), 1), rows, n)
-
-        def undo() -> None:
-            with backend.device.active():
-                backend.put_rows_at(table, rows, n, saved_rows)
-                backend.put_rows_at(state.reshape(len(state), 1), rows, n, saved_state)
-                self.table.changed()
-                self.table_state.changed()
-            for array, old in zip(self.small_arrays(), small, strict=True):
-                array[:] = old
-
-        return undo
+    layers = kept(model.layer, on_host), kept(model.intercept, on_host)
+    return Model(kept(model.table, resident), *layers, model.n_steps)
 
 
-def row_type(nobody: int) -> np.dtype[Any]:
-    """Return the dtype for numbers of rows up to ``nobody``."""
-    return np.dtype(np.int32 if nobody < 1 << 31 else np.int64)
+def _used(solver: Solver) -> tuple[str, ...]:
+    """Return the names of the arrays of Parameters that a solver looks at."""
+    states = ("first", "second")[: solver.element_states]
+    return ("values", *(("state",) if solver.row_state else ()), *states)
 
 
-def check_size(n_members: int) -> None:
-    """Raise ValueError if members cannot be numbered by int32."""
-    if n_members >= 1 << 31:
-        raise ValueError(
-            f"On a GPU at most 2**31 - 1 members are trained on at once, got {n_members}: use a smaller batch_size, "
-            "and smaller batches in partial_fit."
-        )
-
-
-class Sorter:
-    """Sorts members by their rows and finds the runs of equal rows; holds the memory for up to n_members of them."""
-
-    def __init__(self, backend: cuda.Backend, n_members: int, num_embeddings: int) -> None:
-        check_size(n_members)
-        self.device = device = backend.device
-        self.nobody = num_embeddings  # the row of members that do not count: sorted behind all others
-        self.row_type = row_type(num_embeddings)
-        self._buffers = [(device.empty(n_members, self.row_type), device.empty(n_members, np.int32)) for _ in range(2)]
-        self._counts = device.empty((1 << _BITS) * self._n_tiles(n_members) + 1, np.int32)
-        self.starts = device.empty(n_members + 1, np.int32)
-        self.rows = device.empty(n_members, self.row_type)
-        self.n_segments = device.empty(1, np.int64)
-
-    @staticmethod
-    def _n_tiles(n: int) -> int:
-        return -(-n // (THREADS * _ITEMS))
-
-    def _scan(self, n: int) -> None:
-        self.device.launch_blocks(kernels.scan_kernel(_SCAN_THREADS), 1, self._counts, n, threads=_SCAN_THREADS)
-
-    def sort(self, rows: DeviceArray, n: int) -> DeviceArray:
-        """Find the runs (starts, rows, n_segments) of the first n rows; return the members in the order of the rows."""
-        n_tiles, keys, members = self._n_tiles(n), rows, self._buffers[0][1]
-        for k, shift in enumerate(range(0, self.nobody.bit_length(), _BITS)):
-            sorted_keys, sorted_members = self._buffers[k % 2]
-            count = kernels.count_digits_kernel(THREADS, _ITEMS, _BITS)
-            self.device.launch_blocks(count, n_tiles, keys, n, shift, n_tiles, self._counts)
-            self._scan((1 << _BITS) * n_tiles)
-            scatter = kernels.scatter_digits_kernel(int(k == 0), self.row_type.itemsize // 8, THREADS, _ITEMS, _BITS)
-            self.device.launch_blocks(
-                scatter, n_tiles, keys, members, n, shift, n_tiles, self._counts, sorted_keys, sorted_members
-            )  # fmt: skip
-            keys, members = sorted_keys, sorted_members
-        self.device.launch_blocks(kernels.count_heads_kernel(THREADS, _ITEMS), n_tiles, keys, n, self._counts)
-        self._scan(n_tiles)
-        self.device.launch_blocks(
-            kernels.write_heads_kernel(THREADS, _ITEMS), n_tiles, keys, n, self.nobody, n_tiles, self._counts,
-            self.starts, self.rows, self.n_segments,
-        )  # fmt: skip
-        return members
-
-    def unique(self, ids: Any) -> tuple[DeviceArray, int]:
-        """Return the ids without repetition, and how many there are."""
-        if not len(ids):
-            return self.rows, 0
-        host = not hasattr(ids, "__cuda_array_interface__")
-        self.sort(self.device.put(ids.astype(self.row_type)) if host else as_device_array(ids), len(ids))
-        return self.rows, int(self.n_segments.copy_to_host()[0])
+def _sorted(targets: Targets) -> Targets:
+    """Return targets whose columns are sorted in every row."""
+    rows = np.repeat(np.arange(len(targets.indptr) - 1), np.diff(targets.indptr))
+    falls = (np.diff(targets.indices) < 0) & (np.diff(rows) == 0)
+    if not falls.any():
+        return targets
+    order = np.lexsort((targets.indices, rows))
+    values = None if targets.values is None else targets.values[order]
+    return Targets(targets.indices[order], targets.indptr, values, targets.n_outputs)
 
 
 class Trainer:
@@ -152,219 +76,164 @@ class Trainer:
         self,
         backend: cuda.Backend,
         bags: Bags,
-        y_indices: Array,
-        y_indptr: Array,
+        targets: Targets,
         sample_weight: Array,
-        model: Any,
+        model: Model,
         objective: Objective,
         batch_size: int,
         n_jobs: int | None,
+        *,
+        undo: bool = False,
     ) -> None:
         self.backend, self.device = backend, backend.device
-        self.bags, self.model, self.objective = bags, model, objective
-        self.batch_size, self.n_jobs = min(batch_size, bags.n_bags), n_jobs
-        self._scratch: _Scratch | None = None
+        self.bags, self.model, self.objective, self.n_jobs = bags, model, objective, n_jobs
+        self.batch_size = min(batch_size, bags.n_bags)
+        self._memory: Memory | None = None
+        dtype, put = model.table.values.dtype, self.device.put
         with self.device.active():
-            if isinstance(bags, DeviceBags):
-                self._members = backend.members_of(bags, model.table.dtype)
-                self._indptr = self._members.indptr.copy_to_host()
-            else:
-                n, put = bags.n_members, self.device.put
-                weights = None if bags.weights is None else put(bags.weights[:n])
-                self._indptr = bags.indptr
-                self._members = cuda.Members(put(bags.indices[:n]), weights, put(bags.indptr), 0, bags.n_bags, n, n)
-            self.lengths = np.diff(self._indptr).astype(np.int64)
-            self._targets = self.device.put(y_indices), self.device.put(y_indptr), self.device.put(sample_weight)
-            self._small = [self.device.put(array) for array in model.small_arrays()]
-        self._nobody = bags.num_embeddings
-        self._longest = int(self.lengths.max(initial=0))
+            self._members = self._put_bags(dtype)
+            targets = _sorted(targets)
+            values = () if targets.values is None else put(np.ascontiguousarray(targets.values, dtype))
+            self._targets = structs.Targets(put(targets.indices), put(targets.indptr), values, put(sample_weight))
+            self._undo = _Undo(self) if undo else None
 
-    def pool(self, rows: Array) -> Array:
-        """Return the pooled features of some bags."""
-        model, n = self.model, len(rows)
-        with self.device.active():
-            order_indptr = self._order_indptr(rows)
-            n_members = int(order_indptr[-1])
-            memory = _Members(self, n_members)
-            members = self._expand(self.device.put(rows), self.device.put(order_indptr), n, 0, n_members, memory)
-            out = self.device.empty((n, model.table.shape[1]), model.table.dtype)
-            table = model.table.on(self.device)
-            self.backend.pool_members(table, members, self.objective.mode, self._nobody, out)
-            return self.device.copy_out(out[:n], np.empty((n, out.shape[1]), out.dtype))
+    def _put_bags(self, dtype: Any) -> Members:
+        bags, put = self.bags, self.device.put
+        if isinstance(bags, DeviceBags):
+            members = self.backend.members_of(bags, dtype)
+            self.lengths = np.diff(members.indptr.copy_to_host()[: bags.n_bags + 1]).astype(np.int64)
+        else:
+            n = bags.n_members
+            weights = None if bags.weights is None else put(bags.weights[:n])
+            members = Members(put(bags.indices[:n]), weights, put(bags.indptr), 0, bags.n_bags, n, n)
+            self.lengths = np.diff(bags.indptr).astype(np.int64)
+        members.longest = int(self.lengths.max(initial=0))
+        return members
 
-    def epoch(self, order: Array, rates: tuple[float, float]) -> float:
-        """Go once through the bags in this order and return the mean loss; NaN if training diverged.
+    def outputs(self, rows: Array) -> Array:
+        """Return the outputs of some bags, (len(rows), n_outputs)."""
+        n, device, n_outputs = len(rows), self.device, len(self.model.layer.values)
+        order_indptr = self._order_indptr(rows)
+        with device.active():
+            steps, memory = self._steps(), self._memory_for(n, int(order_indptr[-1]), kept=False)
+            batch = Batch(device.put(rows), device.put(order_indptr), 0, n, int(order_indptr[-1]), 1, 0.0, 0.0)
+            steps.forward(batch, memory)
+            layer = steps.layer.values, steps.intercept.values
+            device.launch(head.outputs_kernel(0, THREADS), n * n_outputs, memory.pooled, *layer, n, memory.outputs)
+            out = np.empty((n, n_outputs), self.model.table.values.dtype)
+            device.copy_out(memory.outputs[: out.size], out.reshape(-1))
+            return out
 
-        ``rates`` is the learning rate of the first mini-batch and what each mini-batch takes off it.
-        """
-        order_indptr = self._order_indptr(order)
+    def epoch(self, order: Array, rates: Rates) -> float:
+        """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
+        order_indptr, device = self._order_indptr(order), self.device
         n_batches = -(-len(order) // self.batch_size)
         firsts = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
         edges = order_indptr[firsts]
-        with self.device.active():
-            scratch = self._scratch_for(int(np.diff(edges).max()))
-            on_device = self.device.put(order), self.device.put(order_indptr)
-            losses, stop = self.device.empty(n_batches, np.float64), self.device.full(1, 0, np.int32)
+        with device.active():
+            memory = self._memory_for(self.batch_size, int(np.diff(edges).max()))
+            steps, bags, indptr = self._steps(changing=True), device.put(order), device.put(order_indptr)
+            losses, stop = device.empty(n_batches, np.float64), device.full(1, 0, np.int32)
             for k in range(n_batches):
-                first, last = int(firsts[k]), int(firsts[k + 1])
-                orders = on_device[0][first:last], on_device[1][first : last + 1]
-                n_members = int(edges[k + 1] - edges[k])
-                rate = rates[0] - rates[1] * k
-                self._step(scratch, *orders, last - first, int(edges[k]), n_members, rate, k, losses, stop)
+                first, last, rate = int(firsts[k]), int(firsts[k + 1]), rates.initial - rates.slope * k
+                batch = Batch(
+                    bags[first:last], indptr[first : last + 1], int(edges[k]), last - first,
+                    int(edges[k + 1] - edges[k]), self.model.n_steps + 1 + k, rate, rate * rates.layer,
+                )  # fmt: skip
+                steps.run(batch, memory, k, losses, stop)
                 if k % _STEPS_AT_ONCE == _STEPS_AT_ONCE - 1 and stop.copy_to_host()[0]:
                     break
             diverged = bool(stop.copy_to_host()[0])
             batch_losses = losses.copy_to_host()[:n_batches]
-            for array, small in zip(self.model.small_arrays(), self._small, strict=True):
-                array[:] = small.copy_to_host().reshape(array.shape)
-        return float("nan") if diverged else float(batch_losses @ np.diff(firsts) / len(order))
+            self._copy_back(steps)
+        if diverged:
+            return float("nan")
+        self.model.n_steps += n_batches
+        return float(batch_losses @ np.diff(firsts) / len(order))
 
     def _order_indptr(self, order: Array) -> Array:
         return np.concatenate(([0], np.cumsum(self.lengths[order])))
 
-    def _expand(
-        self, order: DeviceArray, batch_indptr: DeviceArray, n_bags: int, base: int, n_members: int, memory: "_Members"
-    ) -> cuda.Members:
-        """Copy the members of some bags together; those that do not count get the row ``_nobody``."""
-        every, padding = self._members, -1 if self.bags.padding_idx is None else self.bags.padding_idx
-        weighting = pooling.UNIT if every.weights is None else pooling.WEIGHTS
-        weights = self.backend.nothing(self.model.table.dtype) if every.weights is None else every.weights
-        self.device.launch(
-            kernels.expand_kernel(pooling.FILTER if every.filtered else weighting, THREADS), n_members,
-            order, batch_indptr, n_bags, n_members, every.ids, weights, every.indptr, padding,
-            self._nobody, memory.rows, memory.weights, memory.bags,
-        )  # fmt: skip
-        weights = None if every.weights is None or every.filtered else memory.weights
-        return cuda.Members(memory.rows, weights, batch_indptr, base, n_bags, n_members, self._longest)
+    def _steps(self, changing: bool = False) -> Steps:
+        """Copy the small arrays to the GPU; with ``changing`` also states, and the table will be written to there."""
+        model, used, only_read = self.model, _used(self.objective.solver), ("values",)
 
-    def _step(
-        self, scratch: "_Scratch", order: DeviceArray, batch_indptr: DeviceArray, n_bags: int, base: int,
-        n_members: int, rate: float, batch: int, losses: DeviceArray, stop: DeviceArray,
-    ) -> None:  # fmt: skip
-        """Train on one mini-batch."""
-        objective, launch, model = self.objective, self.device.launch, self.model
-        coef, intercept, _, intercept_state = self._small
-        n_outputs, dim = coef.shape
-        members = self._expand(order, batch_indptr, n_bags, base, n_members, scratch.members)
-        table, training = model.table.on(self.device), (scratch.winners, scratch.sizes)
-        self.backend.pool_members(
-            table, members, objective.mode, self._nobody, scratch.pooled, training=training, windows=scratch.windows
-        )
-        gradients = scratch.logits
-        launch(kernels.logits_kernel(THREADS), n_bags * n_outputs, scratch.pooled, coef, intercept, n_bags, gradients)
-        launch(
-            kernels.loss_kernel(LOSSES[objective.loss], THREADS), n_bags, gradients, n_bags, n_outputs, order,
-            *self._targets, scratch.losses,
-        )  # fmt: skip
-        if not objective.freeze and n_members:
-            shape, sized = cuda.shape_of(dim, coef.dtype.itemsize), int(objective.mode in ("mean", "sqrtn"))
-            launch(
-                kernels.bag_gradients_kernel(sized, THREADS, *shape), n_bags * shape[0], coef, gradients, n_bags,
-                scratch.sizes, scratch.gradients,
-            )  # fmt: skip
-            self._update_table(scratch, members, rate, stop)
-        self._update_outputs(scratch, n_bags, rate, stop)
-        self.device.launch_blocks(
-            kernels.finish_kernel(SOLVERS[objective.solver], THREADS), n_outputs + 1, gradients, n_bags, scratch.losses,
-            rate, intercept, intercept_state, batch, losses, stop,
-        )  # fmt: skip
+        def on_device(parameters: Parameters, names: tuple[str, ...]) -> structs.Parameters:
+            arrays: dict[str, Any] = dict.fromkeys(structs.Parameters._fields, ())
+            for name in names:
+                array = getattr(parameters, name)
+                arrays[name] = array.on(self.device) if isinstance(array, Resident) else self.device.put(array)
+            return structs.Parameters(**arrays)
 
-    def _update_table(self, scratch: "_Scratch", members: cuda.Members, rate: float, stop: DeviceArray) -> None:
-        """Sort the members by row, and change every row once."""
-        objective, model, sorter, n = self.objective, self.model, scratch.sorter, members.n_members
-        order, weighted = sorter.sort(members.ids, n), members.weights is not None
-        self.device.launch(
-            kernels.arrange_kernel(THREADS), n, order, n, scratch.members.bags, scratch.members.weights,
-            scratch.sorted_bags, scratch.sorted_weights,
-        )  # fmt: skip
-        won = objective.mode == "max"
-        weighting = pooling.WEIGHTS if weighted and not won else pooling.UNIT
-        kind = (pooling.WON if won else pooling.TOTAL, pooling.MEAN, weighting, 0, 0, 0)
-        nothing = self.backend.nothing(model.table.dtype)
-        source = scratch.gradients, scratch.winners, order, scratch.sorted_bags, nothing, scratch.sorted_weights
-        segments = sorter.starts, n, sorter.n_segments, sorter.rows
-        norm = objective.norm or (np.inf, 2.0)
-        options = rate, self._penalty(rate), objective.scale_grad_by_freq, *norm
-        arrays = model.table.on(self.device), model.table_state.on(self.device)
-        model.table.changed()
-        model.table_state.changed()
-        self._update(scratch, kind, source, segments, n, n, options, arrays, stop)
+        table = on_device(model.table, used if changing and not self.objective.freeze else only_read)
+        if changing and not self.objective.freeze:
+            for name in used:
+                getattr(model.table, name).changed()
+        layers = (on_device(parameters, used if changing else only_read) for parameters in model.parameters()[1:])
+        return Steps(self.backend, self.objective, self._members, self.bags.padding_idx, self._targets, table, *layers)
 
-    def _penalty(self, rate: float) -> float:
-        """Return the alpha of a step; for "sgd" at most 1 / rate: it makes a row max(0, 1 - rate * alpha) * row."""
-        alpha = float(self.objective.alpha)
-        return min(alpha, 1 / rate) if self.objective.solver == "sgd" else alpha
+    def _copy_back(self, steps: Steps) -> None:
+        for parameters, there in ((self.model.layer, steps.layer), (self.model.intercept, steps.intercept)):
+            for name in _used(self.objective.solver):
+                host = getattr(parameters, name)
+                host[:] = getattr(there, name).copy_to_host().reshape(host.shape)
 
-    def _update_outputs(self, scratch: "_Scratch", n_bags: int, rate: float, stop: DeviceArray) -> None:
-        """Change every row of coef: its gradient is a sum over all bags of the mini-batch."""
-        coef, _, coef_state, _ = self._small
-        nothing = self.backend.nothing
-        kind = (pooling.TOTAL, pooling.MEAN, pooling.WEIGHTS, 0, 0, 1)
-        empty = nothing(np.int32, 2), nothing(np.int32), nothing(np.int32), nothing(coef.dtype)
-        starts, rows = scratch.outputs(self.device, n_bags, len(coef))
-        segments = starts, len(coef), nothing(np.int64), rows
-        options = rate, self._penalty(rate), False, np.inf, 2.0
-        self._update(
-            scratch, kind, (scratch.pooled, *empty, scratch.logits), segments, n_bags * len(coef), n_bags, options,
-            (coef, coef_state), stop,
-        )  # fmt: skip
+    def take_back(self) -> None:
+        """Make the model what it was when the trainer was made, to the bit."""
+        assert self._undo is not None
+        with self.device.active():
+            self._undo.take_back()
 
-    def _update(
-        self, scratch: "_Scratch", kind: Any, source: Any, segments: Any, n_members: int, longest: int, options: Any,
-        arrays: Any, stop: DeviceArray,
-    ) -> None:  # fmt: skip
-        starts, n_segments, limit, rows = segments
-        windows = self.backend.reduce_windows(
-            kind, source, starts, n_segments, 0, n_members, longest, -1, limit, windows=scratch.windows
-        )
-        shape = cuda.shape_of(arrays[0].shape[1], arrays[0].dtype.itemsize)
-        kernel = kernels.update_kernel(kind, SOLVERS[self.objective.solver], THREADS, *shape)
-        self.device.launch(
-            kernel, n_segments * shape[0], *source, starts, n_segments, limit, rows, *windows, *options, *arrays, stop
-        )
-
-    def _scratch_for(self, n_members: int) -> "_Scratch":
+    def _memory_for(self, n_bags: int, n_members: int, kept: bool = True) -> Memory:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         check_size(n_members)
-        if self._scratch is None or self._scratch.n_members < n_members:
-            self._scratch = None  # its memory first
-            self._scratch = _Scratch(self, n_members)
-        return self._scratch
+        if kept and self._memory is not None and self._memory.n_members >= n_members:
+            return self._memory
+        table, objective = self.model.table.values, self.objective
+        if kept:
+            self._memory = None  # its memory first
+        shape = *table.shape, len(self.model.layer.values)
+        won, back = kept and objective.mode == "max", kept and not objective.freeze
+        memory = Memory(self.backend, shape, table.dtype, n_bags, n_members, won=won, back=back)
+        if kept:
+            self._memory = memory
+        return memory
 
 
-class _Members:
-    """Memory for members that are copied together."""
+class _Undo:
+    """What the rows that the bags of a trainer name, and the small arrays, were when this was made."""
 
-    def __init__(self, trainer: Trainer, n_members: int) -> None:
-        empty, dtype = trainer.device.empty, trainer.model.table.dtype
-        self.rows = empty(n_members, row_type(trainer._nobody))
-        self.weights, self.bags = empty(n_members, dtype), empty(n_members, np.int32)
-
-
-class _Scratch:
-    """Memory for mini-batches of up to n_members members."""
-
-    def __init__(self, trainer: Trainer, n_members: int) -> None:
-        empty, model, n = trainer.device.empty, trainer.model, trainer.batch_size
-        dim, dtype, n_outputs = model.table.shape[1], model.table.dtype, len(model.coef)
-        self.n_members = n_members
-        self.members = _Members(trainer, n_members)
-        won = trainer.objective.mode == "max"
-        self.pooled, self.winners = empty((n, dim), dtype), empty((n, dim) if won else (1, 1), np.int32)
-        self.sizes, self.logits, self.losses = empty(n, dtype), empty(n * n_outputs, dtype), empty(n, np.float64)
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._n_steps = trainer, trainer.model.n_steps
+        self._small = [parameters.copy() for parameters in trainer.model.parameters()[1:]]
+        self._rows: DeviceArray = None
+        self._n, self._saved = 0, []
+        members = trainer._members
         if not trainer.objective.freeze:
-            self.gradients = empty((n, dim), dtype)
-            self.sorter = Sorter(trainer.backend, n_members, trainer._nobody)
-            self.sorted_bags, self.sorted_weights = empty(n_members, np.int32), empty(n_members, dtype)
-        n_windows = max(n_members, n * n_outputs) // pooling.WINDOW + 1
-        self.windows = (
-            empty((n_windows, dim), dtype), empty((n_windows, dim) if won else (1, 1), np.int32),
-            empty(n_windows, dtype),
-        )  # fmt: skip
-        self._outputs: dict[int, tuple[DeviceArray, DeviceArray]] = {}
+            sorter = Sorter(trainer.device, members.n_members, trainer.bags.num_embeddings)
+            self._rows, self._n = sorter.unique(members.ids, members.n_members)
+            self._saved = [
+                trainer.backend.rows_at(array, self._rows, self._n) for _, array in self._arrays()
+            ]  # fmt: skip
 
-    def outputs(self, device: Device, n_bags: int, n_outputs: int) -> tuple[DeviceArray, DeviceArray]:
-        """Return where the members of every output begin, and the numbers of the outputs."""
-        if n_bags not in self._outputs:
-            self._outputs[n_bags] = device.put(np.arange(n_outputs + 1) * n_bags), device.put(np.arange(n_outputs))
-        return self._outputs[n_bags]
+    def _arrays(self) -> list[tuple[Resident, DeviceArray]]:
+        """Return the arrays of the table that change, and as two-dimensional ones on the GPU."""
+        table: Any = self._trainer.model.table
+        found = []
+        for name in _used(self._trainer.objective.solver):
+            array = getattr(table, name)
+            there = array.on(self._trainer.device)
+            found.append((array, there if len(array.shape) == 2 else there.reshape(len(there), 1)))
+        return found
+
+    def take_back(self) -> None:
+        """Put everything back."""
+        trainer = self._trainer
+        if self._saved:
+            for (array, there), saved in zip(self._arrays(), self._saved, strict=True):
+                trainer.backend.put_rows_at(there, self._rows, self._n, saved)
+                array.changed()
+        for parameters, before in zip(trainer.model.parameters()[1:], self._small, strict=True):
+            for small, old in zip(parameters.arrays(), before.arrays(), strict=True):
+                small[:] = old
+        trainer.model.n_steps = self._n_steps

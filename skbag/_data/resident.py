@@ -73,6 +73,9 @@ class Resident:
 
     def __setitem__(self, where: slice, other: "Resident") -> None:
         """Take the values of another one: ``array[:] = other``."""
+        if self._device is None:
+            self._plain, self._host = None, other.host()
+            return
         with self._device.active():
             self._on_device.copy_to_device(other.on(self._device))
             self.changed()

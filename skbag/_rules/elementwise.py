@@ -1,7 +1,7 @@
 """The functions that rules are written with: of numbers in Python, of NumPy arrays, and of what a device compiles.
 
 Each backend teaches its compiler these functions, of a number and of a vector of them: ``skbag._cpu.vector`` and
-``skbag._cuda.scalar``. So a rule is written once, without a branch, and works in every kernel and in a test.
+``skbag._cuda.vector``. So a rule is written once, without a branch, and works in every kernel and in a test.
 """
 
 from typing import Any

@@ -1,0 +1,458 @@
+"""The trainer of the CUDA backend against a float64 reference with formulas of its own: losses, solvers, modes.
+
+Without a GPU the kernels run in Numba's CUDA simulator: NUMBA_ENABLE_CUDASIM=1 pytest tests/test_cuda_training.py.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import reference
+from helpers import MODES, csr, random_csr, random_table
+from scipy.special import expit, log_softmax
+from simulator import SIMULATED
+
+from skbag._backends import get_backend, get_trainer
+from skbag._data.bags import bags_from_csr
+from skbag._data.model import Model, Objective, Parameters, Rates
+from skbag._data.targets import Targets
+from skbag._rules.elementwise import absolute, exp, maximum, sqrt, where
+from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, REGRESSION, Loss
+from skbag._rules.solvers import SOLVERS, Solver
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+
+# --- a loss and a solver that the package does not have
+
+
+def log_cosh(z, t):
+    """log(cosh(z - t)), without cosh."""
+    error = z - t
+    size = absolute(error)
+    small = exp(-2 * size)
+    slope = (1 - small) / (1 + small)
+    return size + where(small > 0, small, 0) - 0.25 * small * small, where(error >= 0, slope, -slope)
+
+
+def momentum(p, g, first, second, step):
+    """A velocity, that keeps nine tenths of itself."""
+    first = 0.9 * first + g
+    return p - step * first, first, second
+
+
+def careful(state, mean_square, t, rate):
+    """Steps that become shorter as the largest gradient grows."""
+    state = maximum(state, mean_square)
+    return state, rate / sqrt(1 + state + t)
+
+
+LOG_COSH = Loss("log_cosh", log_cosh)
+MOMENTUM = Solver("momentum", careful, momentum, row_state=True, element_states=1, mean_square=True)
+LOSSES = [CROSS_ENTROPY, *CLASSIFICATION.values(), *REGRESSION.values(), LOG_COSH]
+ALL_SOLVERS = [*SOLVERS.values(), MOMENTUM]
+
+# --- the reference: NumPy's functions, and derivatives of losses by the formulas of textbooks
+
+
+def derivative(name, z, t):
+    s = 2 * t - 1
+    return {
+        "cross_entropy": lambda: np.exp(log_softmax(z)) - t,
+        "log_loss": lambda: expit(z) - t,
+        "hinge": lambda: np.where(s * z < 1, -s, 0),
+        "squared_hinge": lambda: np.where(s * z < 1, -2 * s * (1 - s * z), 0),
+        "modified_huber": lambda: np.where(s * z < -1, -4 * s, np.where(s * z < 1, -2 * s * (1 - s * z), 0)),
+        "squared_error": lambda: z - t,
+        "absolute_error": lambda: np.sign(z - t),
+        "huber": lambda: np.clip(z - t, -1.35, 1.35),
+        "poisson": lambda: np.exp(z) - t,
+        "log_cosh": lambda: np.tanh(z - t),
+    }[name]()
+
+
+def value(name, z, t):
+    s = 2 * t - 1
+    size = np.abs(z - t)
+    small = np.exp(-2 * size)
+    return {
+        "cross_entropy": lambda: -t * log_softmax(z),
+        "log_loss": lambda: np.logaddexp(0, z) - t * z,
+        "hinge": lambda: np.maximum(0, 1 - s * z),
+        "squared_hinge": lambda: np.maximum(0, 1 - s * z) ** 2,
+        "modified_huber": lambda: np.where(s * z >= -1, np.maximum(0, 1 - s * z) ** 2, -4 * s * z),
+        "squared_error": lambda: size**2 / 2,
+        "absolute_error": lambda: size,
+        "huber": lambda: np.where(size <= 1.35, size**2 / 2, 1.35 * size - 1.35**2 / 2),
+        "poisson": lambda: np.exp(z) - t * z,
+        "log_cosh": lambda: size + small - small**2 / 4,
+    }[name]().sum()
+
+
+class Reference:
+    """A model in float64 whose rows are changed one by one."""
+
+    def __init__(self, arrays, solver, alpha, initial):
+        self.arrays = [np.array(array, np.float64) for array in arrays]  # table, coef, intercept
+        self.state = [np.full(len(array), initial) for array in arrays]
+        self.first = [np.full(array.shape, initial if solver.name == "adagrad" else 0.0) for array in arrays]
+        self.second = [np.zeros(array.shape) for array in arrays]
+        self.solver, self.alpha, self.t = solver.name, alpha, 0
+
+    def change(self, where, row, g, rate):
+        values, first, second = self.arrays[where], self.first[where], self.second[where]
+        alpha = 0.0 if where == 2 else self.alpha
+        if self.solver == "sgd":
+            values[row] = values[row] - rate * (g + min(alpha, 1 / rate) * values[row])
+            return
+        g = g + alpha * values[row]
+        if self.solver == "rowwise_adagrad":
+            self.state[where][row] += np.mean(g**2)
+            values[row] -= rate * g / (np.sqrt(self.state[where][row]) + 1e-10)
+        elif self.solver == "adagrad":
+            first[row] += g**2
+            values[row] -= rate * g / (np.sqrt(first[row]) + 1e-10)
+        elif self.solver == "adam":
+            first[row] = 0.9 * first[row] + 0.1 * g
+            second[row] = 0.999 * second[row] + 0.001 * g**2
+            size = rate * np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
+            values[row] -= size * first[row] / (np.sqrt(second[row]) + 1e-8)
+        else:
+            first[row] = 0.9 * first[row] + g
+            self.state[where][row] = max(self.state[where][row], np.mean(g**2))
+            values[row] -= rate / np.sqrt(1 + self.state[where][row] + self.t) * first[row]
+
+    def epoch(self, case, order, rates):
+        """Train on the mini-batches of an order; return the mean loss."""
+        total = 0.0
+        for k, begin in enumerate(range(0, len(order), case.batch_size)):
+            some = order[begin : begin + case.batch_size]
+            self.t += 1
+            total += self.step(case, some, rates.initial - rates.slope * k, rates.layer)
+        return total / len(order)
+
+    def step(self, case, some, rate, layer):
+        table, coef, intercept = (array.copy() for array in self.arrays)
+        gradients, members = np.zeros_like(table), np.zeros(len(table), int)
+        of_coef, of_intercept, total = np.zeros_like(coef), np.zeros_like(intercept), 0.0
+        for b in some:
+            ids, weights = case.members[b]
+            h, shares = pooled(table, ids, weights, case.mode)
+            z = coef @ h + intercept
+            scale = case.sample_weight[b] / len(some)
+            total += value(case.loss.name, z, case.dense[b]) * case.sample_weight[b]
+            g = derivative(case.loss.name, z, case.dense[b]) * scale
+            of_coef += np.outer(g, h)
+            of_intercept += g
+            for row, share in zip(ids, shares, strict=True):
+                gradients[row] += share * (g @ coef)
+                members[row] += 1
+        for row in [] if case.freeze else np.flatnonzero(members):
+            self.change(0, row, gradients[row] / (members[row] if case.by_freq else 1), rate)
+            if case.norm is not None:
+                self.arrays[0][row] = reference.rescaled(self.arrays[0][[row]], *case.norm)[0]
+        for k in range(len(coef)):
+            self.change(1, k, of_coef[k], rate * layer)
+            if case.layer_norm is not None:
+                length, exactly = case.layer_norm
+                row = self.arrays[1][k]
+                if exactly or np.linalg.norm(row) > length:
+                    row *= length / (np.linalg.norm(row) + 1e-7)
+            self.change(2, k, of_intercept[k], rate * layer)
+        return total
+
+
+def pooled(table, ids, weights, mode):
+    """Return the features of a bag, and their derivatives with respect to each member."""
+    dim = table.shape[1]
+    if not len(ids):
+        return np.zeros(dim), np.zeros((0, dim))
+    if mode == "max":
+        won = np.zeros((len(ids), dim))
+        won[table[ids].argmax(axis=0), np.arange(dim)] = 1
+        return table[ids].max(axis=0), won
+    size = {"sum": 1, "mean": np.abs(weights).sum(), "sqrtn": np.sqrt((weights**2).sum())}[mode]
+    return weights @ table[ids] / size, np.repeat(weights[:, None] / size, dim, axis=1)
+
+
+# --- a case: data and model, for both
+
+
+def case_of(loss, solver, mode="sum", dtype="float64", *, n=11, dim=6, seed=0, **more):
+    """Bags, targets, and a model whose every array is drawn."""
+    rng = np.random.default_rng(seed)
+    n_columns, n_outputs = 7, 3
+    X = random_csr(n, n_columns - 1, dtype=dtype, longest=5, seed=seed)
+    X = csr(np.clip(X.data / 3, -1, 1), X.indices, X.indptr, n_columns)  # the last column is in no bag
+    if loss.normalized:
+        dense = rng.dirichlet(np.ones(n_outputs), n)
+        dense[::2] = np.eye(n_outputs)[rng.integers(0, n_outputs, len(dense[::2]))]
+    elif loss.name in CLASSIFICATION:
+        dense = rng.integers(0, 2, (n, n_outputs)).astype(float)
+    else:
+        dense = np.where(rng.random((n, n_outputs)) < 0.3, 0, rng.normal(0, 2, (n, n_outputs)))
+        dense = np.abs(dense) if loss.name == "poisson" else dense
+    options = {"alpha": 0.0, "norm": None, "by_freq": False, "freeze": False, "batch_size": 4, "padding_idx": None}
+    options |= {"layer_norm": None}
+    options |= more
+    sample_weight = rng.uniform(0.2, 2, n)
+    sample_weight[3::5] = 0
+    members = [
+        (ids[ids != options["padding_idx"]], weights[ids != options["padding_idx"]])
+        for ids, weights in reference.bags_of_csr(X)
+    ]
+    arrays = [
+        random_table(n_columns, dim, dtype=dtype, seed=seed + 1), random_table(n_outputs, dim, dtype=dtype, seed=5) / 2,
+        random_table(1, n_outputs, dtype=dtype, seed=6)[0] / 2,
+    ]  # fmt: skip
+    return SimpleNamespace(
+        loss=loss, solver=solver, mode=mode, dtype=np.dtype(dtype), X=X, dense=dense, sample_weight=sample_weight,
+        members=members, arrays=arrays, **options,
+    )  # fmt: skip
+
+
+def targets_of(dense):
+    """Targets as CSR, the columns of a row backwards; without values where they would all be 1."""
+    rows, columns = np.nonzero(dense)
+    order = np.lexsort((-columns, rows))
+    values = dense[rows, columns][order]
+    indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=len(dense))))
+    return Targets(columns[order], indptr, None if (values == 1).all() else values, dense.shape[1])
+
+
+def model_of(case, initial=0.25):
+    table, coef, intercept = (Parameters.new(array.copy(), case.solver, initial) for array in case.arrays)
+    model = Model(table, coef, intercept)
+    return get_trainer("cuda").keep(model, case.dtype)
+
+
+def trainer_of(case, model, *, undo=False):
+    bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=case.padding_idx)
+    objective = Objective(
+        case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha, case.layer_norm
+    )
+    return get_trainer("cuda").Trainer(
+        bags, targets_of(case.dense), case.sample_weight, model, objective, case.batch_size, 1, undo=undo
+    )
+
+
+def bits(model):
+    return [np.asarray(array).tobytes() for parameters in model.parameters() for array in parameters.arrays()]
+
+
+def assert_an_epoch_is_right(case, rates, n_epochs=1):
+    model = model_of(case)
+    trainer = trainer_of(case, model)
+    initial = 0.25 if case.solver.accumulates else 0.0
+    oracle = Reference(case.arrays, case.solver, case.alpha, initial)
+    tolerance = TOLERANCE[str(case.dtype)]
+    for epoch in range(n_epochs):
+        order = np.random.default_rng(epoch).permutation(case.X.shape[0])
+        expected = oracle.epoch(case, order, rates)
+        assert trainer.epoch(order, rates) == pytest.approx(expected, rel=tolerance)
+    assert model.n_steps == oracle.t
+    kinds = zip(model.parameters(), oracle.arrays, oracle.state, oracle.first, oracle.second, strict=True)
+    for parameters, values, state, first, second in kinds:
+        close = {"rtol": 10 * tolerance, "atol": tolerance}
+        np.testing.assert_allclose(np.asarray(parameters.values), values, **close)
+        if case.solver.row_state:
+            np.testing.assert_allclose(np.asarray(parameters.state), state, **close)
+        if case.solver.element_states > 0:
+            np.testing.assert_allclose(np.asarray(parameters.first), first, **close)
+        if case.solver.element_states > 1:
+            np.testing.assert_allclose(np.asarray(parameters.second), second, **close)
+    np.testing.assert_array_equal(np.asarray(model.table.values)[-1], case.arrays[0][-1])
+    return model
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_every_loss_solver_and_mode(cuda, loss, solver, mode):
+    assert_an_epoch_is_right(case_of(loss, solver, mode, n=6), Rates(0.1, 0.02, 0.5))
+
+
+CASES = [
+    ("float32", "sum", "sgd", {}),
+    ("float32", "mean", "rowwise_adagrad", {"alpha": 0.05}),
+    ("float32", "sqrtn", "adagrad", {"padding_idx": 2}),
+    ("float32", "max", "adam", {}),
+    ("float64", "sum", "rowwise_adagrad", {"norm": (1.3, 2.0), "by_freq": True, "alpha": 0.05, "padding_idx": 0}),
+    ("float64", "mean", "sgd", {"norm": (1.7, 1.0), "alpha": 25.0}),
+    ("float64", "max", "adagrad", {"norm": (1.9, 2.5), "by_freq": True}),
+    ("float64", "sqrtn", "adam", {"norm": (0.6, np.inf), "alpha": 0.1}),
+    ("float64", "sum", "momentum", {"norm": (1.3, 2.0), "by_freq": True, "alpha": 0.05}),
+    ("float64", "mean", "adam", {"freeze": True, "alpha": 0.1}),
+    ("float32", "sqrtn", "rowwise_adagrad", {"layer_norm": (0.7, False)}),
+    ("float64", "sum", "rowwise_adagrad", {"layer_norm": (1.1, True), "norm": (1.3, 2.0)}),
+]
+
+
+@pytest.mark.parametrize(("dtype", "mode", "solver", "params"), CASES)
+def test_options(cuda, monkeypatch, dtype, mode, solver, params):
+    if SIMULATED:
+        from skbag._cuda import pooling
+
+        monkeypatch.setattr(pooling, "WINDOW", 4)
+    solver = next(each for each in ALL_SOLVERS if each.name == solver)
+    case = case_of(CROSS_ENTROPY, solver, mode, dtype, **params)
+    model = assert_an_epoch_is_right(case, Rates(0.1, 0.01, 2.0), n_epochs=2)
+    if case.freeze:
+        np.testing.assert_array_equal(np.asarray(model.table.values), case.arrays[0])
+
+
+@pytest.mark.parametrize("dim", [1, 3, 33])
+@pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
+def test_widths(cuda, solver, dim):
+    assert_an_epoch_is_right(case_of(REGRESSION["huber"], solver, "sum", n=6, dim=dim), Rates(0.1))
+
+
+@pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
+@pytest.mark.parametrize("params", [{}, {"freeze": True}], ids=["trained", "frozen"])
+def test_take_back_is_exact(cuda, solver, params):
+    case = case_of(CLASSIFICATION["log_loss"], solver, **params)
+    model = model_of(case)
+    trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
+    before, n_steps = bits(model), model.n_steps
+    trainer = trainer_of(case, model, undo=True)
+    trainer.epoch(np.arange(11), Rates(0.1))
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert bits(model) != before
+    assert model.n_steps == n_steps + 6
+    trainer.take_back()
+    assert bits(model) == before
+    assert model.n_steps == n_steps
+    once, again = trainer.epoch(np.arange(11), Rates(0.1)), bits(model)
+    trainer.take_back()
+    assert trainer.epoch(np.arange(11), Rates(0.1)) == once
+    assert bits(model) == again
+
+
+@pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
+def test_divergence_is_noticed_and_taken_back(cuda, solver):
+    case = case_of(REGRESSION["squared_error"], solver)
+    model = model_of(case)
+    before = bits(model)
+    trainer = trainer_of(case, model, undo=True)
+    assert np.isnan(trainer.epoch(np.arange(11), Rates(1e300)))
+    assert model.n_steps == 0
+    trainer.take_back()
+    assert bits(model) == before
+
+
+def test_a_state_that_becomes_infinite_is_divergence(cuda):
+    for solver in (SOLVERS["rowwise_adagrad"], SOLVERS["adagrad"], SOLVERS["adam"]):
+        case = case_of(REGRESSION["squared_error"], solver)
+        case.dense = case.dense * 1e160
+        assert np.isnan(trainer_of(case, model_of(case)).epoch(np.arange(11), Rates(1e-3)))
+
+
+def test_a_restored_copy_is_the_model(cuda):
+    case = case_of(CROSS_ENTROPY, SOLVERS["adam"])
+    model = model_of(case)
+    trainer = trainer_of(case, model)
+    trainer.epoch(np.arange(11), Rates(0.1))
+    best, kept = model.copy(), bits(model)
+    outputs = trainer.outputs(np.arange(11))
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert bits(model) != kept
+    for parameters, old in zip(model.parameters(), best.parameters(), strict=True):
+        for array, value in zip(parameters.arrays(), old.arrays(), strict=True):
+            array[:] = value
+    assert bits(model) == kept
+    assert trainer.outputs(np.arange(11)).tobytes() == outputs.tobytes()
+
+
+def test_two_epochs_are_the_same_bytes(cuda):
+    case = case_of(CROSS_ENTROPY, SOLVERS["adam"], "max", "float32")
+    models = [model_of(case) for _ in range(2)]
+    for model in models:
+        trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
+    assert bits(models[0]) == bits(models[1])
+
+
+# --- outputs and predictions
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_outputs_and_predictions(cuda, mode, dtype):
+    case = case_of(CROSS_ENTROPY, SOLVERS["sgd"], mode, dtype, padding_idx=1)
+    model, backend = model_of(case), get_backend("cuda")
+    table, coef, intercept = (array.astype(np.float64) for array in case.arrays)
+    expected = np.array([coef @ pooled(table, *bag, mode)[0] + intercept for bag in case.members])
+    bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=1)
+    found = backend.predict(bags, model, mode, 1)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    chosen = backend.predict(bags, model, mode, 1, choose=True)
+    assert chosen.dtype == np.int64
+    np.testing.assert_array_equal(chosen, expected.argmax(axis=1))
+    rows = np.array([7, 2, 2, 0])
+    some = trainer_of(case, model).outputs(rows)
+    np.testing.assert_allclose(some, expected[rows], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    for b in range(len(expected)):  # a row is the same alone
+        alone = bags_from_csr(case.X[[b]], dtype=case.dtype, padding_idx=1)
+        assert backend.predict(alone, model, mode, 1).tobytes() == found[b].tobytes()
+
+
+def test_predictions_in_blocks_and_from_other_tables(cuda, monkeypatch):
+    from skbag._cuda import staging
+
+    case = case_of(CROSS_ENTROPY, SOLVERS["sgd"])
+    model, backend = model_of(case), get_backend("cuda")
+    bags = bags_from_csr(case.X, dtype=case.dtype)
+    expected = [backend.predict(bags, model, "sum", 1, choose=choose) for choose in (False, True)]
+    monkeypatch.setattr(staging, "BLOCK_BYTES", 200)
+    plain = Model(*(Parameters.new(array, case.solver) for array in case.arrays))
+    for choose in (False, True):
+        np.testing.assert_array_equal(backend.predict(bags, model, "sum", 1, choose=choose), expected[choose])
+        np.testing.assert_array_equal(backend.predict(bags, plain, "sum", 1, choose=choose), expected[choose])
+    nothing = bags_from_csr(case.X[:0], dtype=case.dtype)
+    assert backend.predict(nothing, model, "sum", 1).shape == (0, 3)
+    assert backend.predict(nothing, model, "sum", 1, choose=True).shape == (0,)
+
+
+def test_one_output_and_ties(cuda):
+    X = csr(np.ones(3), np.array([0, 1, 2]), np.array([0, 1, 2, 3]), 3)
+    bags, backend, solver = bags_from_csr(X, dtype="float64"), get_backend("cuda"), SOLVERS["sgd"]
+
+    def predict(coef, intercept):
+        table = np.array([[1.0], [0.0], [-1.0]])
+        model = Model(*(Parameters.new(np.array(array), solver) for array in (table, coef, intercept)))
+        return backend.predict(bags, model, "sum", 1, choose=True).tolist()
+
+    assert predict([[2.0]], [0.0]) == [1, 0, 0]
+    assert predict([[1.0], [1.0], [-1.0]], [0.0, 0.0, 0.0]) == [0, 0, 2]
+
+
+def test_extreme_weights_and_bad_members(cuda):
+    case = case_of(CROSS_ENTROPY, SOLVERS["sgd"], "sqrtn")
+    model, backend, X = model_of(case), get_backend("cuda"), case.X
+    expected = backend.predict(bags_from_csr(X, dtype="float64"), model, "sqrtn", 1)
+    large = csr(X.data * 2.0**1000, X.indices, X.indptr, X.shape[1])
+    np.testing.assert_allclose(backend.predict(bags_from_csr(large, dtype="float64"), model, "sqrtn", 1), expected)
+    broken = csr(X.data, X.indices.copy(), X.indptr, X.shape[1])
+    broken.indices[3] = 7
+    with pytest.raises(ValueError, match="contains the id 7 in row"):
+        backend.predict(bags_from_csr(broken, dtype="float64"), model, "sqrtn", 1)
+
+
+# --- launches
+
+
+def test_a_step_makes_no_more_launches_than_before_rules(cuda, monkeypatch):
+    from skbag._cuda.device import Device
+
+    launches = []
+    original = Device.launch_blocks
+    monkeypatch.setattr(
+        Device, "launch_blocks",
+        lambda self, *args, **kwargs: launches.append(args[0]) or original(self, *args, **kwargs),
+    )  # fmt: skip
+    for solver in ALL_SOLVERS:
+        case = case_of(CROSS_ENTROPY, solver, n=4)
+        trainer = trainer_of(case, model_of(case))
+        launches.clear()
+        trainer.epoch(np.arange(4), Rates(0.1))
+        digits = -(-(7).bit_length() // (3 if SIMULATED else 6))
+        assert len(launches) == 5 + 3 * digits + 3 + 4
