@@ -154,7 +154,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
         values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype))
-        return known or scale_of(values, weights, self.loss, one_dimensional=np.ndim(y) == 1), values
+        return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
 
     def _targets_of(self, learnt: Scale, y: Array) -> Targets:
         return scaled_targets(y, learnt)
@@ -201,4 +201,5 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss == "poisson"
         return tags
