@@ -19,7 +19,7 @@ def pytest_configure(config):
     if device:
         import skbag
 
-        estimators = skbag.EmbeddingBagClassifier, skbag.EmbeddingBagVectorizer
+        estimators = skbag.EmbeddingBagClassifier, skbag.EmbeddingBagRegressor, skbag.EmbeddingBagVectorizer
         for function in (*(e.__init__ for e in estimators), skbag.embedding_bag, skbag.embedding):
             function.__kwdefaults__["device"] = device
         skbag.EmbeddingBagVectorizer.from_pretrained.__func__.__kwdefaults__["device"] = device

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite
@@ -150,6 +151,23 @@ def _sweep(path: str) -> None:
 # --- what Numba sees
 
 
+def _identity(value: Any) -> Any:
+    """Return what a kernel is made from in a form that is the same in every process.
+
+    Raises
+    ------
+    ValueError
+        For a function of another package, such as a loss of the user's: the digest says nothing of its file.
+    """
+    value = getattr(value, "py_func", value)  # a dispatcher has a number of its own in every process
+    if not isinstance(value, FunctionType):
+        return hashlib.sha256(dumps(value)).hexdigest()
+    if value.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        raise ValueError(f"{value.__module__}.{value.__qualname__} is not of this package.")
+    cells = [_identity(cell.cell_contents) for cell in value.__closure__ or ()]
+    return value.__module__, value.__qualname__, hashlib.sha256(value.__code__.co_code).hexdigest(), cells
+
+
 class KernelCache:
     """What a dispatcher asks for compiled code, in the place of Numba's own.
 
@@ -192,10 +210,9 @@ class KernelCache:
         where = folder()
         if not (self._enabled and DIGEST and where):
             return None
-        cells = dumps(tuple(cell.cell_contents for cell in self._function.__closure__ or ()))
+        cells = [_identity(cell.cell_contents) for cell in self._function.__closure__ or ()]
         options = [(name, getattr(config, name, None)) for name in _OPTIONS]
-        compiled = self._function.__code__.co_code, cells
-        hashes = [hashlib.sha256(part).hexdigest() for part in compiled]
+        hashes = hashlib.sha256(self._function.__code__.co_code).hexdigest(), cells
         key = repr((self._kernel, self._versions, options, codegen.magic_tuple(), hashes, signature)).encode()
         name = f"{self._name}-{DIGEST[:16]}-{hashlib.sha256(key).hexdigest()[:32]}{SUFFIX}"
         return os.path.join(where, name), key

@@ -130,9 +130,9 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         if (known.classes[codes] == y).all():
             return known, codes
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
-    plain = y if issparse(y) else np.asarray(y)
-    if plain.ndim == 2 and (plain.shape[1] > 1 or issparse(y)) and plain.dtype.kind in "biuf":
-        matrix = csr_array(plain, dtype=np.float64, copy=True)
+    array = y if issparse(y) else np.asarray(y)
+    if (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf":
+        matrix = csr_array(array, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
@@ -238,13 +238,13 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
         raise ValueError(f"y should be a 1d array, or a 2d array of one column per output, got {y.ndim} dimensions.")
     if y.dtype.kind not in "biuf":
         try:
+            if y.dtype.kind == "c":
+                raise TypeError
             y = y.astype(np.float64)
         except (TypeError, ValueError):
-            raise ValueError(f"y must be numbers, got the dtype {y.dtype}.") from None
+            raise ValueError(f"y must be real numbers, got the dtype {y.dtype}.") from None
         assert_all_finite(y, input_name="y")
     y = np.asarray(y, np.float64)
-    if known is not None and (y.ndim == 1) != known.one_dimensional and y.shape[1:] != (known.n_outputs,):
-        raise ValueError(f"y must have {known.n_outputs} outputs as before, got the shape {y.shape}.")
     values = y.reshape(n_samples, -1)
     if known is not None and values.shape[1] != known.n_outputs:
         raise ValueError(f"y must have {known.n_outputs} outputs as before, got {values.shape[1]}.")
@@ -259,7 +259,8 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
     if np.abs(values).max(initial=0) > largest / 4:
         row = int(np.flatnonzero((np.abs(values) > largest / 4).any(axis=1))[0])
         raise ValueError(
-            f"y must be at most {largest / 4} in size for dtype {np.dtype(dtype)!r}, got {values[row]} in row {row}."
+            f"y must be at most {largest / 4:.3g} in size for dtype={np.dtype(dtype).name!r}, got "
+            f"{values[row, np.abs(values[row]).argmax()]} in row {row}."
         )
     return values
 

@@ -374,4 +374,5 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss == "poisson"
         return tags

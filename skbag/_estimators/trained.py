@@ -177,12 +177,16 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise ValueError(f"{given} is passed without {missing}: pass both, or none.")
         if not self.early_stopping:
             raise ValueError("X_val and y_val are only used with early_stopping=True.")
-        bags = self._check_bags(X, reset=False)
-        weights = _checked_weights(sample_weight, bags.n_bags, "sample_weight_val")
-        _, labels = self._learn_y(y, learnt, weights, bags.n_bags)
-        weights = self._weights_of(learnt, labels, weights)
-        if not weights.any():
-            raise ValueError("sample_weight_val must be larger than 0 for at least one sample.")
+        try:
+            bags = self._check_bags(X, reset=False)
+            weights = _checked_weights(sample_weight, bags.n_bags)
+            _, labels = self._learn_y(y, learnt, weights, bags.n_bags)
+            weights = self._weights_of(learnt, labels, weights)
+            if not weights.any():
+                raise ValueError("the weights must be larger than 0 for at least one sample.")
+        except (TypeError, ValueError) as error:  # the words are those for X, y and sample_weight
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In X_val, y_val or sample_weight_val: {error}") from error
         return X, y, bags, self._targets_of(learnt, labels), weights
 
     # --- the fitted arrays
@@ -262,9 +266,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _keep_scores(self, run: Any) -> None:
         """Take over what early stopping saw; None for what there is not."""
         scores = run.scores if run is not None and self.early_stopping else None
+        best = run.best if scores else None
         self.validation_scores_ = scores
-        self.best_validation_score_ = max(scores) if scores else None
-        self.best_n_iter_ = 1 + int(np.argmax(scores)) if scores else self.n_iter_
+        self.best_validation_score_ = scores[-1 if best is None else best] if scores else None
+        self.best_n_iter_ = self.n_iter_ if best is None else best + 1
         self.best_loss_ = None if scores else min(self.loss_curve_)
 
     def _trainer(
@@ -338,6 +343,7 @@ class _Run:
         self.validation: validation.Validation | None = None
         self.losses: list[float] = []
         self.scores: list[float] = []
+        self.best: int | None = None  # the number of the best score; None for the last one
 
     def validate(self, left_out: Array | None, given: Any, X: Any, y: Any) -> None:
         """Prepare what early stopping looks at: rows left out, or what the user gives."""
@@ -411,7 +417,7 @@ class _Run:
                     value = -self.scores[-1]
                 stop = stopper.update(value) and (estimator.early_stopping or estimator.tol is not None)
                 if self.validation is not None and stopper.improved:
-                    best = self.model.copy()
+                    best, self.best = self.model.copy(), len(self.scores) - 1
                 if estimator.verbose:
                     score = f", validation score {self.scores[-1]:.6f}" if self.scores else ""
                     print(f"Epoch {len(self.losses)}, loss {loss:.6f}{score}")
@@ -450,7 +456,7 @@ def _rows_of(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]
     return targets.indices[entries], indptr, None if targets.values is None else targets.values[entries]
 
 
-def _checked_weights(sample_weight: ArrayLike | None, n_samples: int, name: str = "sample_weight") -> Array:
+def _checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
     """Return one weight per sample."""
     if sample_weight is None:
         return np.ones(n_samples)
@@ -459,7 +465,7 @@ def _checked_weights(sample_weight: ArrayLike | None, n_samples: int, name: str 
             sample_weight, range(n_samples), dtype=np.float64, ensure_non_negative=True
         )
     except OverflowError:
-        raise ValueError(f"{name} must be finite in float64, and contains a larger integer.") from None
+        raise ValueError("sample_weight must be finite in float64, and contains a larger integer.") from None
     return weights
 
 
