@@ -89,10 +89,10 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         drawn table that learns, this is the rate of the table, "auto" is 0.1, and the rate of the linear layer is half
         of it. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
         1.0 for "sgd".
-    alpha : float, default=1e-4
-        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
-        that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
-        rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
+        acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
+        is not held. A row that is rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
         their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
@@ -212,7 +212,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
         learning_rate_init: float | str = "auto",
-        alpha: float = 1e-4,
+        alpha: float | str = "auto",
         batch_size: int = 16,
         max_iter: int | str = "auto",
         shuffle: bool = True,
