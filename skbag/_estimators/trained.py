@@ -386,7 +386,7 @@ class _Run:
             return
         n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
         automatic = isinstance(estimator.max_iter, str)
-        n_default = default_epochs(len(self.used))
+        n_default = default_epochs(estimator._loss_of(self.learnt), len(self.used))
         n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
         schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
         best, stopped = self._epochs(schedule, progress)

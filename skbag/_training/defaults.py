@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._rules.losses import Loss
+from skbag._rules.losses import REGRESSION, Loss
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner
         return Manner(0.2, 0.5, 1.0, (1.0, True))
     if loss.name in ("squared_hinge", "modified_huber"):
         return Manner(0.2, 2.0, 0.7, (0.7, True))
-    return Manner(0.1, 0.5, 1.0, None)
+    return Manner(0.3, 0.5, 1.0, (1.0, True))
 
 
-def default_epochs(n_samples: int) -> int:
+def default_epochs(loss: Loss, n_samples: int) -> int:
     """Return how many epochs to train by default: fewer the more samples there are."""
-    return max(1, round(55 / n_samples**0.3))
+    return max(1, round((38 if loss.name in REGRESSION else 55) / n_samples**0.3))
 
 
 def initial_coef(n_outputs: int, dim: int, length: float, rng: np.random.RandomState) -> NDArray[np.float64]:
