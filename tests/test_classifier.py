@@ -824,6 +824,17 @@ def test_no_more_threads_than_processors_or_rows(X, y, n_jobs, monkeypatch):
     np.testing.assert_array_equal(*features)
 
 
+@pytest.mark.parametrize(("n_classes", "params", "alpha"), [
+    (2, {}, 1e-4), (3, {}, 3e-5), (3, {"loss": "squared_hinge"}, 1e-4), (3, {"solver": "adagrad"}, 1e-4),
+    (3, {"freeze": True}, 1e-4),
+])  # fmt: skip
+def test_alpha_auto_is_the_documented_number(n_classes, params, alpha):
+    X, y = np.eye(30, 6) + 1, np.arange(30) % n_classes
+    one, other = (classifier(alpha=a, max_iter=3, **params).fit(X, y) for a in ("auto", alpha))
+    assert same_model(one, other)
+    assert not same_model(one, classifier(alpha=10 * alpha, max_iter=3, **params).fit(X, y))
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("batch_size", np.int8(16)), ("max_iter", np.int8(120)), ("embedding_dim", np.int8(5)), ("n_jobs", np.int8(2)),
     *((name, kind(0.5)) for name in ("alpha", "learning_rate_init", "tol", "max_norm")

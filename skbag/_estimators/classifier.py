@@ -108,15 +108,16 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         ``learning_rate_init`` before the first one to 0 after the last one of epoch ``max_iter``. "constant" is
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
-        The first learning rate; a plain factor of the step, without a unit. "auto" is 0.5 for "log_loss" and 0.1 for
-        the other losses. With the solver "rowwise_adagrad" and a drawn table that learns, this is the rate of the
-        table; that of the linear layer is 0.04 times as large for "log_loss" and half of it for the others, which was
-        found by cross-validation on texts. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and
-        "adagrad", 0.003 for "adam" and 1.0 for "sgd".
-    alpha : float, default=1e-4
-        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
-        that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
-        rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+        The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
+        drawn table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss" and 0.2 for the other
+        losses; the rate of the linear layer is 0.15 times as large for "log_loss", half of it for "hinge" and twice as
+        large for the others, which was found by cross-validation on texts. Otherwise there is one rate, and "auto" is
+        0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and 1.0 for "sgd".
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. "auto" is 1e-4, and 3e-5 for the
+        softmax of three or more classes with the solver "rowwise_adagrad" and a drawn table that learns. The penalty
+        acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
+        is not held. A row that is rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
         their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
@@ -183,12 +184,11 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
         one in all for two classes. Before training they are random directions, orthogonal to one another if there are
-        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a drawn table that learns they are of
-        length 1, or the root of 2 for one output, and the table learns how far apart the classes are: the columns keep
-        that length, but for "log_loss" with more outputs, where they may become 2 long. Otherwise they begin
-        ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no ``coef_``, which other libraries take for
-        weights of the columns
-        of X.
+        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a drawn table that learns they keep
+        a length, and the table learns how far apart the classes are: the root of 2 for "log_loss" with one output, 1
+        for "hinge", 0.7 for "squared_hinge" and "modified_huber". For "log_loss" with more outputs they begin 1 long
+        and may become 2 long. Otherwise they begin ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no
+        ``coef_``, which other libraries take for weights of the columns of X.
     intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of
         the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
@@ -318,7 +318,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
         learning_rate_init: float | str = "auto",
-        alpha: float = 1e-4,
+        alpha: float | str = "auto",
         batch_size: int = 16,
         max_iter: int | str = "auto",
         shuffle: bool = True,

@@ -86,21 +86,21 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        drawn table that learns, this is the rate of the table, "auto" is 0.1, and the rate of the linear layer is half
+        drawn table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half
         of it. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
         1.0 for "sgd".
-    alpha : float, default=1e-4
-        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. It acts on the rows of the table
-        that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length is not held. A row that is
-        rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
+        acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
+        is not held. A row that is rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
         their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
         are used than a mini-batch has work for, some 131,000 multiplications each.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
-        fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
-        100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
+        fewer the more rows there are to train on: ``38 / n_samples ** 0.3``, rounded, and at least 1. That is 10 for
+        100 rows, 5 for 1,000, 2 for 10,000 and 1 for 100,000; rows of weight 0 or held out do not
         count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
         higher rate. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
@@ -212,7 +212,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         solver: str = "rowwise_adagrad",
         learning_rate: str = "linear",
         learning_rate_init: float | str = "auto",
-        alpha: float = 1e-4,
+        alpha: float | str = "auto",
         batch_size: int = 16,
         max_iter: int | str = "auto",
         shuffle: bool = True,

@@ -46,7 +46,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         "solver": [StrOptions(set(SOLVERS))],
         "learning_rate": [StrOptions({"linear", "constant"})],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"})],
-        "alpha": [NOT_NEGATIVE],
+        "alpha": [NOT_NEGATIVE, StrOptions({"auto"})],
         "batch_size": [COUNT],
         "max_iter": [COUNT, StrOptions({"auto"})],
         "shuffle": ["boolean"],
@@ -276,10 +276,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
     ) -> Any:
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
-        held = self._manner(learnt).norm
+        held, alpha = self._manner(learnt).norm, self._alpha(learnt)
         objective = Objective(
-            self.mode, self._loss_of(learnt), SOLVERS[self.solver], float(self.alpha), norm,
-            bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else float(self.alpha), held,
+            self.mode, self._loss_of(learnt), SOLVERS[self.solver], alpha, norm,
+            bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else alpha, held,
         )  # fmt: skip
         module = get_trainer(self.device)
         return module.Trainer(
@@ -290,6 +290,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         """Return how the model is trained."""
         drawn = isinstance(self.init, str) and self.init in ("normal", "uniform") and not self.freeze
         return manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, drawn=drawn)
+
+    def _alpha(self, learnt: Any) -> float:
+        """Return the strength of the penalty."""
+        return self._manner(learnt).alpha if isinstance(self.alpha, str) else float(self.alpha)
 
     def _schedule(self, learnt: Any, name: str, n_epochs: int, n_batches: int) -> Schedule:
         manner, rate = self._manner(learnt), self.learning_rate_init
@@ -388,7 +392,8 @@ class _Run:
             return
         n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
         automatic = isinstance(estimator.max_iter, str)
-        n_epochs = progress.n_epochs = default_epochs(len(self.used)) if automatic else int(estimator.max_iter)
+        n_default = default_epochs(estimator._loss_of(self.learnt), len(self.used))
+        n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
         schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
         best, stopped = self._epochs(schedule, progress)
         if best is not None:
@@ -440,7 +445,7 @@ class _Run:
         some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
         loss = estimator._loss_of(self.learnt)
         self.losses = convex.solve(
-            self.model, features[used], some, self.weights[used], loss, float(estimator.alpha), max_iter
+            self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
         )
         if estimator.verbose:
             print(f"{len(self.losses)} iterations, loss {self.losses[-1]:.6f}")

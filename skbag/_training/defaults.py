@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._rules.losses import Loss
+from skbag._rules.losses import REGRESSION, Loss
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,20 @@ class Manner:
     rate : float
         The learning rate of the table.
     layer : float
-        Times as much for the linear layer. The table learns: a layer that turns too fast takes its rows along.
+        Times as much for the linear layer.
     length : float
         Of the weights of an output before training.
     norm : (float, bool) or None
         The length that they are held to: at most, or exactly. Longer ones make few rows of the table decide.
+    alpha : float
+        Strength of the L2 penalty.
     """
 
     rate: float
     layer: float
     length: float
     norm: tuple[float, bool] | None
+    alpha: float = 1e-4
 
 
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
@@ -48,15 +51,18 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner
         return Manner(_RATES[solver], 1.0, min(n_outputs**0.75, 10.0), None)
     length = np.sqrt(2) if n_outputs == 1 else 1.0
     if loss.name in ("log_loss", "cross_entropy"):
-        return Manner(0.5, 0.04, length, (length, True) if n_outputs == 1 else (2.0, False))
-    if loss.name in ("hinge", "squared_hinge", "modified_huber"):
-        return Manner(0.1, 0.5, length, (length, True))
-    return Manner(0.1, 0.5, 1.0, None)
+        norm = (length, True) if n_outputs == 1 else (2.0, False)
+        return Manner(0.5, 0.15, length, norm, 3e-5 if loss.normalized else 1e-4)
+    if loss.name == "hinge":
+        return Manner(0.2, 0.5, 1.0, (1.0, True))
+    if loss.name in ("squared_hinge", "modified_huber"):
+        return Manner(0.2, 2.0, 0.7, (0.7, True))
+    return Manner(0.3, 0.5, 1.0, (1.0, True))
 
 
-def default_epochs(n_samples: int) -> int:
-    """Return how many epochs to train by default: fewer the more samples there are, 55 / n_samples ** 0.3."""
-    return max(1, round(55 / n_samples**0.3))
+def default_epochs(loss: Loss, n_samples: int) -> int:
+    """Return how many epochs to train by default: fewer the more samples there are."""
+    return max(1, round((38 if loss.name in REGRESSION else 55) / n_samples**0.3))
 
 
 def initial_coef(n_outputs: int, dim: int, length: float, rng: np.random.RandomState) -> NDArray[np.float64]:
