@@ -227,6 +227,7 @@ def model_of(case, initial=0.25):
 
 def trainer_of(case, model, *, undo=False):
     bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=case.padding_idx)
+    bags = get_backend("cuda").check(bags, case.mode)
     objective = Objective(
         case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha, case.layer_norm
     )

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import reference
 import training_reference
-from helpers import FLOATS, MODES, assert_pooled, csr, random_csr, random_table, run_python
+from helpers import FLOATS, MODES, assert_pooled, csr, learnt, random_csr, random_table, run_python
 from simulator import FULL_BLOCKS, SIMULATED
 from sklearn.base import clone
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag._data.targets import CLASSES, LABELS, Classes
 
 DIMS = (1, 2, 5, 16, 33) if not FULL_BLOCKS else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -520,29 +521,31 @@ def started(device, X, y, table, **params):
     )
     rng, n_outputs = np.random.default_rng(7), 1 if np.ndim(y) == 1 and len(set(y)) == 2 else 3 + (np.ndim(y) == 1)
     model.classes_ = np.arange(3) if np.ndim(y) == 2 else np.unique(y)
-    model.n_features_in_, model._multilabel, model._rng = len(table), np.ndim(y) == 2, np.random.RandomState(0)
+    model._learnt = Classes(LABELS if np.ndim(y) == 2 else CLASSES, model.classes_)
+    model.n_features_in_, model._rng, model._solver = len(table), np.random.RandomState(0), model.solver
     model.embeddings_ = table
-    model.coef_ = rng.normal(0, 0.7, (n_outputs, table.shape[1])).astype(table.dtype)
-    model.intercept_ = rng.normal(0, 0.7, n_outputs).astype(table.dtype)
-    model._coef_shape, model.loss_curve_, model.n_iter_ = model.coef_.shape, [], 0
-    model._solver_state = np.zeros(len(table)), np.zeros(n_outputs), np.zeros(n_outputs)
+    model.coefs_ = [rng.normal(0, 0.7, (n_outputs, table.shape[1])).astype(table.dtype).T]
+    model.intercepts_ = [rng.normal(0, 0.7, n_outputs).astype(table.dtype)]
+    model._layer_shape, model.loss_curve_, model.n_iter_ = model.coefs_[0].shape, [], 0
+    arrays = table, model.coefs_[0].T, model.intercepts_[0]
+    model._solver_state = *((np.zeros(len(array)), array[:0], array[:0]) for array in arrays), 0
     return model
 
 
 ALL = {"padding_idx": 0, "max_norm": 1.3, "scale_grad_by_freq": True, "alpha": 0.05}
 CASES = [
     ("float32", "sum", "sgd", "two classes", {}),
-    ("float32", "mean", "adagrad", "four classes", {}),
-    ("float32", "sqrtn", "adagrad", "labels", {"padding_idx": -4}),
+    ("float32", "mean", "rowwise_adagrad", "four classes", {}),
+    ("float32", "sqrtn", "rowwise_adagrad", "labels", {"padding_idx": -4}),
     ("float32", "max", "sgd", "four classes", {}),
-    ("float64", "sum", "adagrad", "labels", ALL),
+    ("float64", "sum", "rowwise_adagrad", "labels", ALL),
     ("float64", "mean", "sgd", "two classes", {"max_norm": 1.7, "norm_type": 1}),
     ("float64", "sqrtn", "sgd", "four classes", {"max_norm": 0.6, "norm_type": np.inf}),
     ("float64", "sqrtn", "sgd", "labels", {"scale_grad_by_freq": True, "per_sample_weights": False}),
-    ("float64", "max", "adagrad", "two classes", ALL),
+    ("float64", "max", "rowwise_adagrad", "two classes", ALL),
     ("float64", "max", "sgd", "labels", {"max_norm": 1.9, "norm_type": 2.5}),
     ("float64", "mean", "sgd", "four classes", {"alpha": 25.0}),
-    ("float64", "mean", "adagrad", "four classes", {"freeze": True, "alpha": 0.1}),
+    ("float64", "mean", "rowwise_adagrad", "four classes", {"freeze": True, "alpha": 0.1}),
 ]
 
 
@@ -555,7 +558,7 @@ def test_an_epoch_is_that_of_the_oracle(device, short_windows, dtype, mode, solv
     model = started(
         device, X, y, table, mode=mode, solver=solver, batch_size=8, learning_rate_init=0.1, **{"alpha": 0.0, **params}
     )
-    oracle = training_reference.Model(model.embeddings_, model.coef_, model.intercept_)
+    oracle = training_reference.Model(*learnt(model))
     options = training_reference.Options(
         loss=TARGETS[target],
         **{name: getattr(model, name) for name in vars(training_reference.Options()) if name != "loss"},
@@ -568,8 +571,8 @@ def test_an_epoch_is_that_of_the_oracle(device, short_windows, dtype, mode, solv
     assert model.loss_curve_ == [pytest.approx(loss, rel=TOLERANCE[dtype])]
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
     np.testing.assert_allclose(model.embeddings_, oracle.table, **tolerance)
-    np.testing.assert_allclose(model.coef_, oracle.coef, **tolerance)
-    np.testing.assert_allclose(model.intercept_, oracle.intercept, **tolerance)
+    np.testing.assert_allclose(model.coefs_[0].T, oracle.coef, **tolerance)
+    np.testing.assert_allclose(model.intercepts_[0], oracle.intercept, **tolerance)
     np.testing.assert_array_equal(model.embeddings_[-1], table[-1])
 
 

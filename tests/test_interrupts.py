@@ -215,6 +215,7 @@ def test_a_stopped_epoch_ends_where_it_is(X, y, monkeypatch):
         looked.append(finished())
         raise Injected
 
+    monkeypatch.setattr(cpu_training, "_LONG_WORK", 0)
     monkeypatch.setattr(cpu_training, "run", stopped_at_once)
     with pytest.raises(Injected):
         model.partial_fit(X, y)
@@ -244,14 +245,15 @@ def test_threads_that_cannot_be_had_are_no_error(X, y, monkeypatch):
 def test_a_reader_uses_one_model_although_another_thread_fits(X, y, method, monkeypatch):
     model = EmbeddingBagClassifier(3, random_state=0, max_iter=1).fit(X, y)
     expected = getattr(model, method)(X)
-    pool = cpu.pool
+    module, name = (cpu, "pool") if method == "transform" else (cpu_training, "predict")
+    compute = getattr(module, name)
 
-    def refit_then_pool(*args):
-        monkeypatch.setattr(cpu, "pool", pool)
+    def refit_then_compute(*args, **kwargs):
+        monkeypatch.setattr(module, name, compute)
         model.set_params(embedding_dim=2).fit(X, y % 2 + 5)
-        return pool(*args)
+        return compute(*args, **kwargs)
 
-    monkeypatch.setattr(cpu, "pool", refit_then_pool)
+    monkeypatch.setattr(module, name, refit_then_compute)
     np.testing.assert_array_equal(getattr(model, method)(X), expected)
     assert model.embeddings_.shape == (N_COLUMNS, 2)
 
