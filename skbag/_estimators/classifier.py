@@ -109,10 +109,11 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        drawn table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss" and 0.2 for the other
-        losses; the rate of the linear layer is 0.15 times as large for "log_loss", half of it for "hinge" and twice as
-        large for the others, which was found by cross-validation on texts. Otherwise there is one rate, and "auto" is
-        0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and 1.0 for "sgd".
+        drawn table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of
+        three or more classes, and 0.2 for the other losses; the rate of the linear layer is 0.15 times as large for
+        "log_loss", half of it for "hinge" and twice as large for the others, which was found by cross-validation on
+        texts. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
+        1.0 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. "auto" is 1e-4, and 3e-5 for the
         softmax of three or more classes with the solver "rowwise_adagrad" and a drawn table that learns. The penalty

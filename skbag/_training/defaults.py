@@ -52,7 +52,8 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner
     length = np.sqrt(2) if n_outputs == 1 else 1.0
     if loss.name in ("log_loss", "cross_entropy"):
         norm = (length, True) if n_outputs == 1 else (2.0, False)
-        return Manner(0.5, 0.15, length, norm, 3e-5 if loss.normalized else 1e-4)
+        rate, alpha = (0.4, 3e-5) if loss.normalized else (0.5, 1e-4)
+        return Manner(rate, 0.15, length, norm, alpha)
     if loss.name == "hinge":
         return Manner(0.2, 0.5, 1.0, (1.0, True))
     if loss.name in ("squared_hinge", "modified_huber"):
