@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
@@ -113,6 +113,12 @@ def _check_finite(y: Any, name: str, n_samples: int) -> None:
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
 
 
+def has_columns(y: Any) -> bool:
+    """Whether y has a column of numbers for each class or label."""
+    array = y if issparse(y) else np.asarray(y)
+    return (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf"
+
+
 def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Classes, Any]:
     """Return the classes and the labels: class numbers, or in CSR the label indicator or the probabilities.
 
@@ -126,9 +132,8 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     """
     known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
-    array = y if issparse(y) else np.asarray(y)
-    if (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf":
-        matrix = csr_array(array, dtype=np.float64, copy=True)
+    if has_columns(y):
+        matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
@@ -282,8 +287,3 @@ def scaled_targets(values: Array, scale: Scale) -> Targets:
     n, n_outputs = scaled.shape
     indices = np.tile(np.arange(n_outputs), n)
     return Targets(indices, np.arange(n + 1) * n_outputs, scaled.ravel(), n_outputs)
-
-
-def kind_of(y: Any) -> str:
-    """Return scikit-learn's word for what y looks like."""
-    return str(type_of_target(y, input_name="y"))
