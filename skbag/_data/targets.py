@@ -237,7 +237,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
             if y.dtype.kind == "c":
                 raise TypeError
             y = y.astype(np.float64)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError(f"y must be real numbers, got the dtype {y.dtype}.") from None
         assert_all_finite(y, input_name="y")
     y = np.asarray(y, np.float64)
@@ -263,7 +263,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
 
 def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool) -> Scale:
     """Return how to scale targets: by their weighted standard deviation, or their mean for "poisson"."""
-    weights = weights if weights.any() else np.ones(len(values))
+    weights = weights / weights.max() if weights.any() else np.ones(len(values))  # or their sum could be infinite
     largest = np.abs(values).max(axis=0, initial=0)
     unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
     mean = np.average(values / unit, axis=0, weights=weights)
@@ -272,8 +272,7 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
     else:
         size = np.sqrt(np.average((values / unit - mean) ** 2, axis=0, weights=weights))
         size = np.where(size > 1e-12 * np.abs(mean), size, np.abs(mean))
-    size = np.where(size > 0, size, 1 / unit)
-    scale = np.exp2(np.round(np.log2(size))) * unit
+    scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     mean = mean * unit
     if loss == "poisson":
         start = np.log(np.where(mean > 0, mean, scale / (2 * len(values))) / scale)
