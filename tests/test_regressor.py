@@ -180,6 +180,26 @@ def test_counts_that_are_all_zero(X):
     assert (model.predict(X) > 0).all()
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("factor", [1e-310, 1e300])
+def test_targets_at_the_ends_of_float64(data, loss, factor):
+    X, y = data
+    y = np.abs(y)
+    model = quick(loss=loss, dtype="float64").fit(X, factor * y)
+    assert (
+        np.corrcoef(model.predict(X) / factor, y)[0, 1]
+        > 0.9 * np.corrcoef(quick(loss=loss).fit(X, y).predict(X), y)[0, 1]
+    )
+
+
+def test_weights_whose_sum_is_too_large(X, y):
+    weights = np.full(N_ROWS, 1e308)
+    weights[::2] = 5e307
+    model = regressor(dtype="float64", solver="sgd", learning_rate_init=1e-300, max_iter=1).fit(X, y, weights)
+    empty = csr_array((1, N_COLUMNS))
+    assert model.predict(empty)[0] == pytest.approx(np.average(y, weights=weights / 1e308))
+
+
 # --- weights, stopping, going on
 
 
@@ -319,6 +339,7 @@ BAD_Y = {
     "NaN": (ValueError, ["y", "NaN"], with_value(np.nan)),
     "inf": (ValueError, ["y", "infinity"], with_value(-np.inf)),
     "words": (ValueError, ["y must be real numbers", "object"], with_value("many")),
+    "an integer that no float can hold": (ValueError, ["y must be real numbers"], lambda y: [10**400] * N_ROWS),
     "complex": (ValueError, ["y must be real numbers", "complex"], lambda y: y + 1j),
     "too large for float32": (ValueError, ["y must be at most", "float32", "1e+38", "row 3"], with_value(1e38)),
     "too long": (ValueError, ["inconsistent numbers of samples", N_ROWS, N_ROWS + 1], lambda y: np.append(y, 0)),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
@@ -113,6 +113,12 @@ def _check_finite(y: Any, name: str, n_samples: int) -> None:
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
 
 
+def has_columns(y: Any) -> bool:
+    """Whether y has a column of numbers for each class or label."""
+    array = y if issparse(y) else np.asarray(y)
+    return (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf"
+
+
 def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Classes, Any]:
     """Return the classes and the labels: class numbers, or in CSR the label indicator or the probabilities.
 
@@ -130,9 +136,8 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         if (known.classes[codes] == y).all():
             return known, codes
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
-    array = y if issparse(y) else np.asarray(y)
-    if (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf":
-        matrix = csr_array(array, dtype=np.float64, copy=True)
+    if has_columns(y):
+        matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
@@ -241,7 +246,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
             if y.dtype.kind == "c":
                 raise TypeError
             y = y.astype(np.float64)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError(f"y must be real numbers, got the dtype {y.dtype}.") from None
         assert_all_finite(y, input_name="y")
     y = np.asarray(y, np.float64)
@@ -267,7 +272,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
 
 def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool) -> Scale:
     """Return how to scale targets: by their weighted standard deviation, or their mean for "poisson"."""
-    weights = weights if weights.any() else np.ones(len(values))
+    weights = weights / weights.max() if weights.any() else np.ones(len(values))  # or their sum could be infinite
     largest = np.abs(values).max(axis=0, initial=0)
     unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
     mean = np.average(values / unit, axis=0, weights=weights)
@@ -276,8 +281,7 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
     else:
         size = np.sqrt(np.average((values / unit - mean) ** 2, axis=0, weights=weights))
         size = np.where(size > 1e-12 * np.abs(mean), size, np.abs(mean))
-    size = np.where(size > 0, size, 1 / unit)
-    scale = np.exp2(np.round(np.log2(size))) * unit
+    scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     mean = mean * unit
     if loss == "poisson":
         start = np.log(np.where(mean > 0, mean, scale / (2 * len(values))) / scale)
@@ -291,8 +295,3 @@ def scaled_targets(values: Array, scale: Scale) -> Targets:
     n, n_outputs = scaled.shape
     indices = np.tile(np.arange(n_outputs), n)
     return Targets(indices, np.arange(n + 1) * n_outputs, scaled.ravel(), n_outputs)
-
-
-def kind_of(y: Any) -> str:
-    """Return scikit-learn's word for what y looks like."""
-    return str(type_of_target(y, input_name="y"))

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
-from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, kind_of
+from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
@@ -474,7 +474,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             )
         declared = None if classes is None else check_classes(classes)
         if not hasattr(self, "coefs_"):
-            if declared is None and kind_of(y) not in ("multilabel-indicator", "continuous-multioutput"):
+            if declared is None and not has_columns(y):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
         elif declared is not None and not np.array_equal(declared, self.classes_):
             raise ValueError(
