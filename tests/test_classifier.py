@@ -278,7 +278,7 @@ def test_writing_into_the_fitted_arrays_takes_effect(X, y):
     other.coefs_[0] = np.zeros_like(model.coefs_[0])
     other.partial_fit(X, y)  # from zeros the table has no gradient
     assert not other.embeddings_.any()
-    assert np.abs(other.intercepts_[0]).max() < 0.1
+    assert np.abs(other.intercepts_[0]).max() < 0.5
 
 
 def test_transform_is_the_vectorizer_s(X, y):

@@ -510,9 +510,9 @@ def test_metadata_routing_passes_by(X):
         head = LogisticRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = make_pipeline(vectorizer, head).fit(X, LABELS, sample_weight=weight)
         expected = LogisticRegression().fit(vectorizer.fit_transform(X), LABELS, sample_weight=weight)
-        assert np.array_equal(pipeline[-1].coefs_[0].T, expected.coefs_[0].T)
+        assert np.array_equal(pipeline[-1].coef_, expected.coef_)
         unweighted = make_pipeline(vectorizer, LogisticRegression()).fit(X, LABELS)
-        assert not np.array_equal(pipeline[-1].coefs_[0].T, unweighted[-1].coefs_[0].T)
+        assert not np.array_equal(pipeline[-1].coef_, unweighted[-1].coef_)
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             make_pipeline(vectorizer, LogisticRegression()).fit(X, LABELS, sample_weight=weight)
 

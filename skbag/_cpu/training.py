@@ -123,7 +123,8 @@ class Trainer:
         steps = (
             step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq),
             step_of(
-                rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (length, 2.0), exactly
+                rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (float(length), 2.0),
+                bool(exactly),
             ),
         )  # fmt: skip
         parameters = [tuple(each.arrays()) for each in model.parameters()]
