@@ -36,7 +36,7 @@ def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, ste
 def rescale(scratch, values, row, first_slot, lanes, width, step):
     """Multiply a row that is longer than max_norm, or any if ``exactly``, by max_norm / (norm + 1e-7), torch's.
 
-    All threads of a block call it. Each thread goes through the columns from ``first_slot`` on that it has written itself.
+    All threads of a block call it. Each goes through the columns from ``first_slot`` on that it has written itself.
     """
     dim, max_norm, norm_type = values.shape[1], step.max_norm, step.norm_type
     total = 0.0
