@@ -113,7 +113,7 @@ class Trainer:
         self.model.n_steps += n_batches
         sizes = np.full(n_batches, self.batch_size)
         sizes[-1] = len(order) - (n_batches - 1) * self.batch_size
-        return float(losses @ sizes / len(order))
+        return float(losses @ (sizes / len(order)))
 
     def _run(self, order: Array, order_indptr: Array, rates: Rates, scratch: Any, losses: Array) -> bool:
         """Run all mini-batches; return whether training diverged."""

@@ -96,7 +96,7 @@ class Problem:
         from numba import cuda
 
         from skbag._backends import get_backend
-        from skbag._cuda.backend import Members
+        from skbag._cuda.staging import Members
 
         rng = np.random.default_rng(0)
         self.backend, self.cuda = get_backend("cuda"), cuda
@@ -216,11 +216,11 @@ def steps(setting):
             rng = np.random.default_rng(0)
             ids, y = rng.integers(0, n_rows, (n_steps * n_bags, members)), rng.integers(0, 3, n_steps * n_bags)
             best = {}
-            for solver in ("sgd", "adagrad"):
+            for solver in ("sgd", "rowwise_adagrad"):
                 epoch = _our_epoch(ids, y, n_rows, dim, solver, n_bags)
                 best[solver] = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / n_steps
                 del epoch
-            row = [n_rows, dim, best["sgd"] * 1e3, best["adagrad"] * 1e3]
+            row = [n_rows, dim, best["sgd"] * 1e3, best["rowwise_adagrad"] * 1e3]
             if torch:
                 epoch = _torch_epoch(torch, ids, y, n_rows, dim, n_bags)
                 seconds = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / n_steps
@@ -235,16 +235,16 @@ def steps(setting):
 
 def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
     """An epoch on bags that are on the GPU already, as torch's are."""
-    from skbag._data.targets import targets_of
+    from skbag._data.model import Rates
 
     indptr = np.arange(0, ids.size + 1, ids.shape[1], dtype=np.int32)
     X = csr_array((np.ones(ids.size, np.float32), ids.ravel().astype(np.int32), indptr), shape=(len(ids), n_rows))
     params = {"mode": "mean", "per_sample_weights": False, "solver": solver, "batch_size": batch_size, "alpha": 0.0}
     model = EmbeddingBagClassifier(dim, **params, device="cuda", random_state=0)
     model.partial_fit(X, y, classes=np.arange(3))
-    bags, targets = model._check_bags(X, reset=False), targets_of(y, np.arange(3))
-    trainer = model._trainer(bags, targets, np.ones(len(y)), model._model())
-    return lambda: trainer.epoch(np.arange(len(y)), (0.01, 0.0))
+    bags, learnt = model._check_bags(X, reset=False), model._learnt
+    trainer = model._trainer(bags, learnt, learnt.targets(y), np.ones(len(y)), model._model())
+    return lambda: trainer.epoch(np.arange(len(y)), Rates(0.01))
 
 
 def _torch_epoch(torch, ids, y, n_rows, dim, batch_size):

@@ -84,12 +84,12 @@ def epochs(arguments):
 
 def _trainer_epoch(model, X, y):
     """One epoch on the model's own arrays, without the checks of partial_fit, which torch has no counterpart for."""
-    bags = model._check_bags(X, reset=False)
-    from skbag._data.targets import targets_of
+    from skbag._data.model import Rates
 
-    trainer = model._trainer(bags, targets_of(y, np.arange(3)), np.ones(len(y)), model._model())
+    bags, learnt = model._check_bags(X, reset=False), model._learnt
+    trainer = model._trainer(bags, learnt, learnt.targets(y), np.ones(len(y)), model._model())
     order = np.arange(len(y))
-    return lambda: trainer.epoch(order, (0.01, 0.0))
+    return lambda: trainer.epoch(order, Rates(0.01))
 
 
 def _torch_epoch(ids, y, start, batch_size):
