@@ -421,7 +421,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_places_in_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr(_cache, "__file__", str(tmp_path / "package" / "_cache.py"))
+    monkeypatch.setattr(_cache, "_PACKAGE", tmp_path / "package")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     monkeypatch.setattr(_cache, "_folder", _cache._folder.__wrapped__)
     beside = tmp_path / "package" / "__pycache__"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from numba.core import config
@@ -28,17 +29,20 @@ def _compiled(where: AbstractContextManager[Any], compile_for_args: Callable[...
         return compile_for_args(*args)
 
 
-def kept(dispatcher: Any, cache: KernelCache, here: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Any:
-    """Let a dispatcher look for its code on disk, and compile in the shield.
+def compiled(
+    compile_for: Callable[..., Any], *args: Any, here: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> Any:
+    """Call something that compiles, in the shield.
 
     ``here`` is called by the thread that asks for code, and returns the context that it has to be compiled in.
     """
-    compile_for_args = dispatcher._compile_for_args  # what it calls for kinds of arguments that are new
+    if global_compiler_lock.is_locked():  # by something that Numba compiles in this thread
+        return _compiled(here(), compile_for, args)
+    return shielded(_compiled, here(), compile_for, args)
 
-    def compile_shielded(*args: Any) -> Any:
-        if global_compiler_lock.is_locked():  # by something that Numba compiles in this thread
-            return _compiled(here(), compile_for_args, args)
-        return shielded(_compiled, here(), compile_for_args, args)
 
-    dispatcher._cache, dispatcher._compile_for_args = cache, compile_shielded
+def kept(dispatcher: Any, cache: KernelCache, here: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Any:
+    """Let a dispatcher look for its code on disk, and compile in the shield; for ``here`` see `compiled`."""
+    # what it calls for kinds of arguments that are new
+    dispatcher._cache, dispatcher._compile_for_args = cache, partial(compiled, dispatcher._compile_for_args, here=here)
     return dispatcher

@@ -14,6 +14,8 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, lower_getattr_generic, register_model
 
+from skbag._compiled.dispatch import compiled
+
 
 class Stored(types.Type):
     """Numba type of a NamedTuple in memory: its fields are read where they are asked for."""
@@ -77,6 +79,6 @@ def kind_of(argument: Any) -> Any:
 @cache
 def address_of(kernel: Any, *kinds: Any) -> int:
     """Compile a part for arguments of some types, or find it, and return where its code is."""
-    kernel.compile(kinds)
-    compiled = kernel.overloads[kinds]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
+    compiled(kernel.compile, kinds)
+    code = kernel.overloads[kinds]
+    return int(code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name))
