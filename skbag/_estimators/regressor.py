@@ -20,8 +20,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
     layer predicts ``h @ coefs_[0] + intercepts_[0]``, or the exponential of that for counts. Table and layer are
-    trained
-    together, as those of `EmbeddingBagClassifier`, whose page says more about most of the parameters.
+    trained together, as those of `EmbeddingBagClassifier`, whose page says more about most of the parameters.
 
     Parameters
     ----------
