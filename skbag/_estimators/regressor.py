@@ -171,11 +171,9 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     -----
     Training sees ``t = (y - mean) / scale`` with the weighted mean of y and a power of two near its weighted standard
     deviation, for each output; for "poisson" ``t = y / scale`` with a power of two near the mean. So one learning rate
-    fits targets of any size, and a huge mean costs no digits. `partial_fit` learns both from its first batch: let
-    that be
-    a fair sample. The fitted arrays are in units of y: nothing has to be scaled by hand. What is said of memory,
-    threads,
-    random numbers, failed calls and callbacks at `EmbeddingBagClassifier` holds here, too.
+    fits targets of any size, and a huge mean costs no digits. `partial_fit` learns both from its first batch: let that
+    be a fair sample. The fitted arrays are in units of y: nothing has to be scaled by hand. What is said of memory,
+    threads, random numbers, failed calls and callbacks at `EmbeddingBagClassifier` holds here, too.
 
     Examples
     --------
