@@ -14,6 +14,7 @@ import cloudpickle
 import joblib
 import numpy as np
 import pytest
+import reference
 from helpers import MODES, csr, random_csr, random_table, run_python
 from sklearn.base import clone
 
@@ -212,12 +213,14 @@ CONSTANT = 20_000
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_transform_needs_memory_for_its_result_alone(X, mode, weighted, n_jobs):
+    X = reference.canonical(X)
     vectorizer = EmbeddingBagVectorizer(8, mode=mode, per_sample_weights=weighted, n_jobs=n_jobs).fit(X)
     assert peak_of(lambda: vectorizer.transform(X)) < X.shape[0] * 8 * 4 + CONSTANT
 
 
 @pytest.mark.parametrize("convert", ["data", "indices", "indptr"])
 def test_transform_needs_one_array_of_members_where_a_dtype_is_converted(X, convert):
+    X = reference.canonical(X)
     vectorizer = EmbeddingBagVectorizer(8).fit(X)
     arrays = {name: getattr(X, name) for name in ("data", "indices", "indptr")}
     arrays[convert] = arrays[convert].astype("float64" if convert == "data" else "int64")
@@ -229,6 +232,7 @@ def test_transform_needs_one_array_of_members_where_a_dtype_is_converted(X, conv
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_stored_zeros_need_one_array_of_members_at_most(X, mode, weighted):
+    X = reference.canonical(X)
     Y = X.copy()
     Y.data[::7] = 0
     vectorizer = EmbeddingBagVectorizer(8, mode=mode, per_sample_weights=weighted).fit(X)
@@ -240,7 +244,7 @@ def test_stored_zeros_need_one_array_of_members_at_most(X, mode, weighted):
 def test_fit_needs_memory_for_the_table_and_one_mini_batch(mode, n_jobs):
     """No copy of X or of the table, and nothing with one row per member."""
     n_samples, n_members, n_features, dim, batch_size = 2_000, 100, 10_000, 16, 8
-    X = random_csr(n_samples, n_features, longest=2 * n_members, dtype="float32")
+    X = reference.canonical(random_csr(n_samples, n_features, longest=2 * n_members, dtype="float32"))
     X.data[X.data == 0] = 1
     y = np.arange(n_samples) % 3
     model = EmbeddingBagClassifier(dim, mode=mode, max_iter=2, batch_size=batch_size, n_jobs=n_jobs)
