@@ -87,7 +87,7 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
         drawn table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half
         of it. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
-        1.0 for "sgd".
+        0.02 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
         acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length

@@ -48,7 +48,8 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner
     softmax would have two, whose difference is as long as the root of 2.
     """
     if solver != "rowwise_adagrad" or not drawn:
-        return Manner(_RATES[solver], 1.0, min(n_outputs**0.75, 10.0), None)
+        slower = 0.02 if solver == "sgd" and loss.name in REGRESSION else 1.0  # its gradients have no bound
+        return Manner(_RATES[solver] * slower, 1.0, min(n_outputs**0.75, 10.0), None)
     length = np.sqrt(2) if n_outputs == 1 else 1.0
     if loss.name in ("log_loss", "cross_entropy"):
         norm = (length, True) if n_outputs == 1 else (2.0, False)
