@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 import reference
 import training_reference
-from helpers import csr, random_csr, random_table, run_python
+from helpers import FLOATS, csr, random_csr, random_table, run_python
 from scipy.optimize import approx_fprime
 
 from skbag._backends import get_backend, get_trainer
 from skbag._compiled import cache
 from skbag._cpu.head import head_kernel
 from skbag._cpu.jit import as_rule, kernel
+from skbag._cpu.tile import full, item_bytes, load, store
 from skbag._cpu.update import update_kernel
+from skbag._cpu.vector import as_tile
 from skbag._data.bags import bags_from_csr
 from skbag._data.model import Model, Objective, Parameters, Rates
 from skbag._data.targets import Targets
-from skbag._rules.elementwise import absolute, exp, log1p, sqrt, where
+from skbag._rules.elementwise import absolute, exp, log, log1p, maximum, minimum, sqrt, where
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, REGRESSION, Loss
 from skbag._rules.solvers import SOLVERS, Solver
 
@@ -312,3 +314,36 @@ def test_kernels_of_a_rule_are_the_same_in_every_process(make):
     assert one != cache._identity(make(SOLVERS["adagrad"]))
     with pytest.raises(ValueError, match=r"test_rules\.with_momentum is not of this package"):
         cache._identity(make(OUTSIDE[0]))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_words_of_rules_mean_in_kernels_what_they_mean_in_numpy(dtype):
+    """At the ends of the dtype, too, and of NaN, which a loss must not hide."""
+
+    @kernel
+    def compute(x, y, out):
+        tile, size = full(x.dtype.type(0), 0, 4, 1, 1), item_bytes(x)
+        for i in range(0, len(x), 4):
+            at = np.uintp(i) * size
+            one = load(tile, np.uintp(x.ctypes.data) + at, 0)
+            other = load(tile, np.uintp(y.ctypes.data) + at, 0)
+            place = np.uintp(out.ctypes.data) + at
+            for found in (
+                maximum(one, other), minimum(one, other), where(one < other, one, 2), exp(one), absolute(one),
+                sqrt(absolute(one)), log(absolute(one)), log1p(1 / (1 + absolute(one))),
+            ):  # fmt: skip
+                store(as_tile(tile, found), place, 0)
+                place += np.uintp(len(x)) * size
+
+    numbers = [0, -0.0, 1, -1, 0.3, -20, 60, -60, 1e30, -1e30, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 2.5]
+    x, y = (array.ravel().astype(dtype) for array in np.meshgrid(numbers, numbers))
+    out = np.empty((8, len(x)), dtype)
+    compute(x, y, out)
+    with np.errstate(all="ignore"):
+        size = np.abs(x)
+        expected = [
+            np.maximum(x, y), np.minimum(x, y), np.where(x < y, x, 2), np.exp(x), size, np.sqrt(size), np.log(size),
+            np.log1p(1 / (1 + size)),
+        ]  # fmt: skip
+        for found, right in zip(out, expected, strict=True):
+            np.testing.assert_allclose(found, right, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)

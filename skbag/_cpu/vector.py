@@ -84,7 +84,7 @@ def _constant(vector, value):
 
 
 def _exp(builder, x):
-    """E ** x to the last bit or two; 0 below the range.
+    """Return the exponential to the last bit or two; 0 below the range.
 
     x is k log(2) + r with a whole k, and e ** r a polynomial (Cody and Waite, "Software Manual for the Elementary
     Functions", 1980).
@@ -125,8 +125,14 @@ def _log1p(builder, t):
     return builder.fmul(result, s)
 
 
-def _maximum(builder, x, y):
-    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+def _extremum(symbol):
+    """Return code for the larger or smaller of two, and NaN if one is, as NumPy has it: a loss must not hide it."""
+
+    def compute(builder, x, y):
+        chosen = builder.select(builder.fcmp_ordered(symbol, x, y), x, y)  # y if that is NaN
+        return builder.select(builder.fcmp_unordered("uno", x, x), x, chosen)
+
+    return compute
 
 
 def _unary(name):
@@ -148,8 +154,8 @@ for _symbol, _compute in (
     (elementwise.log1p, _log1p),
     (elementwise.sqrt, _unary("llvm.sqrt")),
     (elementwise.absolute, _unary("llvm.fabs")),
-    (elementwise.maximum, _maximum),
-    (elementwise.minimum, lambda builder, x, y: builder.select(builder.fcmp_ordered("<", x, y), x, y)),
+    (elementwise.maximum, _extremum(">")),
+    (elementwise.minimum, _extremum("<")),
     (elementwise.where, lambda builder, condition, x, y: builder.select(condition, x, y)),
 ):
     _register(_symbol, _compute)
