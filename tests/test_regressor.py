@@ -166,12 +166,26 @@ def test_a_constant_target(X, loss, value):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_intercepts_begin_at_the_weighted_mean(X, y, loss, method):
+def test_intercepts_begin_at_the_best_constant(X, y, loss, method):
+    """The weighted mean, or for losses that do not mind outliers the median."""
     y = np.abs(y)
     weights = np.arange(N_ROWS) % 3 + 0.0
+    best = np.average(y, weights=weights)
+    if loss in ("absolute_error", "huber"):
+        best = np.quantile(np.repeat(y, np.arange(N_ROWS) % 3), 0.5, method="inverted_cdf")
     params = {"learning_rate_init": 1e-14, "max_iter": 1, "loss": loss, "dtype": "float64"}
     model = getattr(regressor(**params), method)(X, y, weights)
-    assert model.predict(csr_array((1, N_COLUMNS)))[0] == pytest.approx(np.average(y, weights=weights), rel=1e-9)
+    assert model.predict(csr_array((1, N_COLUMNS)))[0] == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["absolute_error", "huber"])
+def test_an_outlier_does_not_move_the_others(data, loss, dtype):
+    X, y = data
+    params = {"loss": loss, "dtype": dtype}
+    expected, wild = quick(**params).fit(X, y).predict(X)[1:], y.copy()
+    wild[0] = 1e20
+    assert np.abs(quick(**params).fit(X, wild).predict(X)[1:] - expected).max() < y.std()
 
 
 def test_counts_that_are_all_zero(X):

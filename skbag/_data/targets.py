@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
+from scipy.special import log_softmax
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
@@ -14,6 +15,7 @@ from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
 
 Array = NDArray[Any]
 
+_QUARTILES = 1.349  # between those of a normal distribution, in standard deviations
 CLASSES, LABELS, SHARES = "class labels", "a label indicator", "probabilities of classes"
 
 
@@ -46,7 +48,7 @@ def mean_loss(loss: Loss, outputs: Array, targets: Array, weights: Array) -> flo
     z = np.asarray(outputs, np.float64)
     with np.errstate(over="ignore"):
         if loss.normalized:
-            z = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+            z = log_softmax(z, axis=1)
         values = loss.rule(z, targets)[0].sum(axis=1)
     return float(np.average(values, weights=weights))
 
@@ -131,7 +133,7 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     n_samples : int
     """
     known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
-    if known is not None and known.kind == CLASSES and _is_plain(y, n_samples):
+    if known is not None and known.kind == CLASSES and _is_plain(y, known.classes, n_samples):
         codes = np.minimum(np.searchsorted(known.classes, y), len(known.classes) - 1)
         if (known.classes[codes] == y).all():
             return known, codes
@@ -171,9 +173,10 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     return known or Classes(CLASSES, classes), codes
 
 
-def _is_plain(y: Any, n_samples: int) -> bool:
-    """Whether y has nothing that would have to be checked, but for its values."""
-    return isinstance(y, np.ndarray) and y.shape == (n_samples,) and y.dtype.kind in "biu"
+def _is_plain(y: Any, classes: Array, n_samples: int) -> bool:
+    """Whether y is integers like the classes, and nothing would have to be checked but its values."""
+    plain = isinstance(y, np.ndarray) and y.shape == (n_samples,)
+    return plain and y.dtype.kind in "biu" and classes.dtype.kind in "biu"
 
 
 def _check_same_kind(known: Classes, kind: str) -> None:
@@ -271,22 +274,39 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
 
 
 def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool) -> Scale:
-    """Return how to scale targets: by their weighted standard deviation, or their mean for "poisson"."""
+    """Return how to scale targets, by weighted statistics, and the best constant that training starts from.
+
+    By the mean and the standard deviation; for losses that do not mind outliers by the median and what the quartiles
+    say of the standard deviation; for "poisson" by the mean.
+    """
     weights = weights / weights.max() if weights.any() else np.ones(len(values))  # or their sum could be infinite
     largest = np.abs(values).max(axis=0, initial=0)
     unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
-    mean = np.average(values / unit, axis=0, weights=weights)
+    middle = np.average(values / unit, axis=0, weights=weights)
     if loss == "poisson":
-        size = mean
+        size = middle
     else:
-        size = np.sqrt(np.average((values / unit - mean) ** 2, axis=0, weights=weights))
-        size = np.where(size > 1e-12 * np.abs(mean), size, np.abs(mean))
+        size = np.sqrt(np.average((values / unit - middle) ** 2, axis=0, weights=weights))
+        if loss in ("absolute_error", "huber"):
+            low, middle, high = (_quantiles(values / unit, weights, share) for share in (0.25, 0.5, 0.75))
+            size = np.where(high > low, (high - low) / _QUARTILES, size)
+        size = np.where(size > 1e-12 * np.abs(middle), size, np.abs(middle))
     scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
-    mean = mean * unit
+    offset = middle * unit
     if loss == "poisson":
-        start = np.log(np.where(mean > 0, mean, scale / (2 * len(values))) / scale)
+        start = np.log(np.where(offset > 0, offset, scale / (2 * len(values))) / scale)
         return Scale(one_dimensional, scale, np.log(scale), start, True)
-    return Scale(one_dimensional, scale, mean, np.zeros(len(scale)), False)
+    return Scale(one_dimensional, scale, offset, np.zeros(len(scale)), False)
+
+
+def _quantiles(values: Array, weights: Array, share: float) -> Array:
+    """Return of each column the smallest number that this share of the weights is not above."""
+    order = np.argsort(values, axis=0)
+    totals = np.cumsum(weights[order], axis=0)
+    at = (totals >= share * totals[-1]).argmax(axis=0)
+    columns = np.arange(values.shape[1])
+    chosen: Array = values[order[at, columns], columns]
+    return chosen
 
 
 def scaled_targets(values: Array, scale: Scale) -> Targets:

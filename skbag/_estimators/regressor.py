@@ -151,8 +151,8 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, in units of y.
     intercepts_ : list of one ndarray of shape (n_outputs,), float64
-        What is added, in units of y, and all that a row without members has. Before training the weighted mean of y, or
-        its logarithm for "poisson".
+        What is added, in units of y, and all that a row without members has. Before training the weighted mean of y,
+        its logarithm for "poisson", the weighted median for "absolute_error" and "huber".
     feature_importances_ : ndarray of shape (n_features,)
         How much a column of X can move the outputs: the lengths of the rows of ``embeddings_ @ coefs_[0]``.
     n_iter_, loss_curve_, best_loss_, validation_scores_, best_validation_score_, best_n_iter_
@@ -169,11 +169,12 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
 
     Notes
     -----
-    Training sees ``t = (y - mean) / scale`` with the weighted mean of y and a power of two near its weighted standard
-    deviation, for each output; for "poisson" ``t = y / scale`` with a power of two near the mean. So one learning rate
-    fits targets of any size, and a huge mean costs no digits. `partial_fit` learns both from its first batch: let that
-    be a fair sample. The fitted arrays are in units of y: nothing has to be scaled by hand. What is said of memory,
-    threads, random numbers, failed calls and callbacks at `EmbeddingBagClassifier` holds here, too.
+    Training sees ``t = (y - middle) / scale`` for each output: the weighted mean of y and a power of two near its
+    weighted standard deviation, or for "absolute_error" and "huber" the median and what the distance of the quartiles
+    says of that deviation; for "poisson" ``t = y / scale`` with a power of two near the mean. So one learning rate fits
+    targets of any size, a huge mean costs no digits, and outliers move neither. `partial_fit` learns both from its
+    first batch: let that be a fair sample. The fitted arrays are in units of y: nothing has to be scaled by hand. What
+    is said of memory, threads, random numbers, failed calls and callbacks at `EmbeddingBagClassifier` holds here, too.
 
     Examples
     --------
