@@ -148,8 +148,9 @@ def test_a_row_without_members_has_the_shares_of_the_classes(counts, method):
     X, y = np.ones((100, 1)), np.repeat(np.arange(len(counts)), counts)
     options = {} if method == "fit" else {"classes": range(len(counts))}
     model = getattr(EmbeddingBagClassifier(8, random_state=0), method)(X, y, **options)
-    for rows, tolerance in ((X[:1], 0.05), (0 * X[:1], 0.01)):
-        np.testing.assert_allclose(model.predict_proba(rows)[0], np.array(counts) / 100, atol=tolerance)
+    np.testing.assert_allclose(model.predict_proba(0 * X[:1])[0], np.array(counts) / 100, atol=0.01)
+    slow = getattr(EmbeddingBagClassifier(8, learning_rate_init=0.022, random_state=0), method)(X, y, **options)
+    np.testing.assert_allclose(slow.predict_proba(X[:1])[0], np.array(counts) / 100, atol=0.02)
 
 
 def test_shares_are_those_of_the_weights():
@@ -264,13 +265,13 @@ def test_a_tie_goes_to_the_first_class(X):
 
 
 def test_writing_into_the_fitted_arrays_takes_effect(X, y):
-    model = classifier(shuffle=False, solver="sgd").fit(X, y)
+    model = classifier(shuffle=False, solver="sgd", learning_rate_init=0.022, dtype="float64").fit(X, y)
     before = model.predict_proba(X)
     other = pickle.loads(pickle.dumps(model))
     for array in learnt(other):
         array *= -2
     expected = other.transform(X) @ other.coefs_[0] + other.intercepts_[0]
-    np.testing.assert_allclose(other.decision_function(X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(other.decision_function(X), expected, rtol=1e-6)
     assert not np.allclose(other.predict_proba(X), before)
     other.embeddings_ = np.zeros_like(model.embeddings_)
     other.intercepts_[0] = np.zeros_like(model.intercepts_[0])
@@ -278,7 +279,7 @@ def test_writing_into_the_fitted_arrays_takes_effect(X, y):
     other.coefs_[0] = np.zeros_like(model.coefs_[0])
     other.partial_fit(X, y)  # from zeros the table has no gradient
     assert not other.embeddings_.any()
-    assert np.abs(other.intercepts_[0]).max() < 0.5
+    assert np.abs(other.intercepts_[0]).max() < 0.1
 
 
 def test_transform_is_the_vectorizer_s(X, y):

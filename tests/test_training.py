@@ -182,15 +182,16 @@ def test_weights_and_dtypes_of_ids(mode, weighted, index_dtype):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("mode", ["sqrtn", "max"])
 def test_widths(mode, solver, dim):
-    X, (y, labels, loss) = bags("float32"), targets("four classes")
-    table = random_table(N_COLUMNS, dim, dtype="float32")
+    dtype = "float64" if solver == "adam" else "float32"  # it divides by gradients close to 0
+    X, (y, labels, loss) = bags(dtype), targets("four classes")
+    table = random_table(N_COLUMNS, dim, dtype=dtype)
     model = start(X, y, table, mode=mode, solver=solver, max_norm=0.9 * dim**0.5, alpha=0.01, learning_rate_init=0.1)
-    model.coefs_[0] /= np.float32(dim**0.5)
+    model.coefs_[0] /= table.dtype.type(dim**0.5)
     oracle = oracle_of(model)
     model.partial_fit(X, y)
     members = reference.bags_of_csr(X)
     training_reference.epoch(oracle, members, labels, np.ones(N_ROWS), options_of(model, loss), [0.1] * 4, BATCH)
-    assert_same_model(model, oracle, 2e-3 if solver == "adam" else 1e-5)  # "adam" divides by gradients close to 0
+    assert_same_model(model, oracle, 1e-9 if solver == "adam" else 1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, N_ROWS - 1, N_ROWS, 10_000])
@@ -475,10 +476,10 @@ def test_an_epoch_is_that_of_torch(dtype, mode, params, target):
 def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
     X, y = make_classification(200, n_features=5, random_state=0)
     scores = [
-        EmbeddingBagClassifier(4, mode=mode, random_state=0, dtype="float64").fit(Z, y).score(Z, y)
+        EmbeddingBagClassifier(4, mode=mode, max_iter=22, random_state=0, dtype="float64").fit(Z, y).score(Z, y)
         for Z in (X, X * factor)
     ]
-    assert scores[0] > 0.9
+    assert scores[0] > (0.93 if mode == "sqrtn" else 0.9)
     assert scores[1] == pytest.approx(scores[0], abs=0.01)
 
 
@@ -509,7 +510,8 @@ def test_a_large_penalty_shrinks_weights_to_nothing_as_sgd_classifiers_does(dtyp
     params = {"solver": "sgd", "learning_rate": "constant", "learning_rate_init": 0.1, "alpha": alpha, "batch_size": 1}
     X, y = load_iris(return_X_y=True)
     model = EmbeddingBagClassifier(2, mode="sum", dtype=dtype, random_state=0, **params).fit(X, y)
-    assert np.abs(model.embeddings_).max() < 1e-3  # the layer keeps its length
+    assert np.abs(model.embeddings_).max() < 1e-3
+    assert np.abs(model.coefs_[0]).max() < 1e-3
 
 
 @pytest.mark.parametrize("padding_idx", [None, 3])
