@@ -33,7 +33,7 @@ WIDE = 4
 
 
 @inlined
-def address_of(array, row):
+def row_address(array, row):
     """Where row ``row`` of a C-contiguous 2-D array begins."""
     return np.uintp(array.ctypes.data) + np.uintp(row) * (np.uintp(array.shape[1]) * item_bytes(array))
 
@@ -46,10 +46,10 @@ def linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
     """
     dim = coef.shape[1]
     itemsize = item_bytes(coef)
-    source = address_of(pooled, p)
+    source = row_address(pooled, p)
     wide_end, full_end = dim - dim % (WIDE * lanes), dim - dim % lanes
     for k in range(len(coef)):
-        target = address_of(coef, k)
+        target = row_address(coef, k)
         total, wide_total = tile, wide
         column = 0
         while column < wide_end:
@@ -88,10 +88,10 @@ def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
         for first in range(0, n, most):
             total = wide
             for k in range(first, min(n, first + most)):
-                total = fold_rows(total, (address_of(rows, k) + offset,), (weights[p, k],), (WIDE - 1) * lanes)
+                total = fold_rows(total, (row_address(rows, k) + offset,), (weights[p, k],), (WIDE - 1) * lanes)
             if n > most:
                 total = add_window(total, memory, first == 0)
-        store(total, address_of(out, p) + offset, (WIDE - 1) * lanes)
+        store(total, row_address(out, p) + offset, (WIDE - 1) * lanes)
         column += WIDE * lanes
     while column < dim:
         offset = np.uintp(min(column, dim - lanes)) * itemsize
@@ -99,17 +99,17 @@ def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
         for first in range(0, n, most):
             acc = tile
             for k in range(first, min(n, first + most)):
-                acc = fold_rows(acc, (address_of(rows, k) + offset,), (weights[p, k],), 0)
+                acc = fold_rows(acc, (row_address(rows, k) + offset,), (weights[p, k],), 0)
             if n > most:
                 acc = add_window(acc, memory, first == 0)
-        store(acc, address_of(out, p) + offset, 0)
+        store(acc, row_address(out, p) + offset, 0)
         column += lanes
 
 
 @inlined
 def _log_sum_exp(tile, block, outputs, p, n):
     """Return log(sum(exp(outputs[p, k]))) over k < n, for whole vectors of ``block`` outputs."""
-    base, itemsize = address_of(outputs, p), item_bytes(outputs)
+    base, itemsize = row_address(outputs, p), item_bytes(outputs)
     highest = outputs[p, 0]
     for k in range(1, n):
         highest = max(highest, outputs[p, k])
@@ -158,7 +158,7 @@ def head_kernel(lanes, block, loss):
             for i in range(indptr[bag], indptr[bag + 1]):
                 put(target, item(indices, i), item(values, i) if len(values) > 0 else coef.dtype.type(1))
             scale = zero + sample_weight[bag] / n_bags
-            base, base_of_targets = address_of(outputs, p), np.uintp(target.ctypes.data)
+            base, base_of_targets = row_address(outputs, p), np.uintp(target.ctypes.data)
             total = outer
             for k in range(0, n, block):
                 at = np.uintp(k) * itemsize

@@ -51,7 +51,7 @@ def kernel(function: Any) -> Any:
 
 
 def part(function: Any) -> Any:
-    """Compile a part of kernels that they call by its address; see ``tile.call``."""
+    """Compile a part of kernels that they call by its address; see ``calls.call``."""
     return _kept(function, no_cpython_wrapper=True)
 
 

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, forward, head, structs, update
 from skbag._data.bags import frozen
+from skbag._rules.losses import Loss
+from skbag._rules.solvers import Solver
 
 Array = NDArray[Any]
 
 _ROWS = 32  # that are updated together
+
+
+def _block(dtype: np.dtype[Any]) -> int:
+    """Return how many outputs the rule of a loss takes at once."""
+    return cpu._registers()[0] // dtype.itemsize
 
 
 class Shape(NamedTuple):
@@ -31,19 +38,20 @@ class Shape(NamedTuple):
         return cls(n_rows, dim, len(coef), table.dtype)
 
     @property
-    def ids(self) -> Any:
-        """Return the dtype of ids in scratch memory."""
-        return np.int32 if self.n_rows < 1 << 31 else np.int64
+    def many(self) -> bool:
+        """Return whether an int32 cannot number the rows."""
+        return self.n_rows >= 1 << 31
 
     @property
-    def block(self) -> int:
-        """Return how many outputs the rule of a loss takes at once."""
-        return cpu._registers()[0] // self.dtype.itemsize
+    def ids(self) -> Any:
+        """Return the dtype of ids in scratch memory."""
+        return np.int64 if self.many else np.int32
 
     @property
     def columns(self) -> int:
         """Return how many outputs there are in whole blocks."""
-        return -(-self.n_outputs // self.block) * self.block
+        block = _block(self.dtype)
+        return -(-self.n_outputs // block) * block
 
 
 def batch_memory(
@@ -109,7 +117,7 @@ def step_of(
 
 
 @lru_cache(maxsize=64)
-def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, maximum: bool) -> int:
+def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, *, maximum: bool) -> int:
     """Return the address of ``forward.reduce_kernel``'s kernel for a table; for the layout see ``backend.layout``."""
     lanes, vectors, copies, _, every, _, whole = layout
     kinds = _kinds(dtype, many)
@@ -118,18 +126,20 @@ def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, ma
 
 
 @lru_cache(maxsize=64)
-def step_addresses(lanes: int, shape: Shape, loss: Any, solver: Any) -> tuple[int, int, int]:
+def step_addresses(
+    lanes: int, dim: int, dtype: np.dtype[Any], many: bool, loss: Loss, solver: Solver
+) -> tuple[int, int, int]:
     """Return the addresses of ``head.head_kernel``'s, ``update.update_kernel``'s and ``update.add_kernel``'s kernels.
 
     0 where there is none.
     """
-    kinds = _kinds(shape.dtype, shape.ids is np.int64)
+    kinds = _kinds(dtype, many)
     count, tickets = kinds.count, kinds.tickets
     heading = calls.address_of(
-        head.head_kernel(lanes, shape.block, loss),
+        head.head_kernel(lanes, _block(dtype), loss),
         kinds.targets, kinds.forward, kinds.batch, kinds.parts, *(count,) * 5,
     )  # fmt: skip
-    n_vectors = -(-shape.dim // lanes)
+    n_vectors = -(-dim // lanes)
     tile = lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
     updating = calls.address_of(
         update.update_kernel(*tile, solver),

@@ -12,10 +12,10 @@ from skbag._cpu.forward import collect
 from skbag._cpu.head import WIDE, linear
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.pooling import DONE, EXTREME, INVALID, NEXT, UNSORTED, first_bag, in_range, increases, moderate, rising
+from skbag._cpu.step import BAGS_TOGETHER
 from skbag._cpu.structs import Bags, Batch, Forward
 from skbag._cpu.tile import fetch_add, full, item
 
-BAGS_TOGETHER = 64
 THREAD = 5  # of progress: how many threads have begun
 
 

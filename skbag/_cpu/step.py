@@ -20,7 +20,7 @@ import numpy as np
 
 from skbag._cpu.calls import call, stored
 from skbag._cpu.forward import collect, pool_max
-from skbag._cpu.head import address_of
+from skbag._cpu.head import row_address
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.sorting import assign, sorted_pairs
 from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
@@ -56,7 +56,7 @@ def _wait(tickets, n_done):
 @inlined
 def _prefetch_row(array, row):
     """Ask for the cache lines of a row."""
-    address = address_of(array, row)
+    address = row_address(array, row)
     end = address + np.uintp(array.shape[1]) * item_bytes(array)
     while address < end:
         prefetch_address(address)

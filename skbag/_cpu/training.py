@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skbag._cpu import backend as cpu
 from skbag._cpu import pooling, step, structs, update
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
-from skbag._cpu.predict import BAGS_TOGETHER, predict_kernel
+from skbag._cpu.predict import predict_kernel
 from skbag._cpu.threads import effective_threads, run
 from skbag._data.bags import Bags, frozen
 from skbag._data.model import Model, Objective, Rates
@@ -72,7 +72,7 @@ class Trainer:
         *,
         undo: bool = False,
     ) -> None:
-        self.bags, self.model, self.objective, self.targets = bags, model, objective, targets
+        self.bags, self.model, self.objective = bags, model, objective
         self.batch_size = min(batch_size, bags.n_bags)
         self.lengths = np.diff(bags.indptr).astype(np.int64)
         dtype = model.table.values.dtype
@@ -162,9 +162,8 @@ class Trainer:
         return structs.Plan(
             self.model.n_steps + 1, MODES[objective.mode], self.batch_size, objective.freeze,
             objective.scale_grad_by_freq and not self._by_freq, linear, layout[3], solver.element_states,
-            reduce_address(layout, shape.dtype, shape.ids is np.int64, False),
-            *step_addresses(layout[0], Shape(1 if shape.ids is np.int32 else 1 << 31, shape.dim, 1, shape.dtype),
-                            objective.loss, solver),
+            reduce_address(layout, shape.dtype, shape.many, maximum=False),
+            *step_addresses(layout[0], shape.dim, shape.dtype, shape.many, objective.loss, solver),
         )  # fmt: skip
 
     def _undo_memory(self, undo: bool) -> tuple[Array, ...]:
@@ -199,9 +198,9 @@ class Trainer:
 
 def _most_members(bags: Bags) -> int:
     """Return how many members bags that are predicted together may have, if indptr does not decrease."""
-    if bags.n_bags <= BAGS_TOGETHER:
+    if bags.n_bags <= step.BAGS_TOGETHER:
         return bags.n_members
-    most = int((bags.indptr[BAGS_TOGETHER:] - bags.indptr[:-BAGS_TOGETHER]).max())
+    most = int((bags.indptr[step.BAGS_TOGETHER :] - bags.indptr[: -step.BAGS_TOGETHER]).max())
     return max(0, min(most, bags.n_members))
 
 
@@ -231,8 +230,8 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
     forward = forward_of(*(np.ascontiguousarray(each.values) for each in model.parameters()))
     shape, n, layout = Shape.of(forward.table, forward.coef), bags.n_bags, cpu.layout(forward.table)
     blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
-    scratch = batch_memory(shape, min(n, BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
-    address = reduce_address(layout, shape.dtype, shape.ids is np.int64, mode == "max")
+    scratch = batch_memory(shape, min(n, step.BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
+    address = reduce_address(layout, shape.dtype, shape.many, maximum=mode == "max")
     members = _in_kernel(bags, shape.dtype, *(_nothing(np.dtype(np.int64)),) * 2)
     outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
     arguments = MODES[mode], layout[3], address, members, tuple(forward), tuple(scratch)

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from skbag._cpu.head import address_of
+from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.pooling import row_norm
 from skbag._cpu.tile import (
@@ -57,7 +57,7 @@ def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, s
         acc = tile
         for j in range(first, min(stop, first + most)):
             i = item(terms, j) & mask
-            address = address_of(source, item(ids, i)) + offset
+            address = row_address(source, item(ids, i)) + offset
             acc = fold_rows(acc, (address,), (item(weights, ahead + i),), tail)
         if stop - start > most:
             acc = add_window(acc, memory, first == start)
@@ -95,13 +95,13 @@ def update_kernel(lanes, vectors, single, solver):
     @inlined
     def finish(tile, check, g, row, column, offset, tail, step, parameters):
         """Change the columns of one tile of a row by their gradient; return check, NaN if they are not finite."""
-        target = address_of(parameters.values, row) + offset
+        target = row_address(parameters.values, row) + offset
         old = load(tile, target, tail)
         first = second = tile
         if states > 0:
-            first = load(tile, address_of(parameters.first, row) + offset, tail)
+            first = load(tile, row_address(parameters.first, row) + offset, tail)
         if states > 1:
-            second = load(tile, address_of(parameters.second, row) + offset, tail)
+            second = load(tile, row_address(parameters.second, row) + offset, tail)
         new, new_first, new_second = element_rule(old, g, first, second, step)
         if not single and column > 0:
             skip = _skip(parameters.values.shape[1], column, span)
@@ -111,10 +111,10 @@ def update_kernel(lanes, vectors, single, solver):
         zero = parameters.values.dtype.type(0)
         check = add_scaled(check, zero, new)
         if states > 0:
-            store(new_first, address_of(parameters.first, row) + offset, tail)
+            store(new_first, row_address(parameters.first, row) + offset, tail)
             check = add_scaled(check, zero, new_first)
         if states > 1:
-            store(new_second, address_of(parameters.second, row) + offset, tail)
+            store(new_second, row_address(parameters.second, row) + offset, tail)
             check = add_scaled(check, zero, new_second)
         return check
 
@@ -146,7 +146,7 @@ def update_kernel(lanes, vectors, single, solver):
         alpha = penalty(rate, step.alpha)
         decay = zero + alpha
         for r in range(n_rows):
-            target = address_of(values, rows[r])
+            target = row_address(values, rows[r])
             squares = 0.0
             if not looks_back:
                 state, length = row_rule(parameters.state[rows[r]], 0.0, number, rate)
@@ -155,25 +155,15 @@ def update_kernel(lanes, vectors, single, solver):
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
                 g = _sum_of_terms(
-                    tile,
-                    memory,
-                    terms,
-                    mask,
-                    item(starts, r),
-                    item(stops, r),
-                    weights,
-                    r * stride,
-                    ids,
-                    source,
-                    offset,
-                    tail,
-                )
+                    tile, memory, terms, mask, item(starts, r), item(stops, r), weights, r * stride, ids, source,
+                    offset, tail,
+                )  # fmt: skip
                 if step.by_freq:
                     g = g / values.dtype.type(stops[r] - starts[r])
                 if alpha != 0:
                     g = add_scaled(g, decay, load(tile, target + offset, tail))
                 if looks_back:
-                    store(g, address_of(gradients, r) + offset, tail)
+                    store(g, row_address(gradients, r) + offset, tail)
                     if not single and column > 0:
                         g = from_column(g, tail, _skip(dim, column, span))
                     squares += dot(g, g, tail)
@@ -193,7 +183,7 @@ def update_kernel(lanes, vectors, single, solver):
             for r in range(n_rows):
                 for column in range(0, columns, span):
                     offset = _offset(dim, column, span, itemsize)
-                    g = load(tile, address_of(gradients, r) + offset, tail)
+                    g = load(tile, row_address(gradients, r) + offset, tail)
                     length = zero + steps[r]
                     check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
         if not is_finite(check):
@@ -248,9 +238,9 @@ def add_kernel(lanes, vectors, single):
             soon = np.intp(item(members, min(j + _ROWS_AHEAD, last - 1)))
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
-                prefetch(tile, address_of(table, item(ids, soon)) + offset, tail, 1, 0)
+                prefetch(tile, row_address(table, item(ids, soon)) + offset, tail, 1, 0)
             i = np.intp(item(members, j))
-            source, target = address_of(gradients, item(bags, i)), address_of(table, item(ids, i))
+            source, target = row_address(gradients, item(bags, i)), row_address(table, item(ids, i))
             factor = table.dtype.type(step) * item(weights, i)
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)

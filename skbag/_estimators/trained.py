@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from copy import deepcopy
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skbag._backends import get_backend, get_trainer
-from skbag._data.bags import Bags, on_host
+from skbag._data.bags import Bags, frozen, on_host
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.resident import Resident
@@ -24,10 +25,11 @@ from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
-from skbag._training import convex, validation
+from skbag._training import convex
 from skbag._training.defaults import Manner, default_epochs, initial_coef, manner_of
 from skbag._training.loop import Schedule, Stopper, epochs
 from skbag._training.progress import CallbackSupport, Progress
+from skbag._training.validation import Validation, split
 
 Array = NDArray[Any]
 
@@ -116,9 +118,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         left_out: Array | None = None
         if fitted.early_stopping and validated is None:
             strata = fitted._stratify(labels)
-            used, left_out = validation.split(
-                used, fitted.validation_fraction, None if strata is None else strata[used], rng
-            )
+            used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
@@ -344,7 +344,7 @@ class _Run:
         self.estimator, self.bags, self.learnt, self.targets = estimator, bags, learnt, targets
         self.weights, self.used, self.model, self.rng = weights, used, model, rng
         self.trainer = estimator._trainer(bags, learnt, targets, weights, model)
-        self.validation: validation.Validation | None = None
+        self.validation: Validation | None = None
         self.losses: list[float] = []
         self.scores: list[float] = []
         self.best: int | None = None  # the number of the best score; None for the last one
@@ -354,30 +354,27 @@ class _Run:
         estimator = self.estimator
         if left_out is None and given is None:
             return
-        loss, scorer = estimator._loss_of(self.learnt), None
-        scoring = None if estimator.scoring == "loss" else check_scoring(estimator, estimator.scoring)
         if left_out is not None:
-            if scoring is not None:
-                scorer = self._scorer(scoring, _safe_indexing(X, left_out), _safe_indexing(y, left_out), left_out)
-            self.validation = validation.held_out(self.trainer, left_out, self.targets, self.weights, loss, scorer)
-            return
-        X_val, y_val, bags, targets, weights = given
-        if scoring is not None:
-            scorer = self._scorer(scoring, X_val, y_val, None, weights)
-        predict = get_trainer(estimator.device).predict
-        self.validation = validation.given(
-            predict, bags, self.model, estimator.mode, estimator.n_jobs, targets, weights, loss, scorer
-        )
+            X, y, weights = _safe_indexing(X, left_out), _safe_indexing(y, left_out), self.weights[left_out]
+            targets, outputs = self.targets.rows(left_out), partial(self.trainer.outputs, left_out)
+        else:
+            X, y, bags, all_targets, weights = given
+            predict = get_trainer(estimator.device).predict
+            targets = all_targets.rows(np.arange(bags.n_bags))
+            outputs = partial(predict, bags, self.model, estimator.mode, estimator.n_jobs)
+        scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
+        self.validation = Validation(outputs, targets, weights, estimator._loss_of(self.learnt), scorer)
 
-    def _scorer(self, scoring: Any, X: Any, y: Any, rows: Array | None, weights: Array | None = None) -> Any:
-        sample_weight = self.weights[rows] if rows is not None else weights
-        uniform = sample_weight is None or (sample_weight == sample_weight[0]).all()
+    def _scorer(self, X: Any, y: Any, weights: Array) -> Any:
+        """Return a function that scores the model, as ``scoring`` says."""
+        scoring = check_scoring(self.estimator, self.estimator.scoring)
+        uniform = (weights == weights[0]).all()
 
         def score() -> float:
             trained = self.estimator._snapshot()
             for name, value in trained._attributes(self.model, self.learnt).items():
                 setattr(trained, name, value)
-            return scoring(trained, X, y) if uniform else scoring(trained, X, y, sample_weight=sample_weight)
+            return scoring(trained, X, y) if uniform else scoring(trained, X, y, sample_weight=weights)
 
         return score
 
@@ -437,10 +434,8 @@ class _Run:
         """Solve the convex problem of a frozen table."""
         estimator, used = self.estimator, self.used
         table = self.model.table.values
-        if estimator.mode == "max" or not isinstance(table, Resident):
-            table = np.asarray(table)
-        bags = self.bags.on_host() if hasattr(self.bags, "on_host") else self.bags
-        features = on_host(get_backend(estimator.device).pool(bags, table, estimator.mode, estimator.n_jobs))
+        table = table if isinstance(table, Resident) else frozen(table)
+        features = on_host(get_backend(estimator.device).pool(self.bags, table, estimator.mode, estimator.n_jobs))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
         loss = estimator._loss_of(self.learnt)
@@ -484,7 +479,3 @@ def _normalized(weights: Array) -> Array:
 
 def _is_generator(random_state: Any) -> bool:
     return isinstance(random_state, np.random.RandomState)
-
-
-def _copied_rng(rng: Any) -> Any:
-    return deepcopy(rng)

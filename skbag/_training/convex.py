@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import log_softmax
 
 from skbag._data.model import Model
 from skbag._data.targets import Targets
@@ -41,24 +41,24 @@ def solve(
     n, dim = features.shape
     n_outputs = targets.n_outputs
     scaled, mean, deviation = _scaled(features, weights / weights.sum())
-    pieces = [
-        slice(k, k + max(1, _ENTRIES_AT_ONCE // n_outputs)) for k in range(0, n, max(1, _ENTRIES_AT_ONCE // n_outputs))
-    ]
-    dense = [targets.rows(np.arange(n)[piece]) for piece in pieces] if n_outputs <= dim else None
+    at_once = max(1, _ENTRIES_AT_ONCE // n_outputs)
+    pieces = [np.arange(first, min(n, first + at_once)) for first in range(0, n, at_once)]
+    dense = [targets.rows(piece) for piece in pieces] if n_outputs <= dim else None  # no larger than the features
     losses: list[float] = []
 
     def objective(x: Array) -> tuple[float, Array]:
         coef, intercept = x[:-n_outputs].reshape(n_outputs, dim), x[-n_outputs:]
         value, of_coef, of_intercept = 0.0, alpha * coef, np.zeros(n_outputs)
         for k, piece in enumerate(pieces):
-            z = scaled[piece] @ coef.T + intercept
+            some = scaled[piece[0] : piece[-1] + 1]
+            z = some @ coef.T + intercept
             if loss.normalized:
-                z -= logsumexp(z, axis=1, keepdims=True)
+                z = log_softmax(z, axis=1)
             with np.errstate(over="ignore"):
-                values, derivatives = loss.rule(z, targets.rows(np.arange(n)[piece]) if dense is None else dense[k])
+                values, derivatives = loss.rule(z, targets.rows(piece) if dense is None else dense[k])
             derivatives = derivatives * (weights[piece] / n)[:, None]
             value += float(weights[piece] @ values.sum(axis=1)) / n
-            of_coef += derivatives.T @ scaled[piece]
+            of_coef += derivatives.T @ some
             of_intercept += derivatives.sum(axis=0)
         losses.append(value)
         return value + alpha / 2 * float((coef**2).sum()), np.concatenate((of_coef.ravel(), of_intercept))

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from skbag._data.bags import Bags
-from skbag._data.model import Model
-from skbag._data.targets import Targets, mean_loss
+from skbag._data.targets import mean_loss
 from skbag._rules.losses import Loss
 
 Array = NDArray[Any]
@@ -42,21 +40,6 @@ class Validation:
         if self.scorer is not None:
             return float(self.scorer())
         return -mean_loss(self.loss, self.outputs(), self.targets, self.weights)
-
-
-def held_out(trainer: Any, rows: Array, targets: Targets, weights: Array, loss: Loss, scorer: Any) -> Validation:
-    """Return the validation on some of the rows that a trainer has."""
-    return Validation(lambda: trainer.outputs(rows), targets.rows(rows), weights[rows], loss, scorer)
-
-
-def given(
-    predict: Callable[..., Array], bags: Bags, model: Model, mode: str, n_jobs: int | None,
-    targets: Targets, weights: Array, loss: Loss, scorer: Any,
-) -> Validation:  # fmt: skip
-    """Return the validation on samples that the user gives; ``predict`` is the backend's."""
-    return Validation(
-        lambda: predict(bags, model, mode, n_jobs), targets.rows(np.arange(bags.n_bags)), weights, loss, scorer
-    )
 
 
 def split(rows: Array, share: float, stratify: Array | None, rng: Any) -> tuple[Array, Array]:
