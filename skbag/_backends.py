@@ -1,28 +1,112 @@
-"""Backends: memory, threads and launches. Each one offers the same functions on checked bags."""
+"""Backends: memory, threads and launches. Each one offers the same functions, those of the protocols here."""
 
 import re
 import sys
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skbag._compiled.shield import drop_orphans, shielded
+from skbag._data.bags import Bags
+from skbag._data.model import Model, Objective, Rates
+from skbag._data.targets import Targets
+
+Array = NDArray[Any]
+Norm = tuple[float, float] | None  # max_norm, norm_type
 
 _COMPILERS = "numba", "llvmlite", "numba_cuda"
 
 
-def get_backend(device: str) -> Any:
+class Backend(Protocol):
+    """What a device offers for pooling; the modes and the meaning are those of ``skbag._cpu.backend``.
+
+    A table is an array, or what the backend's ``hold`` makes of one, where it has that.
+    """
+
+    @property
+    def MODES(self) -> dict[str, int]:  # noqa: N802
+        """Return the modes it knows."""
+
+    def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+        """Return bags that are wholly checked and made for a mode."""
+
+    def pool(self, bags: Bags, table: Any, mode: str, n_jobs: int | None, norm: Norm = None) -> Any:
+        """Return the pooled rows of each bag."""
+
+    def lookup(self, bags: Bags, table: Any, n_jobs: int | None) -> Array:
+        """Return one row of the table per member."""
+
+    def norm_factors(
+        self, table: Array, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None
+    ) -> Array:
+        """Return the factors that bring rows down to max_norm."""
+
+
+class Trainer(Protocol):
+    """Trains a model on one set of checked bags."""
+
+    def epoch(self, order: Array, rates: Rates) -> float:
+        """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
+
+    def outputs(self, rows: Array) -> Array:
+        """Return the outputs of some bags."""
+
+    def take_back(self) -> None:
+        """Make the model what it was when the trainer was made, if it was made with ``undo``."""
+
+
+class MakeTrainer(Protocol):
+    """Makes a trainer; for the parameters see ``skbag._cpu.training.Trainer``."""
+
+    def __call__(
+        self, bags: Bags, targets: Targets, sample_weight: Array, model: Model, objective: Objective, batch_size: int,
+        n_jobs: int | None, *, undo: bool = False,
+    ) -> Trainer:  # fmt: skip
+        """Return a trainer."""
+
+
+class Training(Protocol):
+    """What a device offers for training and prediction."""
+
+    @property
+    def Trainer(self) -> MakeTrainer:  # noqa: N802
+        """Return what makes a trainer."""
+
+    def keep(self, model: Model, dtype: np.dtype[Any]) -> Model:
+        """Return a model as it is trained there."""
+
+    def predict(self, bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
+        """Return the outputs of bags, or the number of the largest of each."""
+
+
+if TYPE_CHECKING:  # the types of both are what the protocols say
+    from skbag._cpu import backend as _cpu_backend
+    from skbag._cpu import training as _cpu_training
+    from skbag._cuda.backend import Backend as _CudaBackend
+    from skbag._cuda.training import Trainer as _CudaTrainer
+
+    _backends: tuple[Backend, ...] = (_cpu_backend, _CudaBackend(0))
+    _training: Training = _cpu_training
+    _trainers: type[Trainer] = _CudaTrainer
+
+
+def get_backend(device: str) -> Backend:
     """Import and return the backend of a device; ValueError if there is none of that name."""
     name, index = _parsed(device)
     module = _module(f"_{name}.backend")
-    return module if name == "cpu" else module.backend(index)
+    backend: Backend = module if name == "cpu" else module.backend(index)
+    return backend
 
 
-def get_trainer(device: str) -> Any:
+def get_trainer(device: str) -> Training:
     """Import and return the training module of a device's backend; ValueError if there is none of that name."""
     name, index = _parsed(device)
     module = _module(f"_{name}.training")
-    return module if name == "cpu" else module.trainer(index)
+    training: Training = module if name == "cpu" else module.trainer(index)
+    return training
 
 
 @cache  # an import statement costs microseconds even where there is nothing left to import

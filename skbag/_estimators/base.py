@@ -128,8 +128,8 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
 
     def _kept(self, table: NDArray[Any]) -> Any:
         """Return a new table in the form the backend keeps it in."""
-        backend = get_backend(self.device)
-        return backend.hold(table) if _keeps_tables(backend) else table
+        hold = getattr(get_backend(self.device), "hold", None)
+        return table if hold is None else hold(table)
 
     def _read_bags(self, X: Any, dtype: Any) -> Bags:
         """Take a CSR matrix as bags; their members are not checked yet."""
