@@ -39,7 +39,7 @@ def content(value):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (tuple, list)):
         return tuple(content(item) for item in value)
-    return repr(value.get_state()) if isinstance(value, np.random.RandomState) else repr(value)
+    return repr(value.get_state(legacy=False)) if isinstance(value, np.random.RandomState) else repr(value)
 
 
 def state(estimator):

@@ -98,17 +98,16 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.
             f"memory has addresses for. Use a smaller embedding_dim, or fewer columns of X."
         )
     table = _empty((n_rows, dim), dtype)
-    generator = np.random.Generator(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))
-    flat, drawn = table.reshape(-1), np.empty(min(table.size, _DRAWN))  # float64: so float32 is the same, rounded
+    bits = np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32))
+    generator, drawn = np.random.Generator(bits), np.empty(min(table.size, _DRAWN))
+    flat = table.reshape(-1)
     for first in range(0, table.size, _DRAWN):
-        some = drawn[: table.size - first]
+        some = flat[first : first + _DRAWN]
         if init == "normal":
-            generator.standard_normal(out=some)
-        else:
-            generator.random(out=some)
-            some -= 0.5
-            some *= 2 / dim
-        flat[first : first + _DRAWN] = some
+            some[:] = generator.standard_normal(out=drawn[: len(some)])
+        else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
+            whole = bits.random_raw((len(some) + 1) // 2).view(np.int32)[: len(some)]
+            np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
     return table
 
 

@@ -145,12 +145,12 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
         return backend.check(bags, self.mode, self.n_jobs)
 
-    def _new_table(self, bags: Bags, rng: Any = None) -> NDArray[Any]:
-        """Draw the table, or take it from ``init``, and bring its rows down to max_norm."""
+    def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> NDArray[Any]:
+        """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
         dtype = check_dtype(self.dtype)
         if isinstance(self.init, str) and self.init in ("normal", "uniform"):
             rng = check_random_state(self.random_state) if rng is None else rng
-            table = draw_table(self.init, (bags.num_embeddings, self.embedding_dim), dtype, rng)
+            table = draw_table(self.init, (bags.num_embeddings, dim), dtype, rng)
             if bags.padding_idx is not None:
                 table[bags.padding_idx] = 0
         else:

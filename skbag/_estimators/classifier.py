@@ -51,8 +51,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
 
     Parameters
     ----------
-    embedding_dim : int, default=64
-        Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
+    embedding_dim : int or "auto", default="auto"
+        Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
+        least 16 and at most 64: outputs that are sums over the members have no use for more columns than there are
+        outputs. It is 64 with ``freeze=True`` and in the mode "max". When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
         How the members of a bag become one row:
 
@@ -305,7 +307,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
 
     def __init__(
         self,
-        embedding_dim: int = 64,
+        embedding_dim: int | str = "auto",
         *,
         mode: str = "sqrtn",
         init: Any = "uniform",

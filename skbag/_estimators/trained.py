@@ -26,7 +26,7 @@ from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
 from skbag._training import convex
-from skbag._training.defaults import Manner, default_epochs, initial_coef, manner_of
+from skbag._training.defaults import Manner, default_dim, default_epochs, initial_coef, manner_of
 from skbag._training.loop import Schedule, Stopper, epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import Validation, split
@@ -43,6 +43,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **EmbeddingBagBase._parameter_constraints,
+        "embedding_dim": [COUNT, StrOptions({"auto"})],
         "freeze": ["boolean"],
         "scale_grad_by_freq": ["boolean"],
         "solver": [StrOptions(set(SOLVERS))],
@@ -112,7 +113,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             fitted._check_same(learnt)
         weights = _normalized(fitted._weights_of(learnt, labels, weights))
         validated = fitted._check_validation(X_val, y_val, sample_weight_val, learnt)
-        rng = deepcopy(fitted._rng) if warm and not _is_generator(fitted.random_state) else fitted._new_rng()
+        goes_on = warm and not isinstance(fitted.random_state, np.random.RandomState)
+        rng = deepcopy(fitted._rng) if goes_on else fitted._new_rng()
         targets = fitted._targets_of(learnt, labels)
         used = np.flatnonzero(weights)
         left_out: Array | None = None
@@ -120,12 +122,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             strata = fitted._stratify(labels)
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
+        rng = rng if goes_on else _stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
         run = _Run(fitted, bags, learnt, targets, weights, used, model, rng)
         run.validate(left_out, validated, X, y)
         run.train(progress)
-        fitted._keep(model, learnt, deepcopy(rng), run.losses, fitted.loss_curve_ if warm else [])
+        fitted._keep(model, learnt, rng, run.losses, fitted.loss_curve_ if warm else [])
         fitted._keep_scores(run)
         self.__dict__ = self._with_fit_of(fitted)
         return self
@@ -144,8 +147,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         weights = fitted._weights_of(learnt, labels, weights)
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
-        before = rng._bit_generator.state  # a tenth of the time of a copy
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_bags, rng) if first else fitted._model()
+        rng = _stream_of(rng) if first else rng
+        before = rng._bit_generator.state
         trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
         schedule = fitted._schedule(learnt, "constant", 1, 1)
         attributes = None
@@ -154,7 +158,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             earlier = [] if first else fitted.loss_curve_
             if fitted.verbose:
                 print(f"Epoch {len(earlier) + 1}, loss {losses[0]:.6f}")
-            rng = deepcopy(rng) if first else rng  # the caller's, or NumPy's, goes on without this stream
             fitted._keep(model, learnt, rng, losses, earlier)
             fitted._keep_scores(None)
             attributes = self._with_fit_of(fitted)
@@ -194,7 +197,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState
     ) -> Model:
-        table = self._new_table(bags, rng)
+        dim = self.embedding_dim
+        if isinstance(dim, str):
+            dim = default_dim(targets.n_outputs, summed=self.mode != "max" and not self.freeze)
+        table = self._new_table(bags, dim, rng)
         if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], table.shape[1]
@@ -477,5 +483,6 @@ def _normalized(weights: Array) -> Array:
     return weights / weights[weights > 0].mean()
 
 
-def _is_generator(random_state: Any) -> bool:
-    return isinstance(random_state, np.random.RandomState)
+def _stream_of(rng: np.random.RandomState) -> np.random.RandomState:
+    """Return a stream of the model's own, seeded by ``rng``; its state is small, and so saved at every call."""
+    return np.random.RandomState(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))

@@ -291,7 +291,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         """
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=True)
-        fitted.embeddings_ = fitted._kept(fitted._new_table(bags))
+        fitted.embeddings_ = fitted._kept(fitted._new_table(bags, fitted.embedding_dim))
         self.__dict__ = self._with_fit_of(fitted)
         return self
 

@@ -62,6 +62,11 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner
     return Manner(0.3, 0.5, 1.0, (1.0, True))
 
 
+def default_dim(n_outputs: int, *, summed: bool) -> int:
+    """Return the width of a table: outputs that are sums of learnt rows use no more columns than there are outputs."""
+    return 1 << (min(64, max(16, n_outputs)) - 1).bit_length() if summed else 64
+
+
 def default_epochs(loss: Loss, n_samples: int) -> int:
     """Return how many epochs to train by default: fewer the more samples there are."""
     return max(1, round((38 if loss.name in REGRESSION else 55) / n_samples**0.3))
