@@ -23,12 +23,15 @@ _COMPILERS = "numba", "llvmlite", "numba_cuda"
 class Backend(Protocol):
     """What a device offers for pooling; the modes and the meaning are those of ``skbag._cpu.backend``.
 
-    A table is an array, or what the backend's ``hold`` makes of one, where it has that.
+    A table is an array, or what ``hold`` makes of one.
     """
 
     @property
     def MODES(self) -> dict[str, int]:  # noqa: N802
         """Return the modes it knows."""
+
+    def hold(self, table: Any) -> Any:
+        """Return a table as an estimator keeps it between calls; TypeError or ValueError if it is none."""
 
     def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
         """Return bags that are wholly checked and made for a mode."""

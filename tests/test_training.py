@@ -501,7 +501,7 @@ def test_gradients_of_a_mini_batch_of_many_rows(mode):
         for dtype in FLOATS
     ]
     for one, other in zip(learnt(models[0]), learnt(models[1]), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=3e-8)  # a rounding of the largest
 
 
 @pytest.mark.parametrize("alpha", [15, 100, 1e5, 1e300])

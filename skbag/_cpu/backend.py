@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skbag._cpu import pooling as kernels
 from skbag._cpu.threads import effective_threads, run
 from skbag._data.bags import RELATIVE, Bags, frozen
+from skbag._data.resident import Resident
 
 Array = NDArray[Any]
 
@@ -125,6 +126,11 @@ def _run(
             apart=apart,
         )  # fmt: skip
     return progress
+
+
+def hold(table: Any) -> Any:
+    """Return a table as an estimator keeps it between calls: here the array that it is."""
+    return table.host() if isinstance(table, Resident) else table
 
 
 def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:

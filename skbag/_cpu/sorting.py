@@ -5,6 +5,8 @@ import numpy as np
 from skbag._cpu.jit import inlined
 from skbag._cpu.tile import item, put
 
+_MOST_BITS = 11  # of a digit: so many counts there is memory for
+_MOVE = 4  # as much as so many counts
 _ROWS_TOGETHER = 4  # as a power of two: neighbours, which may share a cache line, have one owner
 
 
@@ -58,6 +60,17 @@ def _sort(n, first_bit, last_bit, digit_bits, pairs, spare, counts):
 
 
 @inlined
+def _digits(n, n_bits):
+    """Return how many digits of at most 11 bits n numbers are best sorted by: each costs n moves and its counts."""
+    best, least = 0, np.inf
+    for n_digits in range(-(-n_bits // _MOST_BITS), n_bits + 1):
+        cost = n_digits * (_MOVE * n + (1 << -(-n_bits // max(1, n_digits))))
+        if cost < least:
+            best, least = n_digits, cost
+    return best
+
+
+@inlined
 def sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts):
     """Sort the integers row << member_bits | member of the members whose rows belong to a part.
 
@@ -68,7 +81,7 @@ def sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts):
     n = 0
     for p in range(n_parts):
         n += parts.n_owned[p, part]
-    n_digits = -(-n_bits // (11 if n > 1024 else 8))
+    n_digits = _digits(n, n_bits)
     digit_bits = -(-n_bits // max(1, n_digits))
     mask = (1 << digit_bits) - 1
     for d in range(mask + 1):

@@ -40,6 +40,9 @@ from skbag._rules.pooling import MAX
 NEXT, DONE = range(2)
 BAGS_TOGETHER = 64  # bags that go through the head together
 _LINE = 64  # bytes of a cache line
+_ITEMS_OF_A_LINE = 16  # of four bytes
+_BAGS_AHEAD = 4  # whose members are asked for
+_MEMBERS_AHEAD = 128  # of a bag: the processor sees by itself where a longer one goes on
 _SPINS = 2000
 
 
@@ -62,6 +65,19 @@ def _prefetch_row(array, row):
         prefetch_address(address)
         address += np.uintp(_LINE)
     prefetch_address(end - np.uintp(1))
+
+
+@inlined
+def _prefetch_bag(bags, p):
+    """Ask for the members of the bag order[p], and for where a later one begins; bags come in any order."""
+    last = len(bags.order) - 1
+    prefetch_item(bags.indptr, bags.order[min(last, p + _BAGS_AHEAD)])
+    bag = bags.order[min(last, p)]
+    start, stop = np.intp(item(bags.indptr, bag)), np.intp(item(bags.indptr, bag + 1))
+    for i in range(start, min(stop, start + _MEMBERS_AHEAD), _ITEMS_OF_A_LINE):
+        prefetch_item(bags.indices, i)
+        if len(bags.weights) > 0:
+            prefetch_item(bags.weights, i)
 
 
 @inlined
@@ -91,6 +107,7 @@ def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batc
     for owner in range(n_parts):
         parts.n_owned[part, owner] = 0
     for p in range(begin, end):
+        _prefetch_bag(bags, first + p + _BAGS_AHEAD)
         start = bags.order_indptr[first + p] - bags.order_indptr[first]
         stop = collect(plan.mode, bags, bags.order[first + p], p, start, batch.ids, batch.weights, batch.bags)
         batch.starts[p], batch.stops[p] = start, stop

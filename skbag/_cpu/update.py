@@ -49,18 +49,27 @@ def _skip(dim, column, span):
 
 
 @inlined
+def _sum_of_window(tile, terms, mask, start, stop, weights, ahead, ids, source, offset, tail):
+    """Return the sum of a few terms, see `_sum_of_terms`."""
+    acc = tile
+    for j in range(start, stop):
+        i = item(terms, j) & mask
+        address = row_address(source, item(ids, i)) + offset
+        acc = fold_rows(acc, (address,), (item(weights, ahead + i),), tail)
+    return acc
+
+
+@inlined
 def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, source, offset, tail):
     """Return sum of weights[ahead + i] * source[ids[i]] over i = terms[j] & mask, start <= j < stop, for a tile."""
     most = window(tile)
-    acc = tile
-    for first in range(start, stop, most):
-        acc = tile
-        for j in range(first, min(stop, first + most)):
-            i = item(terms, j) & mask
-            address = row_address(source, item(ids, i)) + offset
-            acc = fold_rows(acc, (address,), (item(weights, ahead + i),), tail)
-        if stop - start > most:
-            acc = add_window(acc, memory, first == start)
+    acc = _sum_of_window(tile, terms, mask, start, min(stop, start + most), weights, ahead, ids, source, offset, tail)
+    if stop - start > most:
+        acc = add_window(acc, memory, True)
+        for first in range(start + most, stop, most):
+            last = min(stop, first + most)
+            acc = _sum_of_window(tile, terms, mask, first, last, weights, ahead, ids, source, offset, tail)
+            acc = add_window(acc, memory, False)
     return acc
 
 
@@ -171,11 +180,11 @@ def update_kernel(lanes, vectors, single, solver):
                     length = zero + steps[r]
                     check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
             if looks_back:
-                steps[r] = squares / dim
+                steps[r] = squares
         if looks_back:
             # One loop after the other: the long chain from a gradient to its step is under way for many rows at once.
             for r in range(n_rows):
-                state, length = row_rule(parameters.state[rows[r]], steps[r], number, rate)
+                state, length = row_rule(parameters.state[rows[r]], steps[r] / dim, number, rate)
                 parameters.state[rows[r]] = state
                 if not state < np.inf:  # the row would never change again
                     tickets[STOP] = 1

@@ -12,6 +12,7 @@ from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
 from skbag._data.model import Model
 from skbag._data.resident import Resident
+from skbag._data.table import check_weight
 from skbag._rules.pooling import MODES
 
 # isort: split
@@ -61,9 +62,12 @@ class Backend:
         return _opening.open_device(self.index)
 
     @staticmethod
-    def hold(table: Array) -> Resident:
-        """Keep a table on the GPU from its first use on."""
-        return table if isinstance(table, Resident) else Resident(table)
+    def hold(table: Any) -> Resident:
+        """Return a checked table that stays on the GPU from its first use on."""
+        if isinstance(table, Resident):
+            return table
+        check_weight(table, "embeddings_")
+        return Resident(table)
 
     def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
         """Raise and return as the CPU backend does; bags from the host are checked there, before any launch.

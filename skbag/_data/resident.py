@@ -81,8 +81,13 @@ class Resident:
             self.changed()
 
 
-class ResidentAttribute:
-    """A fitted attribute that may be a `Resident`: reading it gives a NumPy array, writing replaces it."""
+def plain(value: Any) -> Any:
+    """Return what an attribute is in a pickle: a `Resident` is an array there."""
+    return value.plain() if isinstance(value, Resident) else value
+
+
+class TableAttribute:
+    """A fitted table, as a backend holds it: reading it gives a NumPy array, writing replaces it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

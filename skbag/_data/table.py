@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from skbag._data.bags import frozen
+from skbag._data.resident import Resident
 
 Array = NDArray[Any]
 
@@ -59,8 +60,10 @@ def _as_array(table: Any, name: str) -> Array:
 def check_weight(weight: Any, name: str = "weight") -> Array:
     """Return a table as a frozen array (num_embeddings, dim) of float32 or float64.
 
-    Its values are not looked at: that would cost more than most calls.
+    Its values are not looked at: that would cost more than most calls. What a backend holds was checked then.
     """
+    if isinstance(weight, Resident):
+        return weight  # type: ignore[return-value]
     table = _as_array(weight, name)
     if table.dtype not in _DTYPES:
         raise TypeError(

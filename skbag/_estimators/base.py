@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 from skbag._backends import get_backend
 from skbag._data.bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
 from skbag._data.limits import COUNT, NORM
-from skbag._data.resident import Resident, ResidentAttribute
+from skbag._data.resident import TableAttribute, plain
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from skbag._version import __version__
 
@@ -58,7 +58,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         "random_state": ["random_state"],
     }
 
-    embeddings_: Any = ResidentAttribute()
+    embeddings_: Any = TableAttribute()
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Pool the rows of the table that each row of X names.
@@ -97,10 +97,11 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
             check_is_fitted(self)
         snapshot, attributes = self._snapshot(), self.__dict__
         stored = vars(snapshot)["embeddings_"]
-        if _keeps_tables(get_backend(self.device)) and not isinstance(stored, Resident):
-            kept = snapshot.embeddings_ = self._kept(check_weight(stored, "embeddings_"))  # it was assigned as an array
+        held = get_backend(self.device).hold(stored)
+        if held is not stored:  # it was assigned, or held by another device
+            snapshot.embeddings_ = held
             if attributes.get("embeddings_") is stored:
-                attributes["embeddings_"] = kept
+                attributes["embeddings_"] = held
         return snapshot
 
     def _with_fit_of(self, fitted: Self) -> dict[str, Any]:
@@ -117,19 +118,13 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         backend = get_backend(self.device)
         if self.mode not in backend.MODES:
             raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
-        kept = vars(self)["embeddings_"]
-        table = kept if _keeps_tables(backend) else check_weight(self.embeddings_, "embeddings_")
+        table = check_weight(vars(self)["embeddings_"], "embeddings_")
         if len(table) != self.n_features_in_:
             raise ValueError(
                 f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
             )
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
         return backend.pool(bags, table, self.mode, self.n_jobs)
-
-    def _kept(self, table: NDArray[Any]) -> Any:
-        """Return a new table in the form the backend keeps it in."""
-        hold = getattr(get_backend(self.device), "hold", None)
-        return table if hold is None else hold(table)
 
     def _read_bags(self, X: Any, dtype: Any) -> Bags:
         """Take a CSR matrix as bags; their members are not checked yet."""
@@ -171,7 +166,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     def __getstate__(self) -> dict[str, Any]:
         state = {**super().__getstate__()}
         for name, value in state.items():
-            state[name] = value.plain() if isinstance(value, Resident) else value
+            state[name] = plain(value)
         if state.get("embeddings_") is state["init"]:
             state["embeddings_"] = None  # the same array: joblib would write it twice
         return state
@@ -196,10 +191,6 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []  # the features have the dtype of the table, whatever X has
         return tags
-
-
-def _keeps_tables(backend: Any) -> bool:
-    return hasattr(backend, "hold")
 
 
 def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) -> Any:

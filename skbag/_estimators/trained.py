@@ -16,10 +16,9 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skbag._backends import get_backend, get_trainer
-from skbag._data.bags import Bags, frozen, on_host
+from skbag._data.bags import Bags, on_host
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
-from skbag._data.resident import Resident
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
@@ -234,9 +233,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _values(self) -> tuple[Any, Array, Array]:
         """Return the fitted table, layer and intercepts, checked: they may have been assigned."""
-        table = vars(self)["embeddings_"]  # the attribute itself would fetch it from a GPU
-        if not isinstance(table, Resident):
-            check_weight(table, "embeddings_")
+        table = get_backend(self.device).hold(vars(self)["embeddings_"])  # the attribute would fetch it from a GPU
+        check_weight(table, "embeddings_")
         coef, intercept = np.asarray(self.coefs_[0]), np.asarray(self.intercepts_[0])
         dim, n_outputs = self._layer_shape
         named = (_FITTED[0], table), (f"{_FITTED[1]}[0]", coef), (f"{_FITTED[2]}[0]", intercept)
@@ -439,8 +437,7 @@ class _Run:
     def _solve(self) -> None:
         """Solve the convex problem of a frozen table."""
         estimator, used = self.estimator, self.used
-        table = self.model.table.values
-        table = table if isinstance(table, Resident) else frozen(table)
+        table = check_weight(self.model.table.values)
         features = on_host(get_backend(estimator.device).pool(self.bags, table, estimator.mode, estimator.n_jobs))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)

@@ -10,6 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
+from skbag._backends import get_backend
 from skbag._data.bags import on_host
 from skbag._data.table import check_padding_idx, take_table
 from skbag._estimators.base import EmbeddingBagBase
@@ -260,7 +261,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         )
         vectorizer._validate_params()
         check_padding_idx(padding_idx, len(table))
-        vectorizer.embeddings_ = vectorizer._kept(vectorizer._rescaled(table))
+        vectorizer.embeddings_ = get_backend(device).hold(vectorizer._rescaled(table))
         vectorizer.n_features_in_ = len(table)
         return vectorizer
 
@@ -291,7 +292,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         """
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=True)
-        fitted.embeddings_ = fitted._kept(fitted._new_table(bags, fitted.embedding_dim))
+        fitted.embeddings_ = get_backend(fitted.device).hold(fitted._new_table(bags, fitted.embedding_dim))
         self.__dict__ = self._with_fit_of(fitted)
         return self
 
