@@ -21,14 +21,10 @@ _COMPILERS = "numba", "llvmlite", "numba_cuda"
 
 
 class Backend(Protocol):
-    """What a device offers for pooling; the modes and the meaning are those of ``skbag._cpu.backend``.
+    """What a device offers for pooling; the meaning is that of ``skbag._cpu.backend``.
 
     A table is an array, or what ``hold`` makes of one.
     """
-
-    @property
-    def MODES(self) -> dict[str, int]:  # noqa: N802
-        """Return the modes it knows."""
 
     def hold(self, table: Any) -> Any:
         """Return a table as an estimator keeps it between calls; TypeError or ValueError if it is none."""

@@ -13,10 +13,9 @@ from skbag._backends import get_backend
 from skbag._data.bags import Bags, as_ids, bags_from_ids, frozen
 from skbag._data.limits import COLUMNS, NORM
 from skbag._data.table import check_padding_idx, check_weight
+from skbag._rules.pooling import MODES
 
 Mode = Literal["sum", "mean", "sqrtn", "max"]
-
-_MODES = ("sum", "mean", "sqrtn", "max")
 
 
 def embedding_bag(
@@ -150,8 +149,8 @@ def embedding_bag(
     """
     backend = get_backend(device)
     table = check_weight(weight)
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {_MODES}, got {mode!r}.")
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}.")
     if mode == "max" and per_sample_weights is not None:
         raise ValueError("per_sample_weights must be None with mode='max': a maximum has no weights.")
     bags = bags_from_ids(

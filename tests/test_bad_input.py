@@ -1,6 +1,7 @@
 """What must be refused: with the right error, a text that says where and why, and nothing changed."""
 
 import copy
+import os
 import re
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, bags_to_csr, e
 
 TABLE = random_table(4, 5)
 IDS = [[0, 1, 2], [3, 0, 1]]
+N_CORRUPTED = int(os.environ.get("SKBAG_CORRUPTED", "2000"))  # matrices of each kind; 10,000 take a minute
 
 
 def refuses(error, *words):
@@ -486,12 +488,12 @@ def test_corrupted_matrices_are_refused_or_give_finite_features(seed, mode, weig
 
 
 @pytest.mark.parametrize("formats", [corruption.FORMATS, corruption.MORE_FORMATS], ids=" ".join)
-def test_ten_thousand_corrupted_matrices_do_not_kill_the_process(formats):
-    said = run_python(f"import corruption; corruption.main(10_000, {formats})")
+def test_corrupted_matrices_do_not_kill_the_process(formats):
+    said = run_python(f"import corruption; corruption.main({N_CORRUPTED}, {formats})")
     refused, accepted = map(int, said.split())
-    assert refused + accepted == 10_000
-    assert refused > 3000
-    assert accepted > 500
+    assert refused + accepted == N_CORRUPTED
+    assert refused > 0.3 * N_CORRUPTED
+    assert accepted > 0.05 * N_CORRUPTED
 
 
 def test_a_valid_matrix_is_accepted_by_the_fuzz_test():

@@ -661,7 +661,7 @@ X, y = np.eye(6), np.arange(6) % 3
 for _ in range(2):
     assert embedding_bag([[0, 1]], table, mode="mean", max_norm=9.0).tolist() == [[1, 2]]
     assert embedding([3], table).tolist() == [[6, 7]]
-    model = EmbeddingBagClassifier(4, max_iter=20, random_state=0).fit(X, y)
+    model = EmbeddingBagClassifier(4, max_iter=2, random_state=0).fit(X, y)
     print(model.predict_proba(X).round(5).tolist())
     function = lambda: 1
     assert (numba.njit(function) is function) == bool(numba.config.DISABLE_JIT)

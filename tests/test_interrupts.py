@@ -21,7 +21,8 @@ from skbag._cpu import training as cpu_training
 from skbag._cpu.threads import run
 
 N_COLUMNS = 9
-EVERYWHERE = bool(os.environ.get("SKBAG_INJECT_EVERYWHERE"))  # ten times as many places
+EVERYWHERE = bool(os.environ.get("SKBAG_INJECT_EVERYWHERE"))  # ten times as many places, and each of them
+STEP = 1 if EVERYWHERE else 3  # the calls of a method take turns
 
 
 @pytest.fixture(name="X", scope="module")
@@ -47,9 +48,9 @@ def state(estimator):
     return {name: content(value) for name, value in vars(estimator).items() if "_callback" not in name}
 
 
-def states_after_an_exception(estimator, call, **options):
+def states_after_an_exception(estimator, call, first=0, step=1, **options):
     """Yield for each place of a call where an exception is raised, and the state in which it leaves a copy."""
-    for place in itertools.count():
+    for place in itertools.count(first, step):
         changed, injector = copy.deepcopy(estimator), Injector(place, **options)
         with suppress(Injected), injector:
             call(changed)
@@ -62,19 +63,20 @@ def states_after_an_exception(estimator, call, **options):
 
 
 def calls():
+    turn = itertools.count()
     for n_jobs in (1, 2):
         for params in ({}, {"solver": "sgd", "mode": "mean"}):
             params = {**params, "n_jobs": n_jobs}
             name = f"{params.get('solver', 'adagrad')}-{n_jobs}"
-            yield pytest.param(params, True, "partial_fit", id=f"partial_fit-{name}")
+            yield pytest.param(next(turn), params, True, "partial_fit", id=f"partial_fit-{name}")
     for params in ({}, {"early_stopping": True, "validation_fraction": 0.3}, {"warm_start": True, "n_jobs": 2}):
-        yield pytest.param(params, True, "fit", id=f"fit-again-{next(iter(params), '')}")
-    yield pytest.param({}, False, "fit", id="first-fit")
-    yield pytest.param({}, False, "partial_fit", id="first-partial_fit")
+        yield pytest.param(next(turn), params, True, "fit", id=f"fit-again-{next(iter(params), '')}")
+    yield pytest.param(next(turn), {}, False, "fit", id="first-fit")
+    yield pytest.param(next(turn), {}, False, "partial_fit", id="first-partial_fit")
 
 
-@pytest.mark.parametrize(("params", "fitted", "method"), [*calls()])
-def test_a_call_is_done_as_a_whole_or_not_at_all(X, y, params, fitted, method, monkeypatch):
+@pytest.mark.parametrize(("turn", "params", "fitted", "method"), [*calls()])
+def test_a_call_is_done_as_a_whole_or_not_at_all(X, y, turn, params, fitted, method, monkeypatch):
     monkeypatch.setattr(cpu_training, "_LONG_WORK", 0 if params.get("n_jobs") == 2 else 1 << 60)
     model = EmbeddingBagClassifier(3, batch_size=6, max_iter=2, random_state=0)
     if fitted:
@@ -85,7 +87,7 @@ def test_a_call_is_done_as_a_whole_or_not_at_all(X, y, params, fitted, method, m
         return getattr(estimator, method)(X, y, **({"classes": range(3)} if method == "partial_fit" else {}))
 
     before, after = state(model), state(call(copy.deepcopy(model)))
-    found = [*states_after_an_exception(model, call, everywhere=EVERYWHERE)]
+    found = [*states_after_an_exception(model, call, turn % STEP, STEP, everywhere=EVERYWHERE)]
     assert len(found) > 100
     for where, one in found:
         assert one in (before, after), f"half done after an exception at {where}"

@@ -11,7 +11,8 @@ from skbag._backends import get_backend, get_trainer
 from skbag._compiled import cache
 from skbag._cpu.head import head_kernel
 from skbag._cpu.jit import as_rule, kernel
-from skbag._cpu.tile import full, item_bytes, load, store
+from skbag._cpu.memory import item_bytes
+from skbag._cpu.tile import full, load, store
 from skbag._cpu.update import update_kernel
 from skbag._cpu.vector import as_tile
 from skbag._data.bags import bags_from_csr

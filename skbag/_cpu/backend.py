@@ -7,14 +7,15 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._cpu import calls, checking, structs
 from skbag._cpu import pooling as kernels
+from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._data.bags import RELATIVE, Bags, frozen
 from skbag._data.resident import Resident
+from skbag._rules.pooling import MODES
 
 Array = NDArray[Any]
-
-MODES = {"sum": kernels.SUM, "mean": kernels.MEAN, "sqrtn": kernels.SQRTN, "max": kernels.MAX}
 
 _L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
@@ -64,7 +65,7 @@ def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
 
 
 def layout(table: Array) -> tuple[int, ...]:
-    """Return what a kernel is made for: lanes, vectors, copies, ahead, every, single, whole; see ``pool_kernel``."""
+    """Return what a kernel is made for: lanes, vectors, copies, ahead, every, single, whole; see ``reduce_kernel``."""
     dim, itemsize = table.shape[1], table.itemsize
     aligned = dim * itemsize > _LINE or table.__array_interface__["data"][0] % _LINE == 0
     return _layout(dim, itemsize, table.nbytes, aligned)
@@ -80,6 +81,26 @@ def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, 
         # processes, and each kind has a kernel of its own to compile
         whole = n_bytes <= _L2_BYTES or aligned
     return lanes, vectors, _copies(vectors), *_prefetching(n_bytes, row_bytes, vectors), int(single), int(whole)
+
+
+def reduce_of(layout: tuple[int, ...], *, maximum: bool) -> Any:
+    """Return the kernel that reduces bags of rows of a layout."""
+    lanes, vectors, copies, ahead, every, _, whole = layout
+    return kernels.reduce_kernel(lanes, vectors, copies, ahead, every, whole, int(maximum))
+
+
+@lru_cache(maxsize=256)
+def _reduce_address(
+    layout: tuple[int, ...], dtype: np.dtype[Any], ids: np.dtype[Any], maximum: bool, weighted: bool, padded: bool
+) -> int:  # fmt: skip
+    """Return the address of `reduce_of` for bags as they are given: what they have is what its code depends on."""
+    numbers, places = frozen(np.empty(1, dtype)), frozen(np.empty(1, ids))
+    example = structs.Reduction(
+        frozen(np.empty((1, 1), dtype)), numbers if weighted else None, places, 0 if padded else None, numbers,
+        places, places, np.empty(1, dtype), np.empty(1, np.int64), np.empty((1, 1), dtype),
+    )  # fmt: skip
+    kinds = map(calls.kind_of, (example, *(0,) * 4))
+    return calls.address_of(reduce_of(layout, maximum=maximum), *kinds)
 
 
 def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
@@ -111,7 +132,7 @@ def _run(
     """
     n_blocks, shares, n_threads = blocks
     progress = np.zeros(6, np.int64)
-    progress[kernels.UNSORTED] = not ordered
+    progress[UNSORTED] = not ordered
     arguments = (*args, (n_blocks, shares), progress, *out)
     apart = shares > n_threads
     if n_threads == 1 and not apart:
@@ -119,10 +140,10 @@ def _run(
     else:
 
         def stop() -> None:
-            progress[kernels.NEXT] = 1 << 62  # no block is left
+            progress[NEXT] = 1 << 62  # no block is left
 
         run(
-            lambda: kernel(*arguments), n_threads, lambda: kernels.wait(progress, n_tiles * n_blocks, _SPINS), stop,
+            lambda: kernel(*arguments), n_threads, lambda: wait(progress, n_tiles * n_blocks, _SPINS), stop,
             apart=apart,
         )  # fmt: skip
     return progress
@@ -143,12 +164,12 @@ def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
     """
     members = bags.weights, bags.indices, bags.indptr
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
-    progress = _run(kernels.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
-    extreme = bool(progress[kernels.EXTREME])
-    if progress[kernels.INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
+    progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
+    extreme = bool(progress[EXTREME])
+    if progress[INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
         bags.raise_bad_member()
     if bags.stored is not None:
-        if progress[kernels.UNSORTED]:
+        if progress[UNSORTED]:
             return check(bags.canonical(), mode, n_jobs)
         bags.stored = None  # members as they are are what the matrix means
     return bags.rescaled() if extreme and mode in RELATIVE and not bags.is_rescaled else bags
@@ -178,8 +199,8 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
         If indptr decreases, an id is out of range or a weight is not finite.
     """
     dim = table.shape[1]
-    lanes, vectors, *rest = layout(table)
-    kernel, n_tiles = kernels.pool_kernel(MODES[mode], lanes, vectors, *rest), -(-dim // (lanes * vectors))
+    kind = layout(table)
+    span = kind[0] * kind[1]
     bags = bags if norm is None else check(bags, mode, n_jobs)
     multipliers = None if mode == "max" else bags.weights
     if norm is not None:
@@ -188,11 +209,16 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
     spare = _filled(dim, -np.inf if mode == "max" else 0.0, table.dtype)
     out = np.empty((bags.n_bags, dim), table.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
-    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.padding_idx
-    progress = _run(kernel, (table, *members, spare), blocks, (out,), n_tiles, bags.stored is not None)
-    if progress[kernels.INVALID]:
+    address = _reduce_address(
+        kind, table.dtype, bags.indices.dtype, mode == "max", multipliers is not None, bags.padding_idx is not None
+    )
+    sizes = np.empty((blocks[2], 0 if mode == "sum" else kernels.BAGS_TOGETHER), table.dtype)
+    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
+    arguments = MODES[mode], address, span, table, *members, bags.padding_idx, spare, sizes
+    progress = _run(kernels.pool, arguments, blocks, (out,), -(-dim // span), bags.stored is not None)
+    if progress[INVALID]:
         bags.raise_bad_member()
-    if (progress[kernels.EXTREME] and not bags.is_rescaled) or (progress[kernels.UNSORTED] and bags.stored is not None):
+    if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
         fit = check(bags, mode, n_jobs)  # what rows or an overflow make not finite is the result
         if fit is not bags:
             return pool(fit, table, mode, n_jobs, norm)
@@ -206,7 +232,7 @@ def lookup(bags: Bags, table: Array, n_jobs: int | None) -> Array:
     lanes, vectors, _, ahead, _, single, whole = layout(table)
     kernel = kernels.lookup_kernel(lanes, vectors, 4 * ahead, single, whole)
     progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
-    if progress[kernels.INVALID]:
+    if progress[INVALID]:
         bags.raise_bad_member()
     return out
 

@@ -1,54 +1,23 @@
 """Forward: from the bags of a mini-batch to pooled rows, on the CPU."""
 
-from functools import cache
-
 import numpy as np
 
-from skbag._cpu.jit import as_rule, inlined, part
-from skbag._cpu.pooling import reduce_bag
-from skbag._cpu.tile import full, item, item_bytes, put, store
+from skbag._cpu.jit import as_rule, inlined
+from skbag._cpu.memory import item, put
+from skbag._cpu.structs import Reduction
 from skbag._rules.pooling import MEAN, SQRTN, share_of_size, size
 
 as_rule(share_of_size)
 as_rule(size)
 
 
-@cache
-def reduce_kernel(lanes, vectors, copies, every, whole, maximum):
-    """Make the kernel of weighted sums of rows, for tiles as in ``pooling.pool_kernel``, called by its address.
-
-    With ``maximum`` = 1 of maxima, if all weights are 1.
-    """
-    span = lanes * vectors
-
-    @part
-    def reduce(forward, batch, first, last, ahead):
-        """pooled[p] = sum of weights[i] * table[ids[i]] over starts[p] <= i < stops[p], for first <= p < last.
-
-        forward : structs.Forward, in. batch : structs.Batch, in; pooled, out. ahead : how many members ahead rows
-        are prefetched, 0 for not at all.
-        """
-        rows, out, weights, ids = forward.table, batch.pooled, batch.weights, batch.ids
-        starts, stops = batch.starts, batch.stops
-        dim = span if whole else rows.shape[1]
-        itemsize = item_bytes(rows)
-        row_bytes = np.uintp(dim) * itemsize
-        tail = span - lanes if whole else min(span, dim) - lanes
-        neutral = rows.dtype.type(-np.inf if maximum else 0)
-        tile, zero = full(neutral, maximum, lanes, vectors, copies), full(rows.dtype.type(0), 0, lanes, vectors, 1)
-        for p in range(first, last):
-            target = np.uintp(out.ctypes.data) + np.uintp(p) * row_bytes
-            for column in range(0, dim, span):
-                offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-                acc, _ = reduce_bag(
-                    tile, np.uintp(rows.ctypes.data) + offset, np.uintp(len(rows)), row_bytes, np.uintp(0), tail,
-                    weights, ids, None, item(starts, p), item(stops, p), ahead, every, whole,
-                )  # fmt: skip
-                store(acc, target + offset, tail)
-                if maximum and item(starts, p) == item(stops, p):
-                    store(zero, target + offset, tail)
-
-    return reduce
+@inlined
+def reduction_of(forward, batch, progress):
+    """Return the rows of a mini-batch, whose weights are those of ``collect``, as something to be reduced."""
+    return Reduction(
+        forward.table, batch.weights, batch.ids, None, forward.intercept, batch.starts, batch.stops, batch.weights[:0],
+        progress, batch.pooled,
+    )  # fmt: skip
 
 
 @inlined

@@ -9,18 +9,16 @@ from functools import cache
 import numpy as np
 
 from skbag._cpu.jit import as_rule, inlined, part
+from skbag._cpu.memory import item, item_bytes, put
 from skbag._cpu.tile import (
     add_window,
     before_column,
     fold_rows,
     from_column,
     full,
-    item,
-    item_bytes,
     lane_sum,
     load,
     multiply_add,
-    put,
     store,
     total_sum,
     window,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, forward, head, structs, update
+from skbag._cpu import calls, head, structs, update
 from skbag._data.bags import frozen
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import Solver
@@ -99,10 +99,14 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
     rows, numbers, n = np.empty((1, 1), dtype), np.empty(1, dtype), np.empty(1, np.int64)
     table, bias = (structs.Parameters(values, np.empty(1), values, values) for values in (rows, numbers))
     batch, parts = batch_memory(shape, 1, 1), parts_memory(shape, 1, 1, 1)
+    forward = forward_of(rows, rows, numbers)
+    reduction = structs.Reduction(
+        forward.table, batch.weights, batch.ids, None, forward.intercept, n, n, numbers, n, batch.pooled
+    )
     examples = {
         "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch,
         "parts": parts, "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
-        "count": 0, "rate": 0.0, "forward": forward_of(rows, rows, numbers),
+        "count": 0, "rate": 0.0, "forward": forward, "reduction": reduction,
     }  # fmt: skip
     return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
 
@@ -118,11 +122,9 @@ def step_of(
 
 @lru_cache(maxsize=64)
 def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, *, maximum: bool) -> int:
-    """Return the address of ``forward.reduce_kernel``'s kernel for a table; for the layout see ``backend.layout``."""
-    lanes, vectors, copies, _, every, _, whole = layout
+    """Return the address of ``pooling.reduce_kernel``'s kernel for a mini-batch; for layouts see ``backend.layout``."""
     kinds = _kinds(dtype, many)
-    kernel = forward.reduce_kernel(lanes, vectors, copies, every, whole, int(maximum))
-    return calls.address_of(kernel, kinds.forward, kinds.batch, *(kinds.count,) * 3)
+    return calls.address_of(cpu.reduce_of(layout, maximum=maximum), kinds.reduction, *(kinds.count,) * 4)
 
 
 @lru_cache(maxsize=64)

@@ -2,75 +2,40 @@
 
 Every array is C-contiguous and was checked by ``skbag._data``; a kernel that is given anything else reads or writes
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
-
-Work comes in blocks: ``blocks`` = (how many, shares). Each takes half of a share of what is left: the last ones are
-small, so that threads, if they are no more than the shares, end together although they did not begin together. Every
-thread of a call runs the same kernel with the same ``progress`` (6,) int64 (in-out): [NEXT] is the next block that
-nobody has taken, [DONE] counts the finished ones, [INVALID] becomes 1 if an id is out of range or indptr decreases,
-[EXTREME] if something is not finite, or a weight or the size of a bag is so large or small that its cube leaves the
-dtype, [UNSORTED] if the ids of a bag do not increase strictly; where it is 1 before, the order is not looked at.
 """
 
 from functools import cache
 
 import numpy as np
 
-from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.calls import call, stored
+from skbag._cpu.checking import in_range, increases, is_extreme, rising
+from skbag._cpu.jit import inlined, kernel, part
+from skbag._cpu.members import add_sizes, all_below, items, row_addresses
+from skbag._cpu.memory import fetch_add, item, item_bytes, put
+from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, begin_of, first_bag
+from skbag._cpu.structs import Reduction
 from skbag._cpu.tile import (
-    add_sizes,
     add_window,
-    all_below,
     divide,
-    fetch_add,
     fold_copies,
     fold_rows,
     full,
     is_finite,
-    item,
-    item_bytes,
-    items,
     lane_sum,
     load,
     n_copies,
     one_copy,
     prefetch,
-    rises,
-    row_addresses,
     store,
     window,
     window_memory,
 )
+from skbag._rules.pooling import MAX, SQRTN
 
-SUM, MEAN, SQRTN, MAX = range(4)
-NEXT, DONE, INVALID, EXTREME, UNSORTED = range(5)
+BAGS_TOGETHER = 64  # bags that a part of a kernel is called for
 _SIZE_LANES = 16  # members whose weights are added up together
 _SIZE_WINDOW = 256 * _SIZE_LANES  # members whose weights are added up in the dtype of the table, the rest in float64
-
-
-@inlined
-def _begin(blocks, block, n):
-    """Return where a block of n things begins; block blocks[0] is the end."""
-    n_blocks, shares = blocks
-    if block == n_blocks:
-        return n
-    left = 1 - 0.5 / shares
-    return np.intp(n * ((1 - left**block) / (1 - left**n_blocks)))
-
-
-@inlined
-def first_bag(blocks, block, indptr):
-    """Return the first bag of a block; blocks share the members, not the bags."""
-    low, high = 0, len(indptr) - 1
-    if block == 0 or block == blocks[0]:  # every bag is in a block, even if indptr decreases
-        return high if block else low
-    target = _begin(blocks, block, np.intp(item(indptr, high)))
-    while low < high:
-        middle = (low + high) // 2
-        if item(indptr, middle) < target:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @inlined
@@ -91,61 +56,6 @@ def _bag_size(mode, sizes, weights, indices, start, stop, padding_idx):
             i = upto
             size += lane_sum(some)
     return np.sqrt(size) if mode == SQRTN else size
-
-
-@inlined
-def in_range(indices, n_rows, begin, end):
-    """Whether 0 <= indices[i] < n_rows for begin <= i < end."""
-    lowest = highest = indices.dtype.type(0)
-    for i in range(begin, end):
-        index = item(indices, i)
-        lowest = min(lowest, index)
-        highest = max(highest, index)
-    return lowest >= 0 and (highest < n_rows or begin >= end)
-
-
-@inlined
-def rising(indptr, begin, end):
-    """Whether indptr[i] <= indptr[i + 1] for begin <= i < end."""
-    falls = 0
-    for i in range(begin, end):
-        falls += item(indptr, i) > item(indptr, i + 1)
-    return falls == 0
-
-
-@inlined
-def increases(indices, start, stop):
-    """Whether indices[i] < indices[i + 1] for start <= i < stop - 1: in runs of 32 or 8, of which the last overlap."""
-    last, i, bits = stop - 1, start, 255
-    if last - start >= 32:
-        bits = rises(indices, last - 32, stop, 4)
-        while i < last - 32:
-            bits &= rises(indices, i, i + 33, 4)
-            i += 32
-    elif last - start >= 8:
-        bits = rises(indices, last - 8, stop, 1)
-        while i < last - 8:
-            bits &= rises(indices, i, i + 9, 1)
-            i += 8
-    else:
-        bits = rises(indices, start, stop, 1)
-    return bits == 255
-
-
-@inlined
-def _is_extreme(value):
-    """Whether the cube of a value, and so the sum of some squares, is not finite or vanishes."""
-    cube = value * value * value
-    return (not abs(cube) < np.inf) | ((cube == 0) & (value != 0))
-
-
-@inlined
-def moderate(weights, begin, end):
-    """Whether weights[i] is not extreme for begin <= i < end."""
-    extreme = 0  # counted, not tested one by one: that becomes vector code
-    for i in range(begin, end):
-        extreme += _is_extreme(item(weights, i))
-    return extreme == 0
 
 
 @inlined
@@ -193,7 +103,7 @@ def reduce_bag(
 
     Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
     ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
-    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``pool_kernel``.
+    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``reduce_kernel``.
     """
     memory, most = window_memory(acc), window(acc)
     i = start
@@ -210,86 +120,129 @@ def reduce_bag(
 
 
 @cache
-def pool_kernel(mode, lanes, vectors, copies, ahead, every, single, whole):
-    """Make the pooling kernel of a mode for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
+def reduce_kernel(lanes, vectors, copies, ahead, every, whole, maximum):
+    """Make the kernel that reduces bags, for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
     Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
-    ``single`` says that a row fits in one tile; ``whole``, that it fills the tile, and is whole cache lines or in one.
+    ``whole`` says that a row fills a tile and is whole cache lines or in one; ``maximum`` that the largest is sought,
+    not the sum.
 
-    Its inner loop keeps one tile of the output row in registers for the whole bag. Of rows wider than a tile all bags
-    are pooled tile by tile, so that less of the table has to stay in the cache; the last tile overlaps the one before.
+    Its inner loop keeps one tile of the output row in registers for the whole bag. The last tile of a row overlaps the
+    one before.
     """
     span = lanes * vectors
-    maximum = int(mode == MAX)
-    neutral = -np.inf if mode == MAX else 0.0
+    neutral = -np.inf if maximum else 0.0
 
-    @kernel
-    def pool(table, multipliers, weights, indices, indptr, padding_idx, spare, blocks, progress, out):
-        """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
+    @part
+    def reduce(reduction, first, last, begin, end):
+        """out[b] = sum or maximum of multipliers[i] * table[indices[i]] over starts[b] <= i < stops[b]; or zeros.
 
-        SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
-        table : (n_rows, dim), float32 or float64, in.
-        multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
-        indices : (>= n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in: from 0 to
-            n_members; that it does not decrease is checked here.
-        padding_idx : members with this index are left out; or None.
-        spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-        blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row
-            is read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag
-            so, which sets progress[EXTREME], as does a bag whose size cannot be told precisely. Nor does an order of
-            ids that sets progress[UNSORTED] change the result.
-        out : (n_bags, dim), out.
+        For the bags first <= b < last, and the tiles that start at the columns begin, begin + lanes * vectors, ... of
+        those before ``end``. Sums are divided by sizes[b - first], if there are sizes; where that is 0 a row is zeros.
+
+        reduction : structs.Reduction, in; out, out. progress : [INVALID] becomes 1 if an id is out of range; it is
+        looked at before its row is read. [EXTREME] if a sum with multipliers is not finite.
         """
+        table, multipliers, indices = reduction.table, reduction.multipliers, reduction.indices
+        padding_idx, sizes, progress = reduction.padding_idx, reduction.sizes, reduction.progress
         zero = table.dtype.type(0)
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
-        n_members = np.uintp(item(indptr, len(indptr) - 1))
         itemsize = item_bytes(table)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
-        n_tiles = 1 if single else -(-dim // span)
-        block = fetch_add(progress, NEXT, 1)
-        while block < n_tiles * blocks[0]:
-            column, block = block // blocks[0] * span, block % blocks[0]
+        for column in range(begin, end, span):
             offset = np.uintp(max(0, min(column, dim - span))) * itemsize
-            base, spare_base = np.uintp(table.ctypes.data) + offset, np.uintp(spare.ctypes.data) + offset
-            for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
-                start = np.intp(item(indptr, bag))
-                stop = np.intp(item(indptr, bag + 1))
-                if not np.uintp(start) <= np.uintp(stop) <= n_members:
-                    progress[INVALID] = 1
-                    break
-                acc, end = reduce_bag(
+            base, spare = np.uintp(table.ctypes.data) + offset, np.uintp(reduction.spare.ctypes.data) + offset
+            target = np.uintp(reduction.out.ctypes.data) + offset
+            for bag in range(first, last):
+                start, stop = np.intp(item(reduction.starts, bag)), np.intp(item(reduction.stops, bag))
+                acc, until = reduce_bag(
                     full(table.dtype.type(neutral), maximum, lanes, vectors, copies), base, n_rows, row_bytes,
-                    spare_base, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole,
+                    spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole,
                 )  # fmt: skip
-                if end < stop:
+                if until < stop:
                     progress[INVALID] = 1
-                if weights is not None and not is_finite(acc):
+                if multipliers is not None and not is_finite(acc):
                     progress[EXTREME] = 1
-                if mode != SUM:  # after the members: their weights are in the cache by now
-                    sizes = full(zero, 0, _SIZE_LANES, 1, 1)
-                    size = table.dtype.type(_bag_size(mode, sizes, weights, indices, start, stop, padding_idx))
-                    if weights is not None and mode in (MEAN, SQRTN):
-                        if _is_extreme(size):
-                            progress[EXTREME] = 1
-                        if mode == SQRTN and size == 0 and _is_weighed(weights, indices, start, stop, padding_idx):
-                            progress[EXTREME] = 1
-                    if size == 0:
-                        acc = full(zero, maximum, lanes, vectors, copies)
-                    elif mode != MAX:
+                size = zero + (start < stop)
+                if len(sizes) > 0:
+                    size = item(sizes, bag - first)
+                    if size != 0 and not maximum:
                         acc = divide(acc, size)
-                store(acc, np.uintp(out.ctypes.data) + np.uintp(bag) * row_bytes + offset, tail)
-                if (single or column == 0) and progress[UNSORTED] == 0 and not increases(indices, start, stop):
-                    progress[UNSORTED] = 1
-            fetch_add(progress, DONE, 1)
-            block = fetch_add(progress, NEXT, 1)
+                if size == 0:
+                    acc = full(zero, maximum, lanes, vectors, copies)
+                store(acc, target + np.uintp(bag) * row_bytes, tail)
 
-    return pool
+    return reduce
+
+
+@inlined
+def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes, progress):
+    """sizes[b - first] = what the sum of bag b is divided by; tells ``progress`` if that cannot be told precisely."""
+    lanes = full(sizes.dtype.type(0), 0, _SIZE_LANES, 1, 1)
+    for bag in range(first, last):
+        start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+        size = sizes.dtype.type(_bag_size(mode, lanes, weights, indices, start, stop, padding_idx))
+        put(sizes, bag - first, size)
+        if weights is not None and mode != MAX:
+            if is_extreme(size):
+                progress[EXTREME] = 1
+            if mode == SQRTN and size == 0 and _is_weighed(weights, indices, start, stop, padding_idx):
+                progress[EXTREME] = 1
+
+
+@kernel
+def pool(
+    mode, reduce, span, table, multipliers, weights, indices, indptr, starts, stops, padding_idx, spare, sizes,
+    blocks, progress, out,
+):  # fmt: skip
+    """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
+
+    SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum. Of rows wider than
+    a tile all bags are pooled tile by tile, so that less of the table has to stay in the cache.
+
+    reduce : the address of a kernel of ``reduce_kernel``, whose tiles have ``span`` columns.
+    table : (n_rows, dim), float32 or float64, in.
+    multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
+    indices : (>= n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in: from 0 to n_members;
+        that it does not decrease is checked here. starts, stops : indptr[:-1], indptr[1:].
+    padding_idx : members with this index are left out; or None.
+    spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
+    sizes : (n_threads, BAGS_TOGETHER) of the table's dtype, scratch; (n_threads, 0) for SUM.
+    blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row is
+        read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag so,
+        which sets progress[EXTREME], as does a bag whose size cannot be told precisely. Nor does an order of ids that
+        sets progress[UNSORTED] change the result.
+    out : (n_bags, dim), out.
+    """
+    some = sizes[fetch_add(progress, THREAD, 1)]
+    reduction = stored(Reduction(table, multipliers, indices, padding_idx, spare, starts, stops, some, progress, out))
+    n_members, dim = np.intp(item(indptr, len(indptr) - 1)), table.shape[1]
+    n_tiles = -(-dim // span)
+    block = fetch_add(progress, NEXT, 1)
+    while block < n_tiles * blocks[0]:
+        column, block = block // blocks[0] * span, block % blocks[0]
+        end = first_bag(blocks, block + 1, indptr)
+        for first in range(first_bag(blocks, block, indptr), end, BAGS_TOGETHER):
+            last = min(end, first + BAGS_TOGETHER)
+            start, stop = np.intp(item(indptr, first)), np.intp(item(indptr, last))
+            if not (rising(indptr, first, last) and start >= 0 and stop <= n_members):
+                progress[INVALID] = 1
+                break
+            if len(some) > 0:
+                _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, some, progress)
+            call(reduce, (reduction, first, last, column, column + 1))
+            if column == 0 and progress[UNSORTED] == 0:
+                for bag in range(first, last):
+                    if not increases(indices, np.intp(item(starts, bag)), np.intp(item(stops, bag))):
+                        progress[UNSORTED] = 1
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)
 
 
 @cache
 def lookup_kernel(lanes, vectors, ahead, single, whole):
-    """Make the row copying kernel for tiles of ``vectors`` vectors of ``lanes`` scalars; see ``pool_kernel``."""
+    """Make the row copying kernel for tiles as in ``reduce_kernel``; ``single`` says that a row fits in one."""
     span = lanes * vectors
 
     @kernel
@@ -307,7 +260,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         tile = full(table.dtype.type(0), 0, lanes, vectors, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
-            first, last = _begin(blocks, block, len(indices)), _begin(blocks, block + 1, len(indices))
+            first, last = begin_of(blocks, block, len(indices)), begin_of(blocks, block + 1, len(indices))
             if not in_range(indices, n_rows, first, last):
                 progress[INVALID] = 1
                 last = first
@@ -358,45 +311,8 @@ def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
     """
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
-        for i in range(_begin(blocks, block, len(out)), _begin(blocks, block + 1, len(out))):
+        for i in range(begin_of(blocks, block, len(out)), begin_of(blocks, block + 1, len(out))):
             norm = row_norm(table, np.intp(i) if indices is None else np.intp(item(indices, i)), norm_type)
             out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
-
-
-@kernel
-def check(weights, indices, indptr, n_rows, blocks, progress):
-    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [EXTREME] = 1 if a weight is extreme.
-
-    [UNSORTED] = 1 if the ids of a bag do not increase strictly.
-
-    weights, indices, indptr : as in ``pool``. blocks, progress : see above.
-    """
-    n_bags = len(indptr) - 1
-    n_members = np.intp(item(indptr, n_bags))
-    block = fetch_add(progress, NEXT, 1)
-    while block < blocks[0]:
-        first, last = _begin(blocks, block, n_members), _begin(blocks, block + 1, n_members)
-        begin, end = _begin(blocks, block, n_bags), _begin(blocks, block + 1, n_bags)
-        if not (in_range(indices, n_rows, first, last) and rising(indptr, begin, end)):
-            progress[INVALID] = 1
-        if weights is not None and not moderate(weights, first, last):
-            progress[EXTREME] = 1
-        for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
-            start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
-            if progress[UNSORTED] != 0 or not 0 <= start <= stop <= n_members:
-                break
-            if not increases(indices, start, stop):
-                progress[UNSORTED] = 1
-        fetch_add(progress, DONE, 1)
-        block = fetch_add(progress, NEXT, 1)
-
-
-@kernel
-def wait(progress, n_blocks, spins):
-    """Whether all blocks are done, after looking at most ``spins`` times."""
-    for _ in range(spins):  # noqa: SIM110
-        if fetch_add(progress, DONE, 0) >= n_blocks:
-            return True
-    return False

@@ -8,15 +8,15 @@ from functools import cache
 import numpy as np
 
 from skbag._cpu.calls import call, stored
-from skbag._cpu.forward import collect
+from skbag._cpu.checking import in_range, increases, moderate, rising
+from skbag._cpu.forward import collect, reduction_of
 from skbag._cpu.head import WIDE, linear
 from skbag._cpu.jit import inlined, kernel
-from skbag._cpu.pooling import DONE, EXTREME, INVALID, NEXT, UNSORTED, first_bag, in_range, increases, moderate, rising
-from skbag._cpu.step import BAGS_TOGETHER
+from skbag._cpu.memory import fetch_add, item
+from skbag._cpu.pooling import BAGS_TOGETHER
+from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, first_bag
 from skbag._cpu.structs import Bags, Batch, Forward
-from skbag._cpu.tile import fetch_add, full, item
-
-THREAD = 5  # of progress: how many threads have begun
+from skbag._cpu.tile import full
 
 
 @inlined
@@ -52,12 +52,12 @@ def predict_kernel(lanes):
     """Make the prediction kernel for tables of at least ``lanes`` columns."""
 
     @kernel
-    def predict(mode, ahead, reduce, bags, forward, scratch, blocks, progress, outputs, choices):
+    def predict(mode, reduce, bags, forward, scratch, blocks, progress, outputs, choices):
         """outputs[b] = coef @ pooled[b] + intercept, choices[b] = number of the largest of these.
 
         One output is chosen, 1, if it is above 0; of equal ones the first.
 
-        mode, ahead, reduce : as in structs.Plan; for MAX the kernel for maxima. bags : structs.Bags, without an order.
+        mode, reduce : as in structs.Plan; for MAX the kernel for maxima. bags : structs.Bags, without an order.
         forward : structs.Forward. scratch : the arrays of structs.Batch, for each thread. blocks, progress : see
         ``pooling``; ids, offsets and weights are checked here. outputs : (n_bags, n_outputs), out, or without rows;
         choices : (n_bags,) int64, out, or empty.
@@ -72,6 +72,7 @@ def predict_kernel(lanes):
                 losses[t],
             )
         )  # fmt: skip
+        reduction = stored(reduction_of(forward, batch, progress))
         zero, n_outputs = table.dtype.type(0), len(coef)
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         block = fetch_add(progress, NEXT, 1)
@@ -86,7 +87,7 @@ def predict_kernel(lanes):
                     batch.starts[bag - first] = to
                     to = collect(mode, bags, bag, bag - first, to, batch.ids, batch.weights, batch.bags)
                     batch.stops[bag - first] = to
-                call(reduce, (forward, batch, 0, last - first, ahead))
+                call(reduce, (reduction, 0, last - first, 0, table.shape[1]))
                 for p in range(last - first):
                     linear(tile, wide, lanes, batch.pooled, p, coef, intercept, batch.outputs)
                     if len(choices) > 0:

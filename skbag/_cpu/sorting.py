@@ -3,7 +3,7 @@
 import numpy as np
 
 from skbag._cpu.jit import inlined
-from skbag._cpu.tile import item, put
+from skbag._cpu.memory import item, put
 
 _MOST_BITS = 11  # of a digit: so many counts there is memory for
 _MOVE = 4  # as much as so many counts

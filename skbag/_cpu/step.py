@@ -19,12 +19,10 @@ calls by their addresses, once for some dozens of bags or rows.
 import numpy as np
 
 from skbag._cpu.calls import call, stored
-from skbag._cpu.forward import collect, pool_max
+from skbag._cpu.forward import collect, pool_max, reduction_of
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import inlined, kernel
-from skbag._cpu.sorting import assign, sorted_pairs
-from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
-from skbag._cpu.tile import (
+from skbag._cpu.memory import (
     fetch_add,
     item,
     item_bytes,
@@ -34,11 +32,13 @@ from skbag._cpu.tile import (
     put,
     yield_thread,
 )
+from skbag._cpu.pooling import BAGS_TOGETHER
+from skbag._cpu.sharing import DONE, NEXT
+from skbag._cpu.sorting import assign, sorted_pairs
+from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
 from skbag._cpu.update import STOP
 from skbag._rules.pooling import MAX
 
-NEXT, DONE = range(2)
-BAGS_TOGETHER = 64  # bags that go through the head together
 _LINE = 64  # bytes of a cache line
 _ITEMS_OF_A_LINE = 16  # of four bytes
 _BAGS_AHEAD = 4  # whose members are asked for
@@ -100,7 +100,7 @@ def _keep(undo, table, element_states, row):
 
 
 @inlined
-def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, parts, tickets):
+def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, reduction, parts, tickets):
     """Run FORWARD for the bags begin <= p < end of a mini-batch of n_bags bags."""
     n_parts = len(parts.firsts)
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
@@ -121,7 +121,7 @@ def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batc
             for p in range(first_bag, last_bag):
                 pool_max(forward.table, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
         else:
-            call(plan.reduce, (forward, batch, first_bag, last_bag, plan.ahead))
+            call(plan.reduce, (reduction, first_bag, last_bag, 0, forward.table.shape[1]))
         call(plan.head, (targets, forward, batch, parts, part, first_bag, last_bag, first, n_bags))
 
 
@@ -228,7 +228,7 @@ def train(
     (n_outputs, dim) and intercept (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch,
     parts, scratch; undo, in-out.
     batch_losses : (n_batches,), out: mean loss per bag.
-    tickets : (3,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
+    tickets : (5,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.
     """
     plan, step, layer_step = stored(Plan(*plan)), stored(Step(*step)), stored(Step(*layer_step))
@@ -236,6 +236,7 @@ def train(
     table, layer = stored(Parameters(*table)), stored(Parameters(*layer))
     intercept, nothing = stored(Parameters(*intercept)), stored(Parameters(*nothing))
     batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
+    reduction = stored(reduction_of(forward, batch, tickets))
     n_parts = len(parts.firsts)
     n_bits = 0
     while len(table.values) - 1 >> n_bits:
@@ -255,7 +256,7 @@ def train(
         n_bags = min(plan.batch_size, len(bags.order) - first)
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
-            _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, parts, tickets)
+            _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, reduction, parts, tickets)
         else:
             number, rate = plan.number + k, step.rate - step.rate_step * k
             layer_rate = layer_step.rate - layer_step.rate_step * k

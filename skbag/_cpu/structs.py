@@ -18,6 +18,21 @@ class Bags(NamedTuple):
     order_indptr: Any  # (n + 1,) int64: sums of their lengths
 
 
+class Reduction(NamedTuple):
+    """What is reduced to rows, see ``pooling.reduce_kernel``: bags as they are given, or those of a mini-batch."""
+
+    table: Any  # (n_rows, dim), in
+    multipliers: Any  # (n_members,), in; or None for ones
+    indices: Any  # (n_members,) int32 or int64, in
+    padding_idx: Any  # members with this index count as the row ``spare``; or None
+    spare: Any  # (dim,), in; never read without padding_idx
+    starts: Any  # (n_bags,) int32 or int64: where the members of a bag begin, in
+    stops: Any
+    sizes: Any  # what the sums of the bags that a call is made for are divided by; of length 0 for nothing, in
+    progress: Any  # (5 or more,) int64, in-out
+    out: Any  # (n_bags, dim), out
+
+
 class Targets(NamedTuple):
     """The targets of the bags as a CSR matrix: what is not stored is 0; and the weights of the bags; in."""
 
@@ -66,9 +81,8 @@ class Plan(NamedTuple):
     freeze: Any  # leave the table alone
     max_by_freq: Any  # what ``Step.by_freq`` says, for MAX
     linear: Any  # add the gradient of each member as it comes
-    ahead: Any  # members that rows of the table are prefetched ahead
     element_states: Any  # of the solver
-    reduce: Any  # addresses of kernels: forward.reduce_kernel, head.head_kernel, update.update_kernel, .add_kernel
+    reduce: Any  # addresses of kernels: pooling.reduce_kernel, head.head_kernel, update.update_kernel, .add_kernel
     head: Any
     update: Any
     add: Any

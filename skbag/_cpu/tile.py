@@ -8,12 +8,12 @@ width that is no multiple of ``lanes`` ends in a vector that overlaps the one be
 Addresses are plain integers and nothing is checked: the bags are validated before a kernel sees them.
 """
 
-import os
-
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
+
+from skbag._cpu.memory import ask_for
 
 _BYTES = ir.IntType(8).as_pointer()
 _WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lose nothing
@@ -59,7 +59,7 @@ def _vector_pointers(builder, tile, address, tail):
         yield builder.inttoptr(builder.add(address, offset), pointer_type)
 
 
-def _suffix(vector):
+def suffix_of(vector):
     """The name of a vector type inside the name of an LLVM intrinsic: v16f32."""
     element = vector.element
     width = {ir.FloatType: 32, ir.DoubleType: 64}.get(type(element)) or element.width
@@ -68,15 +68,8 @@ def _suffix(vector):
 
 def call_llvm(builder, name, result, args, suffix=None):
     function_type = ir.FunctionType(result, [arg.type for arg in args])
-    name = f"{name}.{suffix or _suffix(result)}"
+    name = f"{name}.{suffix or suffix_of(result)}"
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
-
-
-def _prefetch(builder, pointer):
-    int32 = ir.IntType(32)
-    function_type = ir.FunctionType(ir.VoidType(), [_BYTES, int32, int32, int32])
-    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
-    builder.call(function, [builder.bitcast(pointer, _BYTES), *(ir.Constant(int32, hint) for hint in (0, 3, 1))])
 
 
 def _sum_of_lanes(builder, vector):
@@ -307,29 +300,6 @@ def store(typingctx, tile, address, tail):
     return types.none(tile, address, types.intp), codegen
 
 
-@intrinsic
-def prefetch_item(typingctx, array, index):
-    """Ask for the cache line of array[index] of a C-contiguous 1-D array."""
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        _prefetch(builder, builder.gep(view.data, [args[1]]))
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp), codegen
-
-
-@intrinsic
-def prefetch_address(typingctx, address):
-    """Ask for the cache line of an address."""
-
-    def codegen(context, builder, signature, args):
-        _prefetch(builder, builder.inttoptr(args[0], _BYTES))
-        return context.get_dummy_value()
-
-    return types.none(types.uintp), codegen
-
-
 @intrinsic(prefer_literal=True)
 def prefetch(typingctx, tile, address, tail, every, whole):
     """Ask for the cache lines of one row, where every ``every``-th vector begins and where the row ends.
@@ -342,176 +312,13 @@ def prefetch(typingctx, tile, address, tail, every, whole):
         _, address_, tail_, _, _ = args
         pointers = list(_vector_pointers(builder, tile, address_, tail_))
         for pointer in pointers[:: every.literal_value]:
-            _prefetch(builder, pointer)
+            ask_for(builder, pointer)
         if not whole.literal_value:
             last = builder.bitcast(pointers[-1], _BYTES)
-            _prefetch(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.itemsize - 1)]))
+            ask_for(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.itemsize - 1)]))
         return context.get_dummy_value()
 
     return types.none(tile, address, types.intp, every, whole), codegen
-
-
-@intrinsic
-def item_bytes(typingctx, array):
-    """Return the bytes of one item as a compile-time constant, which ``array.itemsize`` is not."""
-    n_bytes = array.dtype.bitwidth // 8
-    return types.uintp(array), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), n_bytes)
-
-
-@intrinsic
-def item(typingctx, array, index):
-    """array[index] of a C-contiguous 1-D array, without Numba's handling of negative indices."""
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        return builder.load(builder.gep(view.data, [args[1]]))
-
-    return array.dtype(array, types.intp), codegen
-
-
-@intrinsic
-def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx, member):
-    """Where the rows of the members from ``member`` on lie, a tuple of as many as the tile has copies.
-
-    ``spare`` stands for the row of a member that ``padding_idx``, if it is not None, takes out.
-    """
-    result = types.UniTuple(base, tile.copies)
-
-    def codegen(context, builder, signature, args):
-        _, base_, row_bytes_, spare_, indices_, padding_, member_ = args
-        view = context.make_array(indices)(context, builder, indices_)
-        if not isinstance(padding_idx, types.NoneType):
-            padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
-        addresses = []
-        for k in range(len(result)):
-            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
-            row = builder.mul(context.cast(builder, index, indices.dtype, types.intp), row_bytes_)
-            address = builder.add(base_, row)
-            if not isinstance(padding_idx, types.NoneType):
-                address = builder.select(builder.icmp_signed("!=", index, padding_), address, spare_)
-            addresses.append(address)
-        return context.make_tuple(builder, result, addresses)
-
-    return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
-
-
-@intrinsic
-def all_below(typingctx, tile, indices, member, limit):
-    """Whether 0 <= index < limit for the next members, as many as the tile has copies."""
-
-    def codegen(context, builder, signature, args):
-        _, indices_, member_, limit_ = args
-        view = context.make_array(indices)(context, builder, indices_)
-        result = ir.Constant(ir.IntType(1), 1)
-        for k in range(tile.copies):
-            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
-            index = context.cast(builder, index, indices.dtype, types.intp)  # as unsigned, a negative one is huge
-            result = builder.and_(result, builder.icmp_unsigned("<", index, limit_))
-        return result
-
-    return types.boolean(tile, indices, types.intp, types.uintp), codegen
-
-
-@intrinsic
-def put(typingctx, array, index, value):
-    """array[index] = value for a C-contiguous 1-D array, without Numba's handling of negative indices."""
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        item_ = context.cast(builder, args[2], value, array.dtype)
-        builder.store(item_, builder.gep(view.data, [args[1]]))
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp, value), codegen
-
-
-@intrinsic
-def items(typingctx, array, index, like):
-    """The tuple (array[index], array[index + 1], ...), as long as the tuple ``like``; None for an array of None."""
-    if isinstance(array, types.NoneType):
-        return types.none(array, index, like), lambda context, builder, signature, args: context.get_dummy_value()
-    result = types.UniTuple(array.dtype, len(like))
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(result)))
-        values = [builder.load(builder.gep(view.data, [offset])) for offset in offsets]
-        return context.make_tuple(builder, result, values)
-
-    return result(array, types.intp, like), codegen
-
-
-def _first_lanes(builder, n, lanes):
-    """A mask with the first n of some lanes set."""
-    n = splat(builder, n, lanes)
-    return builder.icmp_signed("<", ir.Constant(n.type, list(range(lanes))), n)
-
-
-def _masked(context, builder, array, value, start, inside, otherwise):
-    """The items of a 1-D array from ``start`` on in the lanes ``inside``, ``otherwise`` in the others."""
-    view = context.make_array(array)(context, builder, value)
-    pointer = builder.bitcast(builder.gep(view.data, [start]), otherwise.type.as_pointer())
-    suffix = f"{_suffix(otherwise.type)}.p0{_suffix(otherwise.type)}"
-    align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-    return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
-
-
-@intrinsic
-def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squared):
-    """Add |w|, or w * w where ``squared``, of the members start, start + 1, ... to the lanes of the tile.
-
-    As many members as the tile has lanes, but none from ``stop`` on and none that ``padding_idx`` names. ``weights``
-    None stands for weights of 1.
-    """
-
-    def codegen(context, builder, signature, args):
-        acc, weights_, indices_, start_, stop_, padding_, squared_ = args
-        lanes = tile.lanes
-        inside = _first_lanes(builder, builder.sub(stop_, start_), lanes)
-
-        def load(array, value, otherwise):
-            return _masked(context, builder, array, value, start_, inside, otherwise)
-
-        member = inside
-        if not isinstance(padding_idx, types.NoneType):
-            padding = splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
-            member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
-        vector = ir.VectorType(ir_scalar(tile.scalar), lanes)
-        size = ir.Constant(vector, [1.0] * lanes)
-        if not isinstance(weights, types.NoneType):
-            weight = load(weights, weights_, ir.Constant(vector, [0.0] * lanes))
-            absolute = call_llvm(builder, "llvm.fabs", vector, [weight])
-            size = builder.fmul(absolute, builder.select(squared_, absolute, size))
-        size = builder.select(member, size, ir.Constant(vector, [0.0] * lanes))
-        return builder.insert_value(acc, builder.fadd(builder.extract_value(acc, 0), size), 0)
-
-    return tile(tile, weights, indices, types.intp, types.intp, padding_idx, types.boolean), codegen
-
-
-@intrinsic(prefer_literal=True)
-def rises(typingctx, indices, start, stop, vectors):
-    """Return 255 if indices[i] < indices[i + 1] for start <= i < stop - 1, else a number with fewer bits.
-
-    The first 8 * ``vectors`` of them are looked at; ``vectors`` must be a compile-time integer.
-    """
-    if not isinstance(vectors, types.IntegerLiteral):
-        return None
-
-    def codegen(context, builder, signature, args):
-        indices_, start_, stop_, _ = args
-        lanes = 8
-        result = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
-        for v in range(vectors.literal_value):
-            at = builder.add(start_, ir.Constant(start_.type, v * lanes))
-            next_ = builder.add(at, ir.Constant(at.type, 1))
-            inside = _first_lanes(builder, builder.sub(stop_, next_), lanes)
-            none = ir.Constant(ir.VectorType(ir.IntType(indices.dtype.bitwidth), lanes), [0] * lanes)
-            one, other = (_masked(context, builder, indices, indices_, place, inside, none) for place in (at, next_))
-            rise = builder.or_(builder.icmp_signed("<", one, other), builder.not_(inside))
-            result = builder.and_(result, rise)
-        return builder.zext(builder.bitcast(result, ir.IntType(lanes)), ir.IntType(64))
-
-    return types.int64(indices, types.intp, types.intp, vectors), codegen
 
 
 @intrinsic
@@ -522,17 +329,6 @@ def lane_sum(typingctx, tile):
         return _sum_of_lanes(builder, builder.extract_value(args[0], 0))
 
     return tile.scalar(tile), codegen
-
-
-@intrinsic
-def fetch_add(typingctx, array, index, value):
-    """Add to array[index] (int64) as one atomic step, and return what stood there before."""
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        return builder.atomic_rmw("add", builder.gep(view.data, [args[1]]), args[2], "seq_cst")
-
-    return types.int64(array, types.intp, types.int64), codegen
 
 
 @intrinsic
@@ -592,30 +388,6 @@ def dot(typingctx, tile, other, tail):
         return _sum_of_lanes(builder, total)
 
     return tile.scalar(tile, other, types.intp), codegen
-
-
-@intrinsic
-def load_acquire(typingctx, array, index):
-    """Return array[index] (int64), with all that was written before it was written there."""
-
-    def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        return builder.load_atomic(builder.gep(view.data, [args[1]]), "acquire", 8)
-
-    return types.int64(array, types.intp), codegen
-
-
-@intrinsic
-def yield_thread(typingctx):
-    """Let another thread run, where the system has a call for that."""
-
-    def codegen(context, builder, signature, args):
-        if os.name == "posix":
-            function_type = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
-        return context.get_dummy_value()
-
-    return types.none(), codegen
 
 
 @intrinsic

@@ -10,6 +10,7 @@ from skbag._cpu import backend as cpu
 from skbag._cpu import pooling, step, structs, update
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
 from skbag._cpu.predict import predict_kernel
+from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._data.bags import Bags, frozen
 from skbag._data.model import Model, Objective, Rates
@@ -118,7 +119,7 @@ class Trainer:
     def _run(self, order: Array, order_indptr: Array, rates: Rates, scratch: Any, losses: Array) -> bool:
         """Run all mini-batches; return whether training diverged."""
         model, objective, shape = self.model, self.objective, _shape(self.model)
-        tickets = np.zeros(3, np.int64)
+        tickets = np.zeros(5, np.int64)
         length, exactly = objective.layer_norm or (np.inf, False)
         steps = (
             step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq),
@@ -143,7 +144,7 @@ class Trainer:
             step.train(*arguments)
             return bool(tickets[update.STOP])
         run(
-            lambda: step.train(*arguments), self.n_jobs, lambda: pooling.wait(tickets, n_tickets, cpu._SPINS), stop,
+            lambda: step.train(*arguments), self.n_jobs, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
             apart=work > _LONG_WORK,
         )  # fmt: skip
         return bool(tickets[update.STOP])
@@ -161,7 +162,7 @@ class Trainer:
         )  # fmt: skip
         return structs.Plan(
             self.model.n_steps + 1, MODES[objective.mode], self.batch_size, objective.freeze,
-            objective.scale_grad_by_freq and not self._by_freq, linear, layout[3], solver.element_states,
+            objective.scale_grad_by_freq and not self._by_freq, linear, solver.element_states,
             reduce_address(layout, shape.dtype, shape.many, maximum=False),
             *step_addresses(layout[0], shape.dim, shape.dtype, shape.many, objective.loss, solver),
         )  # fmt: skip
@@ -198,9 +199,9 @@ class Trainer:
 
 def _most_members(bags: Bags) -> int:
     """Return how many members bags that are predicted together may have, if indptr does not decrease."""
-    if bags.n_bags <= step.BAGS_TOGETHER:
+    if bags.n_bags <= pooling.BAGS_TOGETHER:
         return bags.n_members
-    most = int((bags.indptr[step.BAGS_TOGETHER :] - bags.indptr[: -step.BAGS_TOGETHER]).max())
+    most = int((bags.indptr[pooling.BAGS_TOGETHER :] - bags.indptr[: -pooling.BAGS_TOGETHER]).max())
     return max(0, min(most, bags.n_members))
 
 
@@ -230,17 +231,17 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
     forward = forward_of(*(np.ascontiguousarray(each.values) for each in model.parameters()))
     shape, n, layout = Shape.of(forward.table, forward.coef), bags.n_bags, cpu.layout(forward.table)
     blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
-    scratch = batch_memory(shape, min(n, step.BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
+    scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
     address = reduce_address(layout, shape.dtype, shape.many, maximum=mode == "max")
     members = _in_kernel(bags, shape.dtype, *(_nothing(np.dtype(np.int64)),) * 2)
     outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
-    arguments = MODES[mode], layout[3], address, members, tuple(forward), tuple(scratch)
+    arguments = MODES[mode], address, members, tuple(forward), tuple(scratch)
     progress = cpu._run(
         predict_kernel(layout[0]), arguments, blocks, (outputs, choices), ordered=bags.stored is not None
     )
-    if progress[pooling.INVALID]:
+    if progress[INVALID]:
         bags.raise_bad_member()
-    if (progress[pooling.EXTREME] and not bags.is_rescaled) or (progress[pooling.UNSORTED] and bags.stored is not None):
+    if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
         fit = cpu.check(bags, mode, n_jobs)
         if fit is not bags:
             return predict(fit, model, mode, n_jobs, choose=choose)

@@ -10,6 +10,7 @@ import numpy as np
 
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, part
+from skbag._cpu.memory import item, item_bytes, load_acquire
 from skbag._cpu.pooling import row_norm
 from skbag._cpu.tile import (
     add_scaled,
@@ -19,11 +20,8 @@ from skbag._cpu.tile import (
     from_column,
     full,
     is_finite,
-    item,
-    item_bytes,
     join_at,
     load,
-    load_acquire,
     prefetch,
     store,
     window,

@@ -48,8 +48,6 @@ def shape_of(dim: int, itemsize: int) -> tuple[int, int, int]:
 class Backend:
     """The functions that estimators call, on one GPU."""
 
-    MODES = MODES
-
     def __init__(self, index: int) -> None:
         self.index = index
         self._slots = Slot(), Slot()

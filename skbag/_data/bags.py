@@ -87,7 +87,7 @@ class Bags:
     def raise_bad_member(self) -> NoReturn:
         """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
         n_members = self.n_members
-        _check_order(self.indptr, n_members, self.indptr_name)
+        check_order(self.indptr, n_members, self.indptr_name)
         indices = self.indices[:n_members]
         bad = np.flatnonzero((indices < 0) | (indices >= self.num_embeddings))
         if bad.size:
@@ -240,11 +240,11 @@ def _bags_of(
     name: str = "X",
 ) -> Bags:
     """Take data, indices and indptr of a CSR matrix as bags; see `bags_from_csr`."""
-    indices, indptr = _index_pair(*arrays[1:], "X")
+    indices, indptr = index_pair(*arrays[1:], "X")
     data = np.asarray(arrays[0])
     if data.ndim != 1 or data.dtype.kind not in "biuf":
         raise ValueError(f"X.data must be a 1-D array of real numbers, got {data.ndim}-D of {data.dtype!r}.")
-    _check_indptr(indptr, shape[0], min(len(indices), len(data)), "X.indptr")
+    check_indptr(indptr, shape[0], min(len(indices), len(data)), "X.indptr")
     bags = Bags(indices, indptr, None, shape[1], padding_idx, name, name, stored=(data, indices, indptr))
     if weighted:
         bags.weights = frozen(data, dtype)
@@ -304,8 +304,8 @@ def bags_from_ids(
             raise ValueError(
                 f"With include_last_offset=True offsets must end with len(input) = {len(ids)}, got {last}."
             )
-    indices, indptr = _index_pair(ids.reshape(-1), starts, "input")
-    _check_indptr(indptr, len(indptr) - 1, len(indices), "offsets")
+    indices, indptr = index_pair(ids.reshape(-1), starts, "input")
+    check_indptr(indptr, len(indptr) - 1, len(indices), "offsets")
     return Bags(indices, indptr, weights, num_embeddings, padding_idx, "input", "per_sample_weights", "offsets")
 
 
@@ -326,68 +326,7 @@ def as_ids(ids: ArrayLike, name: str) -> Array:
     return array if array.dtype in _ID_DTYPES else array.astype(np.int64)
 
 
-def check_source(X: Any) -> None:
-    """Check the arrays of a sparse matrix that SciPy may convert: its C++ reads what they say unchecked.
-
-    Raises
-    ------
-    ValueError
-        If the values are no real numbers, or an index or the length of an array is not what the shape allows.
-    """
-    if X.format not in ("lil", "dok") and X.data.dtype.kind not in "biuf":
-        what = "Complex data not supported" if X.data.dtype.kind == "c" else "X must contain real numbers"
-        raise ValueError(f"{what}: X.data has {X.data.dtype!r}.")
-    check = {"coo": _check_coo, "csc": _check_blocks, "bsr": _check_blocks, "lil": _check_lil, "dia": _check_dia}
-    if X.format in check:
-        check[X.format](X)
-
-
-def _check_coo(X: Any) -> None:
-    for name, coords, limit in (("row", X.row, X.shape[0]), ("column", X.col, X.shape[1])):
-        coords = as_ids(coords, f"the {name} indices of X")
-        if coords.shape != X.data.shape:
-            raise ValueError(
-                f"The {name} indices and the data of X must be as many, got {coords.shape}, {X.data.shape}."
-            )
-        _check_limit(coords, limit, name)
-
-
-def _check_blocks(X: Any) -> None:
-    block = (1, 1)
-    if X.format == "bsr":
-        if X.data.ndim != 3 or 0 in X.data.shape[1:]:
-            raise ValueError(f"X.data must be of shape (n_blocks, rows, columns), got {X.data.shape}.")
-        block = X.data.shape[1:]
-    n_rows, n_columns = X.shape[0] // block[0], X.shape[1] // block[1]
-    major, minor, name = (n_columns, n_rows, "row") if X.format == "csc" else (n_rows, n_columns, "column")
-    indices, indptr = _index_pair(X.indices, X.indptr, "X")
-    _check_indptr(indptr, major, min(len(indices), len(X.data)), "X.indptr")
-    _check_order(indptr, len(indices), "X.indptr")
-    _check_limit(indices[: indptr[-1]], minor, name)
-
-
-def _check_lil(X: Any) -> None:
-    if len(X.rows) != X.shape[0] or len(X.data) != X.shape[0]:
-        raise ValueError(f"X.rows and X.data must have one list per row, {X.shape[0]}.")
-    for row, (ids, values) in enumerate(zip(X.rows, X.data, strict=True)):
-        if len(ids) != len(values):
-            raise ValueError(f"X has {len(ids)} columns and {len(values)} values in row {row}.")
-        if len(ids) and not (min(ids) >= 0 and max(ids) < X.shape[1]):
-            raise ValueError(f"X contains a column in row {row} that is not at least 0 and less than {X.shape[1]}.")
-
-
-def _check_dia(X: Any) -> None:
-    if X.data.ndim != 2 or as_ids(X.offsets, "X.offsets").shape != (len(X.data),):
-        raise ValueError(f"X.offsets must have one entry per row of X.data, got {X.offsets.shape}, {X.data.shape}.")
-
-
-def _check_limit(ids: Array, limit: int, name: str) -> None:
-    if ids.size and (ids.min() < 0 or ids.max() >= limit):
-        bad = ids[(ids < 0) | (ids >= limit)][0]
-        raise ValueError(f"X contains the {name} index {bad}; it must be at least 0 and less than {limit}.")
-
-
-def _index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]:
+def index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]:
     """Both index arrays frozen, and of one dtype: int64 as soon as one of them is."""
     indices, indptr = as_ids(indices, f"{name}.indices"), as_ids(indptr, f"{name}.indptr")
     if indices.ndim != 1 or indptr.ndim != 1:
@@ -396,18 +335,18 @@ def _index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]
     return frozen(indices, dtype), frozen(indptr, dtype)
 
 
-def _check_indptr(indptr: Array, n_bags: int, n_members: int, name: str) -> None:
-    """Check where indptr begins and ends; see `_check_order`."""
+def check_indptr(indptr: Array, n_bags: int, n_members: int, name: str) -> None:
+    """Check where indptr begins and ends; see `check_order`."""
     if len(indptr) != n_bags + 1:
         raise ValueError(f"{name} must have one entry per row and one more, {n_bags + 1}, got {len(indptr)}.")
     if indptr[0] != 0:
         raise ValueError(f"{name} must start at 0, got {indptr[0]}.")
     if not 0 <= indptr[-1] <= n_members:
-        _check_order(indptr, n_members, name)
+        check_order(indptr, n_members, name)
         raise ValueError(f"{name} ends at {indptr[-1]}, past the {n_members} members that there are.")
 
 
-def _check_order(indptr: Array, n_members: int, name: str) -> None:
+def check_order(indptr: Array, n_members: int, name: str) -> None:
     falls = indptr[1:] < indptr[:-1]
     if falls.any():
         row = int(np.argmax(falls))
@@ -427,7 +366,7 @@ def _all_finite_nonzero(data: Array) -> bool:
 
 def _without_stored_zeros(bags: Bags, data: Array) -> tuple[Array, Array]:
     """Return indices and indptr of the members alone, after a check of all that is stored."""
-    _check_order(bags.indptr, bags.n_members, bags.indptr_name)
+    check_order(bags.indptr, bags.n_members, bags.indptr_name)
     kept = np.empty(np.count_nonzero(data), bags.indices.dtype)
     indptr = np.zeros_like(bags.indptr)
     n_kept = 0

@@ -15,10 +15,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
 from skbag._backends import get_backend
-from skbag._data.bags import Bags, bags_from_csr, bags_from_device, check_source, is_on_device
+from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
 from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import TableAttribute, plain
+from skbag._data.sources import check_source
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
+from skbag._rules.pooling import MODES
 from skbag._version import __version__
 
 
@@ -116,8 +118,8 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
 
     def _pool(self, X: Any) -> NDArray[Any]:
         backend = get_backend(self.device)
-        if self.mode not in backend.MODES:
-            raise ValueError(f"mode must be one of {tuple(backend.MODES)}, got {self.mode!r}.")
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {tuple(MODES)}, got {self.mode!r}.")
         table = check_weight(vars(self)["embeddings_"], "embeddings_")
         if len(table) != self.n_features_in_:
             raise ValueError(

@@ -1,34 +1,30 @@
 """What the classifier and the regressor share: parameters, fit, partial_fit and the fitted arrays."""
 
-import warnings
 from abc import abstractmethod
 from copy import deepcopy
-from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skbag._backends import get_backend, get_trainer
-from skbag._data.bags import Bags, on_host
+from skbag._data.bags import Bags
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
+from skbag._estimators.run import Run
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
-from skbag._training import convex
-from skbag._training.defaults import Manner, default_dim, default_epochs, initial_coef, manner_of
-from skbag._training.loop import Schedule, Stopper, epochs
+from skbag._training.defaults import Manner, default_dim, initial_coef, manner_of
+from skbag._training.loop import Schedule, epochs
 from skbag._training.progress import CallbackSupport, Progress
-from skbag._training.validation import Validation, split
+from skbag._training.validation import split
 
 Array = NDArray[Any]
 
@@ -124,7 +120,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         rng = rng if goes_on else _stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
-        run = _Run(fitted, bags, learnt, targets, weights, used, model, rng)
+        run = Run(fitted, bags, learnt, targets, weights, used, model, rng)
         run.validate(left_out, validated, X, y)
         run.train(progress)
         fitted._keep(model, learnt, rng, run.losses, fitted.loss_curve_ if warm else [])
@@ -336,127 +332,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             rows = table[first : first + (1 << 14)].astype(np.float64)
             result[first : first + len(rows)] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
         return result
-
-
-class _Run:
-    """One call of fit: the epochs, what stops them and which one is kept."""
-
-    def __init__(
-        self, estimator: TrainedEmbeddingBag, bags: Bags, learnt: Any, targets: Targets, weights: Array, used: Array,
-        model: Model, rng: Any,
-    ) -> None:  # fmt: skip
-        self.estimator, self.bags, self.learnt, self.targets = estimator, bags, learnt, targets
-        self.weights, self.used, self.model, self.rng = weights, used, model, rng
-        self.trainer = estimator._trainer(bags, learnt, targets, weights, model)
-        self.validation: Validation | None = None
-        self.losses: list[float] = []
-        self.scores: list[float] = []
-        self.best: int | None = None  # the number of the best score; None for the last one
-
-    def validate(self, left_out: Array | None, given: Any, X: Any, y: Any) -> None:
-        """Prepare what early stopping looks at: rows left out, or what the user gives."""
-        estimator = self.estimator
-        if left_out is None and given is None:
-            return
-        if left_out is not None:
-            X, y, weights = _safe_indexing(X, left_out), _safe_indexing(y, left_out), self.weights[left_out]
-            targets, outputs = self.targets.rows(left_out), partial(self.trainer.outputs, left_out)
-        else:
-            X, y, bags, all_targets, weights = given
-            predict = get_trainer(estimator.device).predict
-            targets = all_targets.rows(np.arange(bags.n_bags))
-            outputs = partial(predict, bags, self.model, estimator.mode, estimator.n_jobs)
-        scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
-        self.validation = Validation(outputs, targets, weights, estimator._loss_of(self.learnt), scorer)
-
-    def _scorer(self, X: Any, y: Any, weights: Array) -> Any:
-        """Return a function that scores the model, as ``scoring`` says."""
-        scoring = check_scoring(self.estimator, self.estimator.scoring)
-        uniform = (weights == weights[0]).all()
-
-        def score() -> float:
-            trained = self.estimator._snapshot()
-            for name, value in trained._attributes(self.model, self.learnt).items():
-                setattr(trained, name, value)
-            return scoring(trained, X, y) if uniform else scoring(trained, X, y, sample_weight=weights)
-
-        return score
-
-    def train(self, progress: Progress) -> None:
-        """Run the epochs, or solve the convex problem of a frozen table."""
-        estimator = self.estimator
-        if estimator.freeze:
-            progress.n_epochs = 1
-            with progress:
-                self._solve()
-                progress.epoch(self._fitted, 1)
-            return
-        n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
-        automatic = isinstance(estimator.max_iter, str)
-        n_default = default_epochs(estimator._loss_of(self.learnt), len(self.used))
-        n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
-        schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
-        best, stopped = self._epochs(schedule, progress)
-        if best is not None:
-            for parameters, kept in zip(self.model.parameters(), best.parameters(), strict=True):
-                for array, old in zip(parameters.arrays(), kept.arrays(), strict=True):
-                    array[:] = old
-            self.model.n_steps = best.n_steps
-        if not stopped and estimator.tol is not None and estimator.learning_rate == "constant":
-            warnings.warn(
-                f"Maximum number of iterations ({n_epochs}) reached, and never {estimator.n_iter_no_change} epochs in "
-                f"a row without an improvement by more than tol={estimator.tol}. Increase max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
-    def _epochs(self, schedule: Schedule, progress: Progress) -> tuple[Any, bool]:
-        """Run the epochs; return a copy of the best model, with early stopping, and whether something stopped them."""
-        estimator, best = self.estimator, None
-        stopper = Stopper(estimator.tol or 0.0, estimator.n_iter_no_change)
-        with progress:
-            for loss in epochs(self.trainer, self.used, schedule, estimator.shuffle, self.rng):
-                self.losses.append(loss)
-                value = loss
-                if self.validation is not None:
-                    self.scores.append(self.validation.score())
-                    value = -self.scores[-1]
-                stop = stopper.update(value) and (estimator.early_stopping or estimator.tol is not None)
-                if self.validation is not None and stopper.improved:
-                    best, self.best = self.model.copy(), len(self.scores) - 1
-                if estimator.verbose:
-                    score = f", validation score {self.scores[-1]:.6f}" if self.scores else ""
-                    print(f"Epoch {len(self.losses)}, loss {loss:.6f}{score}")
-                if progress.epoch(self._fitted, len(self.losses)) or stop:
-                    return best, True
-        return best, False
-
-    def _fitted(self) -> dict[str, Any]:
-        return self.estimator._attributes(self.model, self.learnt)
-
-    def _solve(self) -> None:
-        """Solve the convex problem of a frozen table."""
-        estimator, used = self.estimator, self.used
-        table = check_weight(self.model.table.values)
-        features = on_host(get_backend(estimator.device).pool(self.bags, table, estimator.mode, estimator.n_jobs))
-        max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
-        some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
-        loss = estimator._loss_of(self.learnt)
-        self.losses = convex.solve(
-            self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
-        )
-        if estimator.verbose:
-            print(f"{len(self.losses)} iterations, loss {self.losses[-1]:.6f}")
-        if self.validation is not None:
-            self.scores = [self.validation.score()]
-
-
-def _rows_of(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:
-    """Return indices, indptr and values of some rows of targets."""
-    lengths = np.diff(targets.indptr)[rows]
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
-    entries = np.repeat(targets.indptr[:-1][rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return targets.indices[entries], indptr, None if targets.values is None else targets.values[entries]
 
 
 def _checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:

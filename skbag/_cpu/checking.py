@@ -1,0 +1,91 @@
+"""What is looked at before the members of bags are used, on the CPU."""
+
+import numpy as np
+
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.members import rises
+from skbag._cpu.memory import fetch_add, item
+from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, UNSORTED, begin_of, first_bag
+
+
+@inlined
+def in_range(indices, n_rows, begin, end):
+    """Whether 0 <= indices[i] < n_rows for begin <= i < end."""
+    lowest = highest = indices.dtype.type(0)
+    for i in range(begin, end):
+        index = item(indices, i)
+        lowest = min(lowest, index)
+        highest = max(highest, index)
+    return lowest >= 0 and (highest < n_rows or begin >= end)
+
+
+@inlined
+def rising(indptr, begin, end):
+    """Whether indptr[i] <= indptr[i + 1] for begin <= i < end."""
+    falls = 0
+    for i in range(begin, end):
+        falls += item(indptr, i) > item(indptr, i + 1)
+    return falls == 0
+
+
+@inlined
+def increases(indices, start, stop):
+    """Whether indices[i] < indices[i + 1] for start <= i < stop - 1: in runs of 32 or 8, of which the last overlap."""
+    last, i, bits = stop - 1, start, 255
+    if last - start >= 32:
+        bits = rises(indices, last - 32, stop, 4)
+        while i < last - 32:
+            bits &= rises(indices, i, i + 33, 4)
+            i += 32
+    elif last - start >= 8:
+        bits = rises(indices, last - 8, stop, 1)
+        while i < last - 8:
+            bits &= rises(indices, i, i + 9, 1)
+            i += 8
+    else:
+        bits = rises(indices, start, stop, 1)
+    return bits == 255
+
+
+@inlined
+def is_extreme(value):
+    """Whether the cube of a value, and so the sum of some squares, is not finite or vanishes."""
+    cube = value * value * value
+    return (not abs(cube) < np.inf) | ((cube == 0) & (value != 0))
+
+
+@inlined
+def moderate(weights, begin, end):
+    """Whether weights[i] is not extreme for begin <= i < end."""
+    extreme = 0  # counted, not tested one by one: that becomes vector code
+    for i in range(begin, end):
+        extreme += is_extreme(item(weights, i))
+    return extreme == 0
+
+
+@kernel
+def check(weights, indices, indptr, n_rows, blocks, progress):
+    """progress[INVALID] = 1 if an id is out of range or indptr decreases, [EXTREME] = 1 if a weight is extreme.
+
+    [UNSORTED] = 1 if the ids of a bag do not increase strictly.
+
+    weights, indices, indptr : as in ``pool``. blocks, progress : see above.
+    """
+    n_bags = len(indptr) - 1
+    n_members = np.intp(item(indptr, n_bags))
+    block = fetch_add(progress, NEXT, 1)
+    while block < blocks[0]:
+        first, last = begin_of(blocks, block, n_members), begin_of(blocks, block + 1, n_members)
+        begin, end = begin_of(blocks, block, n_bags), begin_of(blocks, block + 1, n_bags)
+        if not (in_range(indices, n_rows, first, last) and rising(indptr, begin, end)):
+            progress[INVALID] = 1
+        if weights is not None and not moderate(weights, first, last):
+            progress[EXTREME] = 1
+        for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
+            start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+            if progress[UNSORTED] != 0 or not 0 <= start <= stop <= n_members:
+                break
+            if not increases(indices, start, stop):
+                progress[UNSORTED] = 1
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)

@@ -1,0 +1,139 @@
+"""What the members of bags say, several at once: where their rows lie, whether they are valid, what they weigh."""
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from skbag._cpu.tile import call_llvm, ir_scalar, splat, suffix_of
+
+
+@intrinsic
+def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx, member):
+    """Where the rows of the members from ``member`` on lie, a tuple of as many as the tile has copies.
+
+    ``spare`` stands for the row of a member that ``padding_idx``, if it is not None, takes out.
+    """
+    result = types.UniTuple(base, tile.copies)
+
+    def codegen(context, builder, signature, args):
+        _, base_, row_bytes_, spare_, indices_, padding_, member_ = args
+        view = context.make_array(indices)(context, builder, indices_)
+        if not isinstance(padding_idx, types.NoneType):
+            padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
+        addresses = []
+        for k in range(len(result)):
+            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
+            row = builder.mul(context.cast(builder, index, indices.dtype, types.intp), row_bytes_)
+            address = builder.add(base_, row)
+            if not isinstance(padding_idx, types.NoneType):
+                address = builder.select(builder.icmp_signed("!=", index, padding_), address, spare_)
+            addresses.append(address)
+        return context.make_tuple(builder, result, addresses)
+
+    return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
+
+
+@intrinsic
+def all_below(typingctx, tile, indices, member, limit):
+    """Whether 0 <= index < limit for the next members, as many as the tile has copies."""
+
+    def codegen(context, builder, signature, args):
+        _, indices_, member_, limit_ = args
+        view = context.make_array(indices)(context, builder, indices_)
+        result = ir.Constant(ir.IntType(1), 1)
+        for k in range(tile.copies):
+            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
+            index = context.cast(builder, index, indices.dtype, types.intp)  # as unsigned, a negative one is huge
+            result = builder.and_(result, builder.icmp_unsigned("<", index, limit_))
+        return result
+
+    return types.boolean(tile, indices, types.intp, types.uintp), codegen
+
+
+@intrinsic
+def items(typingctx, array, index, like):
+    """Return (array[index], array[index + 1], ...), as long as the tuple ``like``; None for an array of None."""
+    if isinstance(array, types.NoneType):
+        return types.none(array, index, like), lambda context, builder, signature, args: context.get_dummy_value()
+    result = types.UniTuple(array.dtype, len(like))
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(result)))
+        values = [builder.load(builder.gep(view.data, [offset])) for offset in offsets]
+        return context.make_tuple(builder, result, values)
+
+    return result(array, types.intp, like), codegen
+
+
+def _first_lanes(builder, n, lanes):
+    """Return a mask with the first n of some lanes set."""
+    n = splat(builder, n, lanes)
+    return builder.icmp_signed("<", ir.Constant(n.type, list(range(lanes))), n)
+
+
+def _masked(context, builder, array, value, start, inside, otherwise):
+    """Return the items of a 1-D array from ``start`` on in the lanes ``inside``, ``otherwise`` in the others."""
+    view = context.make_array(array)(context, builder, value)
+    pointer = builder.bitcast(builder.gep(view.data, [start]), otherwise.type.as_pointer())
+    suffix = f"{suffix_of(otherwise.type)}.p0{suffix_of(otherwise.type)}"
+    align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+    return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
+
+
+@intrinsic
+def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squared):
+    """Add |w|, or w * w where ``squared``, of the members start, start + 1, ... to the lanes of the tile.
+
+    As many members as the tile has lanes, but none from ``stop`` on and none that ``padding_idx`` names. ``weights``
+    None stands for weights of 1.
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, weights_, indices_, start_, stop_, padding_, squared_ = args
+        lanes = tile.lanes
+        inside = _first_lanes(builder, builder.sub(stop_, start_), lanes)
+
+        def load(array, value, otherwise):
+            return _masked(context, builder, array, value, start_, inside, otherwise)
+
+        member = inside
+        if not isinstance(padding_idx, types.NoneType):
+            padding = splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
+            member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
+        vector = ir.VectorType(ir_scalar(tile.scalar), lanes)
+        size = ir.Constant(vector, [1.0] * lanes)
+        if not isinstance(weights, types.NoneType):
+            weight = load(weights, weights_, ir.Constant(vector, [0.0] * lanes))
+            absolute = call_llvm(builder, "llvm.fabs", vector, [weight])
+            size = builder.fmul(absolute, builder.select(squared_, absolute, size))
+        size = builder.select(member, size, ir.Constant(vector, [0.0] * lanes))
+        return builder.insert_value(acc, builder.fadd(builder.extract_value(acc, 0), size), 0)
+
+    return tile(tile, weights, indices, types.intp, types.intp, padding_idx, types.boolean), codegen
+
+
+@intrinsic(prefer_literal=True)
+def rises(typingctx, indices, start, stop, vectors):
+    """Return 255 if indices[i] < indices[i + 1] for start <= i < stop - 1, else a number with fewer bits.
+
+    The first 8 * ``vectors`` of them are looked at; ``vectors`` must be a compile-time integer.
+    """
+    if not isinstance(vectors, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        indices_, start_, stop_, _ = args
+        lanes = 8
+        result = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
+        for v in range(vectors.literal_value):
+            at = builder.add(start_, ir.Constant(start_.type, v * lanes))
+            next_ = builder.add(at, ir.Constant(at.type, 1))
+            inside = _first_lanes(builder, builder.sub(stop_, next_), lanes)
+            none = ir.Constant(ir.VectorType(ir.IntType(indices.dtype.bitwidth), lanes), [0] * lanes)
+            one, other = (_masked(context, builder, indices, indices_, place, inside, none) for place in (at, next_))
+            rise = builder.or_(builder.icmp_signed("<", one, other), builder.not_(inside))
+            result = builder.and_(result, rise)
+        return builder.zext(builder.bitcast(result, ir.IntType(lanes)), ir.IntType(64))
+
+    return types.int64(indices, types.intp, types.intp, vectors), codegen
