@@ -653,3 +653,14 @@ def test_other_processes_and_copies_see_numpy_arrays(cuda):
     assert isinstance(model.embeddings_, np.ndarray)
     once = pickle.loads(pickle.dumps(model)).set_params(device="cpu").partial_fit(X, y)
     np.testing.assert_allclose(once.embeddings_, model.partial_fit(X, y).embeddings_, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_goes_on_on_the_other_device(cuda):
+    X, y = random_csr(8), np.arange(8) % 2
+    model = EmbeddingBagClassifier(4, device=cuda, max_iter=1, random_state=0).fit(X, y)
+    other = copy.deepcopy(model)
+    for device in ("cpu", cuda):
+        model.set_params(device=device).partial_fit(X, y)
+        other.set_params(device="cpu").partial_fit(X, y)
+        np.testing.assert_allclose(model.embeddings_, other.embeddings_, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(model.predict(X), other.predict(X))

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.resident import Resident
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import Solver
 
@@ -71,7 +72,9 @@ class Model:
         return self.of(map(usable, self.parameters()), self.n_steps)
 
 
-def _usable(array: Array, dtype: np.dtype[Any]) -> Array:
+def _usable(array: Any, dtype: np.dtype[Any]) -> Array:
+    if isinstance(array, Resident):  # it was trained on a GPU before
+        array = array.host()
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.writeable and flags.aligned:
         return array  # np.require takes ten times as long to say so
