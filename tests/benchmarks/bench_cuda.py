@@ -35,6 +35,9 @@ def optional(name):
         return None
 
 
+cuda = optional("numba.cuda")  # global, as the simulator wants it
+
+
 def torch_on_gpu():
     """Return torch where it can use the GPU, as its CPU build cannot."""
     torch = optional("torch")
@@ -43,8 +46,6 @@ def torch_on_gpu():
 
 def seconds_on_gpu(contenders, rounds, warm_up=1):
     """Best time of each contender in seconds, by events; the contenders take turns."""
-    from numba import cuda
-
     best = dict.fromkeys(contenders, math.inf)
     for run in contenders.values():
         for _ in range(warm_up):
@@ -72,17 +73,43 @@ def best_of(run, rounds):
     return best
 
 
-def report(title, header, rows, ratios=None):
-    print(f"\n## {title}\n\n{table(header, rows)}\n", flush=True)
-    for name, values in (ratios or {}).items():
-        if values:
+class Report:
+    """A table that prints each row when it has it: what a run that is cut short has measured is not lost."""
+
+    def __init__(self, title, header):
+        self.ratios = {}
+        print(f"\n## {title}\n\n{table(header, [])}", flush=True)
+
+    def add(self, *row):
+        print(table([""], [row]).splitlines()[-1], flush=True)
+
+    def ratio(self, name, value):
+        self.ratios.setdefault(name, []).append(value)
+        return value
+
+    def close(self):
+        print(flush=True)
+        for name, values in self.ratios.items():
             print(f"{name}: geometric mean {geometric_mean(values):.2f}, lowest {min(values):.2f}", flush=True)
+
+
+def drawn(n_rows, dim):
+    """Return a table of numbers between -1 and 1, hashes of their places, drawn on the GPU."""
+
+    @cuda.jit
+    def fill(out):
+        for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+            x = (i * 0x9E3779B9) & 0xFFFFFFFF
+            x = ((x ^ (x >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+            out[i] = (x ^ (x >> 13)) / 2.0**31 - 1
+
+    array = cuda.device_array((n_rows, dim), np.float32)
+    fill[(1, 32) if SIMULATED else (1024, 256)](array.ravel())
+    return array
 
 
 def copy_bandwidth(setting):
     """Bytes read plus bytes written per second by a copy on the GPU, in 1e9."""
-    from numba import cuda
-
     source = cuda.device_array(setting.copy_bytes // 4, np.float32)
     target = cuda.device_array_like(source)
     seconds = seconds_on_gpu({"copy": lambda: target.copy_to_device(source)}, setting.rounds)["copy"]
@@ -93,17 +120,12 @@ class Problem:
     """A table and bags on the GPU, shared by all sides."""
 
     def __init__(self, n_rows, dim, n_bags, members):
-        from numba import cuda
-
         from skbag._backends import get_backend
         from skbag._cuda.staging import Members
 
         rng = np.random.default_rng(0)
         self.backend, self.cuda = get_backend("cuda"), cuda
-        self.table = cuda.device_array((n_rows, dim), np.float32)
-        for first in range(0, n_rows, 1 << 20):
-            piece = self.table[first : first + (1 << 20)]
-            piece.copy_to_device(rng.standard_normal(piece.shape, dtype=np.float32))
+        self.table = drawn(n_rows, dim)
         ids = rng.integers(0, n_rows, n_bags * members, dtype=np.int32)
         indptr = np.arange(0, ids.size + 1, members, dtype=np.int32)
         self.shape = n_bags, n_rows
@@ -147,23 +169,24 @@ class Problem:
 
 def forward(setting):
     """The weighted sum of the largest table, in bytes of the table read per second, against the copy bandwidth."""
-    bandwidth, rows = copy_bandwidth(setting), []
+    bandwidth = copy_bandwidth(setting)
+    header = ["rows", "dim", "bags", "members", "ms", "table GB/s", "copy GB/s", "% of copy"]
+    report = Report("Weighted sum, float32, uniform ids", header)
     for dim in (64, 128, 256):
         n_rows, n_bags, members = setting.forward
         problem = Problem(n_rows, dim, n_bags, members)
         seconds = seconds_on_gpu({"skbag": problem.ours("sum", True)}, setting.rounds)["skbag"]
         read = n_bags * members * dim * 4 / seconds / 1e9
-        rows.append([n_rows, dim, n_bags, members, seconds * 1e3, read, bandwidth, 100 * read / bandwidth])
+        report.add(n_rows, dim, n_bags, members, seconds * 1e3, read, bandwidth, 100 * read / bandwidth)
         del problem
-    header = ["rows", "dim", "bags", "members", "ms", "table GB/s", "copy GB/s", "% of copy"]
-    report("Weighted sum, float32, uniform ids", header, rows)
 
 
 def against_peers(setting):
     """sum, mean, max and the weighted sum against torch and cuSPARSE: dims 16 to 300, bags of 5, 50 and 500."""
     torch, cupy = torch_on_gpu(), optional("cupy")
-    rows, ratios = [], {}
     n_rows, n_members = setting.grid
+    header = ["mode", "dim", "members", "skbag ms", "torch ms", "torch/skbag", "cuSPARSE ms", "cuSPARSE/skbag"]
+    report = Report(f"Pooling, table of {n_rows} rows, {n_members} members", header)
     for dim in (16, 64, 128, 300):
         for members in (5, 50, 500):
             problem = Problem(n_rows, dim, max(2, n_members // members), members)
@@ -179,20 +202,18 @@ def against_peers(setting):
                 what = f"{mode}, weights" if weighted else mode
                 row = [what, dim, members, best["skbag"] * 1e3]
                 for name in ("torch", "cuSPARSE"):
-                    quotient = best[name] / best["skbag"] if name in best else ""
-                    row += [best[name] * 1e3 if name in best else "", quotient]
                     if name in best:
-                        ratios.setdefault(f"{name} / skbag, {what}", []).append(quotient)
-                rows.append(row)
+                        quotient = report.ratio(f"{name} / skbag, {what}", best[name] / best["skbag"])
+                    row += [best[name] * 1e3, quotient] if name in best else ["", ""]
+                report.add(*row)
             del problem
-    header = ["mode", "dim", "members", "skbag ms", "torch ms", "torch/skbag", "cuSPARSE ms", "cuSPARSE/skbag"]
-    report(f"Pooling, table of {n_rows} rows, {n_members} members", header, rows, ratios)
+    report.close()
 
 
 def kinds_of_bags(setting):
     """The same members in many short bags, in one long one, and with one row in every bag."""
-    rows = []
     n_rows, n_members = setting.grid
+    report = Report("Kinds of bags, weighted mean, dim 128", ["bags", "members", "skewed", "ms", "table GB/s"])
     for members in (1, 5, 50, 500, n_members):
         for skewed in (False, True):
             problem = Problem(n_rows, 128, max(1, n_members // members), members)
@@ -201,16 +222,17 @@ def kinds_of_bags(setting):
                 ids[::5] = 7
                 problem.ids.copy_to_device(ids)
             seconds = seconds_on_gpu({"skbag": problem.ours("mean", True)}, setting.rounds)["skbag"]
-            rows.append([problem.shape[0], members, skewed, seconds * 1e3, problem.ids.size * 512 / seconds / 1e9])
+            report.add(problem.shape[0], members, skewed, seconds * 1e3, problem.ids.size * 512 / seconds / 1e9)
             del problem
-    report("Kinds of bags, weighted mean, dim 128", ["bags", "members", "skewed", "ms", "table GB/s"], rows)
 
 
 def steps(setting):
     """A training step, forward to update, against torch's sparse SGD: the mean of some steps, by events."""
-    torch, rows, ratios = torch_on_gpu(), [], {}
+    torch = torch_on_gpu()
     n_bags, members = setting.batch
     n_steps = setting.steps
+    header = ["rows", "dim", "sgd ms", "adagrad ms", *(["torch sgd ms", "torch/skbag"] if torch else [])]
+    report = Report(f"One step of {n_bags} bags x {members}, softmax of 3 classes, mean", header)
     for n_rows in setting.training_rows:
         for dim in (64, 128):
             rng = np.random.default_rng(0)
@@ -226,11 +248,9 @@ def steps(setting):
                 seconds = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / n_steps
                 del epoch
                 torch.cuda.empty_cache()
-                ratios.setdefault("torch / skbag, sgd", []).append(seconds / best["sgd"])
-                row += [seconds * 1e3, seconds / best["sgd"]]
-            rows.append(row)
-    header = ["rows", "dim", "sgd ms", "adagrad ms", *(["torch sgd ms", "torch/skbag"] if torch else [])]
-    report(f"One step of {n_bags} bags x {members}, softmax of 3 classes, mean", header, rows, ratios)
+                row += [seconds * 1e3, report.ratio("torch / skbag, sgd", seconds / best["sgd"])]
+            report.add(*row)
+    report.close()
 
 
 def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
@@ -265,8 +285,9 @@ def _torch_epoch(torch, ids, y, n_rows, dim, batch_size):
 
 def transfers(setting):
     """transform of a host matrix, all in, and what its kernels take of it."""
-    rows = []
     n_rows, n_members = setting.grid
+    header = ["bags x 50", "transform ms", "kernel ms", "CPU, 2 threads ms", "CPU/GPU"]
+    report = Report("transform of a host matrix, dim 128", header)
     rng = np.random.default_rng(0)
     start = rng.standard_normal((n_rows, 128), dtype=np.float32)
     for n_bags in sorted({max(1, n_members // 50 // part) for part in (1, 10, 100, 1000)}):
@@ -280,21 +301,21 @@ def transfers(setting):
         kernel = seconds_on_gpu({"run": problem.ours("mean", True)}, setting.rounds)["run"]
         cpu = EmbeddingBagVectorizer.from_pretrained(start, n_jobs=2)
         on_cpu = best_of(lambda cpu=cpu, X=X: cpu.transform(X), min(3, setting.rounds))
-        rows.append([n_bags, whole * 1e3, kernel * 1e3, on_cpu * 1e3, on_cpu / whole])
+        report.add(n_bags, whole * 1e3, kernel * 1e3, on_cpu * 1e3, on_cpu / whole)
         del problem
-    header = ["bags x 50", "transform ms", "kernel ms", "CPU, 2 threads ms", "CPU/GPU"]
-    report("transform of a host matrix, dim 128", header, rows)
 
 
 def end_to_end(setting):
     """fit of a host matrix like IMDB's 1-2-grams, against our own CPU with two threads, by batch_size."""
-    rows, rng = [], np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     n_samples, n_features, members = setting.texts
     lengths = rng.poisson(members, n_samples) + 1
     ids = (rng.zipf(1.3, lengths.sum()) % n_features).astype(np.int32)
     indptr = np.append(0, np.cumsum(lengths)).astype(np.int32)
     X = csr_array((np.ones(ids.size, np.float32), ids, indptr), shape=(n_samples, n_features))
     y = rng.integers(0, 2, n_samples)
+    title = f"fit, two epochs, {n_samples} bags of about {members}, {n_features} features, dim 16"
+    report = Report(title, ["batch_size", "GPU s", "CPU, 2 threads s", "CPU/GPU"])
     for batch_size in setting.batch_sizes:
         seconds = {}
         for device in ("cuda", "cpu"):
@@ -303,9 +324,7 @@ def end_to_end(setting):
             )
             model.fit(X, y)
             seconds[device] = best_of(lambda model=model: model.fit(X, y), min(3, setting.rounds))
-        rows.append([batch_size, seconds["cuda"], seconds["cpu"], seconds["cpu"] / seconds["cuda"]])
-    title = f"fit, two epochs, {n_samples} bags of about {members}, {n_features} features, dim 16"
-    report(title, ["batch_size", "GPU s", "CPU, 2 threads s", "CPU/GPU"], rows)
+        report.add(batch_size, seconds["cuda"], seconds["cpu"], seconds["cpu"] / seconds["cuda"])
 
 
 def first_call(setting):
@@ -319,7 +338,7 @@ def first_call(setting):
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(2)
     ]
-    report("First call in a new process, seconds", ["first process", "second process"], [seconds])
+    Report("First call in a new process, seconds", ["first process", "second process"]).add(*seconds)
 
 
 class Setting:
@@ -365,13 +384,12 @@ def main():
     if reason:
         print(f"left out: no GPU ({reason})")
         return
-    from numba import cuda
-
     if SIMULATED:
         print("In the simulator: the figures mean nothing.")
     else:
         device = cuda.get_current_device()
-        print(f"{device.name.decode()}, compute capability {device.compute_capability}, {time.strftime('%Y-%m-%d')}")
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name  # it depends on the version
+        print(f"{name}, compute capability {device.compute_capability}, {time.strftime('%Y-%m-%d')}")
         print(f"CUDA {cuda.runtime.get_version()}")
     names = "numpy", "numba", "numba_cuda", "torch", "cupy"
     versions = (f"{name} {getattr(optional(name), '__version__', 'absent')}" for name in names)
