@@ -932,7 +932,7 @@ def test_a_callback_that_asks_to_stop(callbacks, topics):
     assert model.n_iter_ == 2
 
 
-def test_without_callbacks_of_scikit_learn_fit_is_the_same(topics, monkeypatch):
+def test_without_callbacks_of_scikit_learn_fit_is_the_same(topics, monkeypatch, callbacks):
     X, y = topics
     model = classifier().fit(X, y)
     base = next(kind for kind in EmbeddingBagClassifier.__mro__ if kind.__name__ == "CallbackSupportMixin")

@@ -82,3 +82,20 @@ def address_of(kernel: Any, *kinds: Any) -> int:
     compiled(kernel.compile, kinds)
     code = kernel.overloads[kinds]
     return int(code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name))
+
+
+_entries: dict[Any, Any] = {}
+
+
+def call_as(key: Any, kernel: Any, *arguments: Any) -> None:
+    """Call a kernel with arguments whose types are the same whenever it is called with this key.
+
+    Looking at some dozens of arrays takes as long as a small call, and Numba 0.60 now and then takes code for others
+    where arrays are in tuples.
+    """
+    entry = _entries.get((kernel, key))
+    if entry is None:
+        kinds = tuple(map(numba.typeof, arguments))
+        compiled(kernel.compile, kinds)
+        entry = _entries[kernel, key] = kernel.overloads[kinds].entry_point
+    entry(*arguments)

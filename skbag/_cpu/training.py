@@ -1,13 +1,13 @@
 """The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import pooling, step, structs, update
+from skbag._cpu import calls, pooling, step, structs, update
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
 from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED, wait
@@ -134,6 +134,7 @@ class Trainer:
             (order, *self._targets), tuple(forward_of(*(values for values, *_ in parameters))),
             *parameters, tuple(array[:0] for array in parameters[2]), *scratch, self._undo, tickets, losses,
         )  # fmt: skip
+        train = partial(calls.call_as, (shape.dtype, self.bags.indices.dtype, shape.many), step.train, *arguments)
         n_tickets = 2 * self.n_jobs * len(losses)
         work = int(order_indptr[-1] + len(order) * (1 + shape.n_outputs)) * shape.dim
 
@@ -141,10 +142,10 @@ class Trainer:
             tickets[update.STOP] = 1
 
         if self.n_jobs == 1 and work <= _LONG_WORK:
-            step.train(*arguments)
+            train()
             return bool(tickets[update.STOP])
         run(
-            lambda: step.train(*arguments), self.n_jobs, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
+            train, self.n_jobs, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
             apart=work > _LONG_WORK,
         )  # fmt: skip
         return bool(tickets[update.STOP])
@@ -236,9 +237,8 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
     members = _in_kernel(bags, shape.dtype, *(_nothing(np.dtype(np.int64)),) * 2)
     outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
     arguments = MODES[mode], address, members, tuple(forward), tuple(scratch)
-    progress = cpu._run(
-        predict_kernel(layout[0]), arguments, blocks, (outputs, choices), ordered=bags.stored is not None
-    )
+    kernel = partial(calls.call_as, (shape.dtype, bags.indices.dtype, shape.many), predict_kernel(layout[0]))
+    progress = cpu._run(kernel, arguments, blocks, (outputs, choices), ordered=bags.stored is not None)
     if progress[INVALID]:
         bags.raise_bad_member()
     if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
