@@ -258,8 +258,9 @@ def train(
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, reduction, parts, tickets)
         else:
-            number, rate = plan.number + k, step.rate - step.rate_step * k
-            layer_rate = layer_step.rate - layer_step.rate_step * k
+            place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
+            number, rate = plan.number + place, step.rate - step.rate_step * place
+            layer_rate = layer_step.rate - layer_step.rate_step * place
             if part == 0:
                 total = 0.0
                 for p in range(n_bags):

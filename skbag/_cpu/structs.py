@@ -75,7 +75,8 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """How a mini-batch goes."""
 
-    number: Any  # of the first one: 1, 2, ...
+    number: Any  # of the first one of the epoch: 1, 2, ...
+    first: Any  # mini-batches of the epoch that were run before
     mode: Any
     batch_size: Any
     freeze: Any  # leave the table alone

@@ -1,6 +1,7 @@
 """The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
 from functools import lru_cache, partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, pooling, step, structs, update
+from skbag._cpu.pace import Pace
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
 from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED, wait
@@ -19,7 +21,8 @@ from skbag._rules.pooling import MODES
 
 Array = NDArray[Any]
 
-_WORK_OF_A_THREAD = 1 << 17  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
+_WORK_OF_A_THREAD = 1 << 12  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
+_LONG_STEP = 1 << 22  # multiplications of a mini-batch: with more, waiting for another thread costs nothing to speak of
 _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
 
 
@@ -87,11 +90,12 @@ class Trainer:
         self._steps_before = model.n_steps
 
     def _threads(self, n_jobs: int | None) -> int:
-        """Return how many threads a mini-batch feeds; scratch memory grows with the square of them."""
+        """Return how many threads a mini-batch may have; scratch memory grows with the square of them."""
         shape, bags = _shape(self.model), self.bags
         work = int(self.batch_size * (bags.n_members / bags.n_bags + 1 + shape.n_outputs) * shape.dim)
-        most = min(self.batch_size, work // _WORK_OF_A_THREAD)
-        return max(1, min(effective_threads(n_jobs), most))
+        n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
+        self._pace = Pace(n_threads, {1: np.inf, n_threads: 1.0} if work > _LONG_STEP else {})
+        return n_threads
 
     def outputs(self, rows: Array) -> Array:
         """Return the outputs of some bags, (len(rows), n_outputs)."""
@@ -109,16 +113,34 @@ class Trainer:
         edges = order_indptr[np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))]
         scratch = self._scratch_for(int(np.diff(edges).max()))
         losses = np.zeros(n_batches)
-        if self._run(order, order_indptr, rates, scratch, losses):
-            return float("nan")
+        first = 0
+        while first < n_batches:
+            n_threads, n = self._pace.turn(n_batches - first)
+            start = perf_counter()
+            if self._run(order, order_indptr, rates, scratch, losses, range(first, first + n), n_threads):
+                return float("nan")
+            self._pace.note(n_threads, n, perf_counter() - start)
+            first += n
         self.model.n_steps += n_batches
         sizes = np.full(n_batches, self.batch_size)
         sizes[-1] = len(order) - (n_batches - 1) * self.batch_size
         return float(losses @ (sizes / len(order)))
 
-    def _run(self, order: Array, order_indptr: Array, rates: Rates, scratch: Any, losses: Array) -> bool:
-        """Run all mini-batches; return whether training diverged."""
+    def _run(
+        self,
+        order: Array,
+        order_indptr: Array,
+        rates: Rates,
+        scratch: Any,
+        losses: Array,
+        batches: range,
+        n_threads: int,
+    ) -> bool:
+        """Run some mini-batches of an epoch in so many threads; return whether training diverged."""
         model, objective, shape = self.model, self.objective, _shape(self.model)
+        begin, end = batches.start * self.batch_size, min(batches.stop * self.batch_size, len(order))
+        order, order_indptr = order[begin:end], order_indptr[begin : end + 1]
+        losses = losses[batches.start : batches.stop]
         tickets = np.zeros(5, np.int64)
         length, exactly = objective.layer_norm or (np.inf, False)
         steps = (
@@ -129,23 +151,24 @@ class Trainer:
             ),
         )  # fmt: skip
         parameters = [tuple(each.arrays()) for each in model.parameters()]
+        members = _in_kernel(self.bags, shape.dtype, order, order_indptr)
         arguments = (
-            tuple(self._plan(shape)), *map(tuple, steps), _in_kernel(self.bags, shape.dtype, order, order_indptr),
-            (order, *self._targets), tuple(forward_of(*(values for values, *_ in parameters))),
-            *parameters, tuple(array[:0] for array in parameters[2]), *scratch, self._undo, tickets, losses,
+            tuple(self._plan(shape, batches.start)), *map(tuple, steps), members, (order, *self._targets),
+            tuple(forward_of(*(values for values, *_ in parameters))), *parameters,
+            tuple(array[:0] for array in parameters[2]), *scratch, self._undo, tickets, losses,
         )  # fmt: skip
         train = partial(calls.call_as, (shape.dtype, self.bags.indices.dtype, shape.many), step.train, *arguments)
         n_tickets = 2 * self.n_jobs * len(losses)
-        work = int(order_indptr[-1] + len(order) * (1 + shape.n_outputs)) * shape.dim
+        work = int(order_indptr[-1] - order_indptr[0] + len(order) * (1 + shape.n_outputs)) * shape.dim
 
         def stop() -> None:
             tickets[update.STOP] = 1
 
-        if self.n_jobs == 1 and work <= _LONG_WORK:
+        if n_threads == 1 and work <= _LONG_WORK:
             train()
             return bool(tickets[update.STOP])
         run(
-            train, self.n_jobs, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
+            train, n_threads, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
             apart=work > _LONG_WORK,
         )  # fmt: skip
         return bool(tickets[update.STOP])
@@ -154,15 +177,15 @@ class Trainer:
     def _by_freq(self) -> bool:
         return self.objective.scale_grad_by_freq and self.objective.mode != "max"
 
-    def _plan(self, shape: Shape) -> structs.Plan:
-        """Return how a mini-batch goes, and the kernels for it."""
+    def _plan(self, shape: Shape, first: int) -> structs.Plan:
+        """Return how mini-batches go from the one with the number ``first`` on, and the kernels for them."""
         objective, solver, layout = self.objective, self.objective.solver, cpu.layout(self.model.table.values)
         linear = (
             solver.linear and objective.alpha == 0 and objective.norm is None
             and not objective.scale_grad_by_freq and objective.mode != "max"
         )  # fmt: skip
         return structs.Plan(
-            self.model.n_steps + 1, MODES[objective.mode], self.batch_size, objective.freeze,
+            self.model.n_steps + 1, first, MODES[objective.mode], self.batch_size, objective.freeze,
             objective.scale_grad_by_freq and not self._by_freq, linear, solver.element_states,
             reduce_address(layout, shape.dtype, shape.many, maximum=False),
             *step_addresses(layout[0], shape.dim, shape.dtype, shape.many, objective.loss, solver),
