@@ -44,6 +44,10 @@ def test_a_change_is_noticed():
     assert run(chosen, {1: 1e-3, 2: 1e-4}, 1_000_000)[2] > 900_000
 
 
+def test_a_clock_that_stands_still_is_no_error():
+    run(Pace(2), {1: 0.0, 2: 0.0}, 1000)
+
+
 def test_large_mini_batches_have_all_threads_from_the_first():
     assert Pace(2, {1: np.inf, 2: 1.0}).turn(3) == (2, 1)
 

@@ -543,3 +543,21 @@ def test_scale_grad_by_freq_is_that_of_torch_embedding(dtype, mode, padding_idx)
     model.partial_fit(X, y)
     for actual, expected in zip(learnt(model), (weight, coef, intercept), strict=True):
         np.testing.assert_allclose(actual, expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_kinds_of_input_may_change_from_call_to_call():
+    """Code is chosen by a few of the kinds: whatever else differs must not reach the kernels."""
+    X, y = random_csr(30, 9), np.arange(30) % 3
+    wide = csr(X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64), X.shape[1])
+    labels = csr_array(np.eye(3, dtype=np.int8)[y])
+    wide_labels = csr(labels.data, labels.indices.astype(np.int64), labels.indptr.astype(np.int64), 3)
+    weights = np.ones(30, np.float32)
+    for dtype in FLOATS:
+        for target in (y, y.astype(np.int8), labels, wide_labels, labels.toarray(), labels.astype(dtype)):
+            models = [
+                EmbeddingBagClassifier(3, dtype=dtype, max_iter=1, random_state=0).fit(Z, target, sample_weight=w)
+                for Z, w in ((X, None), (wide, weights), (X.astype(np.float32), weights))
+            ]
+            outputs = [model.partial_fit(X, target).decision_function(wide).tobytes() for model in models]
+            assert outputs[0] == outputs[1]
+            assert len(outputs[2]) == len(outputs[0])

@@ -37,7 +37,7 @@ class Pace:
     def note(self, n_threads: int, n_batches: int, seconds: float) -> None:
         """Take what a turn took."""
         looked, before = self._wait == 0, self._best() if len(self.seconds) == 2 else 0
-        self.seconds[n_threads] = seconds / n_batches
+        self.seconds[n_threads] = max(seconds / n_batches, 1e-9)  # a coarse clock says 0
         if looked:
             self._patience = min(2 * self._patience, _PATIENCE[1]) if self._best() == before else _PATIENCE[0]
             self._wait = self._patience
