@@ -56,6 +56,9 @@ class Trainer(Protocol):
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, if it was made with ``undo``."""
 
+    def forget(self) -> None:
+        """Give up what `take_back` needs; neither may be called any more."""
+
 
 class MakeTrainer(Protocol):
     """Makes a trainer; for the parameters see ``skbag._cpu.training.Trainer``."""

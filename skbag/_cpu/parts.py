@@ -81,6 +81,7 @@ def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> s
         np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, own_members), np.int32),
         np.empty((n_parts, 2, own_members), ints), np.empty((n_parts, 2, 2048), np.int32),
         np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints), np.empty((n_parts, _ROWS), ints),
+        np.empty((n_parts, _ROWS), ints),
         np.empty((n_parts, n), dtype), ranks, ranks.astype(shape.ids),
         np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)),
         np.zeros((n_parts, shape.columns), dtype),

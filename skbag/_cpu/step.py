@@ -81,22 +81,32 @@ def _prefetch_bag(bags, p):
 
 
 @inlined
-def _keep(undo, table, element_states, row):
-    """Keep a row as it is before the first step that changes it."""
-    if item(undo.touched, row) != 0:
+def _keep(plan, table, rows, n_rows, fresh, undo):
+    """Keep rows as they are before the first step that changes them; a row may come twice."""
+    n = 0
+    for r in range(n_rows):
+        row = item(rows, r)
+        put(fresh, n, row)
+        if item(undo.touched, row) == 0:
+            put(undo.touched, row, 1)
+            _prefetch_row(table.values, row)
+            n += 1
+    if n == 0:
         return
-    put(undo.touched, row, 1)
-    to = fetch_add(undo.n_rows, 0, 1)
-    undo.rows[to] = row
-    undo.state[to] = table.state[row]
-    for d in range(table.values.shape[1]):
-        undo.values[to, d] = table.values[row, d]
-    if element_states > 0:
+    first = fetch_add(undo.n_rows, 0, n)
+    for k in range(n):
+        row, to = item(fresh, k), first + k
+        undo.rows[to] = row
+        if plan.row_state:
+            undo.state[to] = table.state[row]
         for d in range(table.values.shape[1]):
-            undo.first[to, d] = table.first[row, d]
-    if element_states > 1:
-        for d in range(table.values.shape[1]):
-            undo.second[to, d] = table.second[row, d]
+            undo.values[to, d] = table.values[row, d]
+        if plan.element_states > 0:
+            for d in range(table.values.shape[1]):
+                undo.first[to, d] = table.first[row, d]
+        if plan.element_states > 1:
+            for d in range(table.values.shape[1]):
+                undo.second[to, d] = table.second[row, d]
 
 
 @inlined
@@ -177,7 +187,8 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
         while start < n and n_rows < len(rows):
             row = item(pairs, start) >> member_bits
             _prefetch_row(table.values, row)
-            prefetch_item(table.state, row)
+            if plan.row_state:
+                prefetch_item(table.state, row)
             if plan.element_states > 0:
                 _prefetch_row(table.first, row)
             if plan.element_states > 1:
@@ -190,8 +201,7 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
             n_rows += 1
             start = stop
         if len(undo.touched) > 0:
-            for r in range(n_rows):
-                _keep(undo, table, plan.element_states, rows[r])
+            _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
         if plan.mode == MAX:
             sums, weights = parts.sums[part], parts.weights[part]
             for r in range(n_rows):
@@ -208,13 +218,20 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
 @inlined
 def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
     """Take from each row the gradients of its members, one by one."""
+    rows, owned = parts.rows[part], parts.owned[part]
     for p in range(len(parts.firsts)):
         first = parts.firsts[p]
         last = first + parts.n_owned[p, part]
-        if len(undo.touched) > 0:
-            for j in range(first, last):
-                _keep(undo, table, plan.element_states, item(batch.ids, item(parts.owned[part], j)))
-        call(plan.add, (batch, parts, part, first, last, -rate, table, tickets))
+        if len(undo.touched) == 0:
+            call(plan.add, (batch, parts, part, first, last, -rate, table, tickets))
+            continue
+        while first < last and not load_acquire(tickets, STOP):  # what is kept is at hand when it changes
+            n_rows = min(len(rows), last - first)
+            for r in range(n_rows):
+                put(rows, r, np.int64(item(batch.ids, item(owned, first + r))))
+            _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
+            call(plan.add, (batch, parts, part, first, first + n_rows, -rate, table, tickets))
+            first += n_rows
 
 
 @kernel

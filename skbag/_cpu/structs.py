@@ -82,7 +82,8 @@ class Plan(NamedTuple):
     freeze: Any  # leave the table alone
     max_by_freq: Any  # what ``Step.by_freq`` says, for MAX
     linear: Any  # add the gradient of each member as it comes
-    element_states: Any  # of the solver
+    row_state: Any  # of the solver
+    element_states: Any
     reduce: Any  # addresses of kernels: pooling.reduce_kernel, head.head_kernel, update.update_kernel, .add_kernel
     head: Any
     update: Any
@@ -113,6 +114,7 @@ class Parts(NamedTuple):
     pairs: Any  # (n_parts, 2, n_members) int64
     counts: Any  # (n_parts, 2, 2048) int32
     rows: Any  # (n_parts, r) int64: rows that are updated together
+    fresh: Any  # (n_parts, r) int64: those of them that no step changed before
     starts: Any  # (n_parts, r) int64: where the terms of the gradient of each begin in a list of terms
     stops: Any
     weights: Any  # (n_parts, n): of terms of the gradients of the layer, row by row

@@ -14,6 +14,7 @@ from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, redu
 from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
+from skbag._cpu.undo import give_back, take
 from skbag._data.bags import Bags, frozen
 from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
@@ -85,7 +86,7 @@ class Trainer:
         self._pool_jobs, self.n_jobs = n_jobs, self._threads(n_jobs)
         self._scratch: tuple[Any, ...] | None = None
         self._scratch_members = -1
-        self._undo = self._undo_memory(undo)
+        self._undo = take(model.table, bags.n_members if undo and not objective.freeze else 0, objective.solver)
         self._before = [parameters.copy() for parameters in model.parameters()[1:]] if undo else []
         self._steps_before = model.n_steps
 
@@ -186,18 +187,11 @@ class Trainer:
         )  # fmt: skip
         return structs.Plan(
             self.model.n_steps + 1, first, MODES[objective.mode], self.batch_size, objective.freeze,
-            objective.scale_grad_by_freq and not self._by_freq, linear, solver.element_states,
+            objective.scale_grad_by_freq and not self._by_freq, linear, solver.row_state,
+            solver.element_states,
             reduce_address(layout, shape.dtype, shape.many, maximum=False),
             *step_addresses(layout[0], shape.dim, shape.dtype, shape.many, objective.loss, solver),
         )  # fmt: skip
-
-    def _undo_memory(self, undo: bool) -> tuple[Array, ...]:
-        """Memory for all rows that an epoch can change; what is not used of it is never touched."""
-        table = self.model.table
-        n_rows = min(len(table.values), self.bags.n_members) if undo and not self.objective.freeze else 0
-        touched = np.zeros(len(table.values) if n_rows else 0, np.uint8)
-        copies = (np.empty((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in table.arrays())
-        return touched, np.zeros(1, np.int64), np.empty(n_rows, np.int64), *copies
 
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, to the bit."""
@@ -210,6 +204,10 @@ class Trainer:
             for array, old in zip(parameters.arrays(), before.arrays(), strict=True):
                 array[:] = old
         self.model.n_steps = self._steps_before
+
+    def forget(self) -> None:
+        """Give up what `take_back` needs; neither may be called any more."""
+        give_back(self._undo)
 
     def _scratch_for(self, n_members: int) -> tuple[Any, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""

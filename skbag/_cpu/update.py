@@ -97,7 +97,7 @@ def update_kernel(lanes, vectors, single, solver):
     row_rule = as_rule(solver.row)
     element_rule = as_rule(solver.element)
     penalty = as_rule(solver.penalty)
-    states, looks_back = solver.element_states, solver.mean_square
+    row_state, states, looks_back = solver.row_state, solver.element_states, solver.mean_square
 
     @inlined
     def finish(tile, check, g, row, column, offset, tail, step, parameters):
@@ -156,8 +156,12 @@ def update_kernel(lanes, vectors, single, solver):
             target = row_address(values, rows[r])
             squares = 0.0
             if not looks_back:
-                state, length = row_rule(parameters.state[rows[r]], 0.0, number, rate)
-                parameters.state[rows[r]] = state
+                state = 0.0
+                if row_state:
+                    state = parameters.state[rows[r]]
+                state, length = row_rule(state, 0.0, number, rate)
+                if row_state:
+                    parameters.state[rows[r]] = state
                 steps[r] = length
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)

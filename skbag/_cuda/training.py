@@ -184,6 +184,10 @@ class Trainer:
         with self.device.active():
             self._undo.take_back()
 
+    def forget(self) -> None:
+        """Give up what `take_back` needs; neither may be called any more."""
+        self._undo = None
+
     def _memory_for(self, n_bags: int, n_members: int, kept: bool = True) -> Memory:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         check_size(n_members)

@@ -162,6 +162,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                 trainer.take_back()
                 rng._bit_generator.state = before
             raise
+        trainer.forget()
         return self
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any, learnt: Any) -> Any:
