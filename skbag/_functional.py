@@ -10,8 +10,10 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skbag._backends import get_backend
-from skbag._data.bags import Bags, as_ids, bags_from_ids, frozen
+from skbag._data.bags import Bags, as_ids, frozen
+from skbag._data.ids import bags_from_ids
 from skbag._data.limits import COLUMNS, NORM
+from skbag._data.ragged import flattened
 from skbag._data.table import check_padding_idx, check_weight
 from skbag._rules.pooling import MODES
 
@@ -52,10 +54,11 @@ def embedding_bag(
 
     Parameters
     ----------
-    input : array-like of int, of shape (n_bags, n_members) or (n_ids,)
+    input : array-like of int, of shape (n_bags, n_members) or (n_ids,), or a column of lists
         Ids, each at least 0 and less than ``len(weight)``. In two dimensions every row is a bag. In one dimension the
-        bags stand one after the other, and ``offsets`` says where each one starts. int32 and int64 are used as they
-        are, other integers are converted.
+        bags stand one after the other, and ``offsets`` says where each one starts. Bags of different lengths may also
+        come as a list of lists, an array of dtype object, a pandas or polars Series of lists, a ListArray of Arrow or
+        an array of Awkward, without ``offsets``. int32 and int64 are used as they are, other integers are converted.
     weight : array-like of shape (num_embeddings, embedding_dim)
         The table, float32 or float64. It is never written to. An array in C order is not copied.
     offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
@@ -64,7 +67,7 @@ def embedding_bag(
     mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
         How the rows of a bag become one. "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag``, "sqrtn" is
         TensorFlow's combiner of that name.
-    per_sample_weights : array-like of the shape of ``input``, default=None
+    per_sample_weights : array-like of the shape of ``input``, or a column of lists, default=None
         A weight for each id, finite; converted to the dtype of ``weight``. None stands for weights of 1. It goes with
         every mode but "max", where torch takes it with "sum" only.
     include_last_offset : bool, default=False
@@ -181,8 +184,9 @@ def embedding(
 
     Parameters
     ----------
-    input : array-like of int, of any shape
-        Ids, each at least 0 and less than ``len(weight)``.
+    input : array-like of int, of any shape, or a column of lists
+        Ids, each at least 0 and less than ``len(weight)``. Lists of different lengths, see `embedding_bag`, are taken
+        as one list after the other.
     weight : array-like of shape (num_embeddings, embedding_dim)
         The table, float32 or float64. It is never written to. An array in C order is not copied.
     padding_idx : int, default=None
@@ -241,7 +245,8 @@ def embedding(
     table = check_weight(weight)
     check_padding_idx(padding_idx, len(table))
     norm = _norm(max_norm, norm_type, "embedding")
-    ids = as_ids(input, "input")
+    ragged = flattened(input, "input")
+    ids = as_ids(input if ragged is None else ragged[0], "input")
     flat = frozen(ids.reshape(-1))
     bags = Bags(flat, frozen(np.array([0, flat.size], flat.dtype)), None, len(table), name="input", shape=ids.shape)
     jobs = _jobs(n_jobs)
@@ -263,14 +268,15 @@ def bags_to_csr(
 
     Parameters
     ----------
-    input : array-like of int, of shape (n_bags, n_members) or (n_ids,)
+    input : array-like of int, of shape (n_bags, n_members) or (n_ids,), or a column of lists
         Ids, each at least 0 and less than ``num_embeddings``; see `embedding_bag`.
     offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
         Where each bag starts in a 1-D ``input``; None for a 2-D ``input``.
     num_embeddings : int
         Number of columns of the matrix, which is the number of rows of the table to come.
-    per_sample_weights : array-like of the shape of ``input``, default=None
-        Finite values to store. Floats keep their dtype, other numbers become float32. None stores ones, in float32.
+    per_sample_weights : array-like of the shape of ``input``, or a column of lists, default=None
+        Finite values to store. float16 becomes float32, other numbers than float32 become float64. None stores
+        ones, in float32.
     include_last_offset : bool, default=False
         Whether ``offsets`` has one more entry, ``len(input)``, at its end.
 
@@ -310,16 +316,22 @@ def bags_to_csr(
            [0., 0., 2., 0.]], dtype=float32)
     >>> X.nnz
     3
+
+    Bags as a list of lists:
+
+    >>> bags_to_csr([[0, 1], [], [2]], num_embeddings=4).toarray()
+    array([[1., 1., 0., 0.],
+           [0., 0., 0., 0.],
+           [0., 0., 1., 0.]], dtype=float32)
     """
     constraints = {"num_embeddings": [COLUMNS]}
     validate_parameter_constraints(constraints, {"num_embeddings": num_embeddings}, caller_name="bags_to_csr")
-    weights = None if per_sample_weights is None else np.asarray(per_sample_weights)
     bags = bags_from_ids(
         input,
         offsets,
         num_embeddings=num_embeddings,
-        dtype=np.float32 if weights is None or weights.dtype in (np.float16, np.float32) else np.float64,
-        per_sample_weights=weights,
+        dtype=None if per_sample_weights is not None else np.float32,
+        per_sample_weights=per_sample_weights,
         include_last_offset=include_last_offset,
     )
     get_backend("cpu").check(bags, "sum")

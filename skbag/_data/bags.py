@@ -253,62 +253,6 @@ def _bags_of(
     return bags
 
 
-def bags_from_ids(
-    input: ArrayLike,  # noqa: A002
-    offsets: ArrayLike | None,
-    *,
-    num_embeddings: int,
-    dtype: DTypeLike,
-    per_sample_weights: ArrayLike | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Bags:
-    """Take ids in one of torch's layouts as bags: (B, N) ids, or 1-D ids and the offset of each bag.
-
-    Every listed id is a member, whatever its weight. The weights are converted to ``dtype``.
-
-    Raises
-    ------
-    TypeError
-        If the ids, the offsets or the weights are of another kind than integer, integer and real.
-    ValueError
-        If the shapes do not fit, or the offsets decrease, do not start at 0 or overrun the ids.
-    """
-    ids = as_ids(input, "input")
-    weights = None
-    if per_sample_weights is not None:
-        weights = np.asarray(per_sample_weights)
-        if weights.dtype.kind not in "biuf":
-            raise TypeError(f"per_sample_weights must be real numbers, got {weights.dtype!r}.")
-        if weights.shape != ids.shape:
-            raise ValueError(f"per_sample_weights must have the shape of input, {ids.shape}, got {weights.shape}.")
-        weights = frozen(weights.reshape(-1), dtype)
-    if ids.ndim == 2:
-        if offsets is not None:
-            raise ValueError("offsets must be None for a 2-D input: each row is a bag.")
-        starts = np.arange(ids.shape[0] + 1, dtype=np.int64) * ids.shape[1]
-    elif ids.ndim != 1:
-        raise ValueError(f"input must be 1-D (with offsets) or 2-D, got {ids.ndim}-D of shape {ids.shape}.")
-    elif offsets is None:
-        raise ValueError("offsets must be given for a 1-D input: where each bag starts.")
-    else:
-        starts = as_ids(offsets, "offsets")
-        if starts.ndim != 1:
-            raise ValueError(f"offsets must be 1-D, got {starts.ndim}-D of shape {starts.shape}.")
-        if not include_last_offset:
-            if not len(starts) and len(ids):
-                raise ValueError(f"offsets must not be empty: input has {len(ids)} ids, which are in no bag.")
-            starts = np.append(starts, starts.dtype.type(len(ids)))
-        elif not len(starts) or starts[-1] != len(ids):
-            last = starts[-1] if len(starts) else "nothing"
-            raise ValueError(
-                f"With include_last_offset=True offsets must end with len(input) = {len(ids)}, got {last}."
-            )
-    indices, indptr = index_pair(ids.reshape(-1), starts, "input")
-    check_indptr(indptr, len(indptr) - 1, len(indices), "offsets")
-    return Bags(indices, indptr, weights, num_embeddings, padding_idx, "input", "per_sample_weights", "offsets")
-
-
 def as_ids(ids: ArrayLike, name: str) -> Array:
     """Return ids as an array of int32 or int64, of any shape; TypeError if they are no integers."""
     try:

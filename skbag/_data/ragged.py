@@ -1,0 +1,116 @@
+"""Bags of different lengths as people have them: lists, object arrays, and columns of lists of data frames."""
+
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Ragged = tuple[Array, Array]  # what all bags list, one after the other, and where each begins, with the end of the last
+
+
+def flattened(values: Any, name: str) -> Ragged | None:
+    """Return what the bags list one after the other and where each begins; None if values are no column of lists.
+
+    Parameters
+    ----------
+    values : object
+        A list or tuple of lists of different lengths, a 1-D array of dtype object, a pandas or polars Series of lists,
+        a ListArray of Arrow, or an array of Awkward.
+    name : str
+        For errors.
+
+    Raises
+    ------
+    ValueError
+        If a bag is missing, or has another dimension than one.
+    """
+    library = type(values).__module__.partition(".")[0]
+    if library == "polars":
+        values, library = values.to_arrow(), "pyarrow"
+    if library == "pandas" and values.ndim == 1:
+        is_arrow = hasattr(values.dtype, "pyarrow_dtype")
+        values, library = (values.array.__arrow_array__(), "pyarrow") if is_arrow else (values.to_numpy(), "numpy")
+    if library == "pyarrow":
+        return _of_arrow(values, name)
+    if library == "awkward":
+        return _of_awkward(values, name)
+    if isinstance(values, np.ndarray):
+        return _of_rows(values, name) if values.dtype == object and values.ndim == 1 else None
+    if isinstance(values, list | tuple) and _is_ragged(values):
+        return _of_rows(values, name)
+    return None
+
+
+def _is_ragged(rows: Sequence[Any]) -> bool:
+    """Whether rows are lists of numbers of different lengths."""
+    try:
+        lengths = {len(row) for row in rows}
+    except TypeError:  # numbers, or some are missing
+        return any(row is None for row in rows) and any(hasattr(row, "__len__") for row in rows)
+    return len(lengths) > 1 and not any(isinstance(row, str | bytes) for row in rows)
+
+
+def _of_rows(rows: Any, name: str) -> Ragged:
+    for k, row in enumerate(rows):
+        if not hasattr(row, "__len__") or isinstance(row, str | bytes | dict):
+            raise ValueError(f"{name} must be a list of ids for every bag, got {row!r} for bag {k}.")
+    indptr = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
+    try:
+        if any(isinstance(row, np.ndarray) for row in rows):
+            flat = np.concatenate([np.asarray(row) for row in rows if len(row)] or [np.empty(0, np.int64)])
+        else:
+            flat = np.asarray(list(chain.from_iterable(rows)))
+    except ValueError:
+        flat = np.empty((0, 0))
+    if flat.ndim != 1 or len(flat) != indptr[-1] or flat.dtype.kind not in "biuf":
+        _raise_bad_row(rows, name)
+    return flat, indptr
+
+
+def _raise_bad_row(rows: Any, name: str) -> None:
+    for k, row in enumerate(rows):
+        try:
+            array = np.asarray(row)
+            bad = len(row) and (array.ndim != 1 or array.dtype.kind not in "biuf")
+        except ValueError:
+            bad = True
+        if bad:
+            raise ValueError(
+                f"{name} must be a one-dimensional list of numbers for every bag, got {row!r} for bag {k}."
+            )
+    raise ValueError(f"{name} must be numbers, got some that no array can hold together.")
+
+
+def _of_arrow(column: Any, name: str) -> Ragged | None:
+    if hasattr(column, "combine_chunks"):  # one column in several pieces
+        pieces = [_of_arrow(chunk, name) for chunk in column.chunks]
+        if not pieces:
+            return np.empty(0, np.int64), np.zeros(1, np.int64)
+        found = [piece for piece in pieces if piece is not None]
+        if len(found) < len(pieces):
+            return None
+        lengths = np.concatenate([np.diff(indptr) for _, indptr in found])
+        return np.concatenate([flat for flat, _ in found]), np.concatenate(([0], np.cumsum(lengths)))
+    if "list" not in str(column.type).partition("<")[0]:
+        return None
+    if column.null_count:
+        k = column.is_null().to_pylist().index(True)
+        raise ValueError(f"{name} must be a list of ids for every bag, got null for bag {k}.")
+    values = column.flatten()  # of a sliced column what it shows
+    if values.null_count:
+        raise ValueError(f"{name} contains null at position {values.is_null().to_pylist().index(True)}.")
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    return values.to_numpy(zero_copy_only=False), np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+def _of_awkward(values: Any, name: str) -> Ragged | None:
+    awkward = sys.modules["awkward"]  # it made the array
+    if values.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions, got {values.ndim}.")
+    lengths = awkward.to_numpy(awkward.num(values, axis=1), allow_missing=False)
+    flat = awkward.to_numpy(awkward.flatten(values, axis=1), allow_missing=False)
+    return flat, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
