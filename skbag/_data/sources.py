@@ -1,12 +1,47 @@
-"""What is looked at in sparse matrices of other formats before SciPy converts them."""
+"""What is looked at in X before scikit-learn and SciPy convert it."""
 
+import warnings
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from skbag._data.bags import as_ids, check_indptr, check_order, index_pair
+from skbag._data.bags import RELATIVE, Bags, as_ids, check_indptr, check_order, index_pair
+from skbag._data.ragged import flattened
 
 Array = NDArray[Any]
+
+_ROWS = 1000  # that are looked at for columns of another scale
+_COLUMNS = 100  # of which a few can stand out
+_FEW, _SHARE, _TIMES = 0.02, 0.9, 10.0  # of the columns hold this share of X, with values so many times as large
+
+
+def check_no_column(X: Any) -> None:
+    """Check that X is a matrix, and not a column of what has to become one first.
+
+    Raises
+    ------
+    ValueError
+        If X has texts, or lists of ids or tokens.
+    """
+    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc" or len(getattr(X, "shape", ())) == 2:
+        return
+    column = X if np.iterable(X) and not isinstance(X, str | bytes) else ()
+    for name in ("to_pylist", "to_list"):  # of Arrow, of pandas and polars
+        column = getattr(X, name)() if hasattr(X, name) else column
+    first = next((row for row in column if row is not None), None)
+    tokens = isinstance(first, list | tuple | np.ndarray) and len(first) > 0 and isinstance(first[0], str | bytes)
+    if isinstance(first, str | bytes) or tokens:
+        what, vectorizer = ("lists of tokens", "analyzer=list") if tokens else ("texts", "")
+        raise ValueError(
+            f"X must be a matrix, got {what}, like {str(first)[:40]!r}: put a vectorizer in front, as in "
+            f"make_pipeline(TfidfVectorizer({vectorizer}), ...), sklearn.feature_extraction.text.TfidfVectorizer."
+        )
+    if flattened(X, "X") is not None:
+        raise ValueError(
+            "X must be a matrix with a column for every id, got lists of ids: make one with "
+            "skbag.bags_to_csr(X, num_embeddings=...)."
+        )
 
 
 def check_source(X: Any) -> None:
@@ -68,3 +103,30 @@ def _check_limit(ids: Array, limit: int, name: str) -> None:
     if ids.size and (ids.min() < 0 or ids.max() >= limit):
         bad = ids[(ids < 0) | (ids >= limit)][0]
         raise ValueError(f"X contains the {name} index {bad}; it must be at least 0 and less than {limit}.")
+
+
+def warn_of_scales(bags: Bags, mode: str) -> None:
+    """Warn if a few columns are of another scale than all others, in modes that divide by what a bag weighs."""
+    if mode not in RELATIVE or bags.weights is None:
+        return
+    n = bags.indptr[min(_ROWS, bags.n_bags)]
+    columns, place = np.unique(bags.indices[:n], return_inverse=True)
+    if len(columns) < _COLUMNS:
+        return
+    weights = np.abs(bags.weights[:n].astype(np.float64))
+    total, count = np.bincount(place, weights), np.bincount(place)
+    order = np.argsort(-total)
+    few = int(np.searchsorted(np.cumsum(total[order]), _SHARE * total.sum())) + 1
+    if few > _FEW * len(columns):
+        return
+    size, others = (np.median((total / count)[some]) for some in (order[:few], order[few:]))
+    if size > _TIMES * others:
+        share = total[order[:few]].sum() / total.sum()
+        warnings.warn(
+            f"{few} of the columns of X, like column {columns[order[0]]}, hold {share:.0%} of the sum of its absolute "
+            f"values: theirs are around {size:.3g}, those of the others around {others:.3g}. mode={mode!r} divides a "
+            "row by what all of it weighs, so little is left of the others. Scale them first, for example with "
+            "StandardScaler or MaxAbsScaler in a ColumnTransformer, or use mode='sum'.",
+            UserWarning,
+            stacklevel=5,
+        )

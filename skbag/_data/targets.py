@@ -1,5 +1,6 @@
 """What y asks for: its checks, and the targets of training."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,15 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from skbag._data.ragged import flattened
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
 
 Array = NDArray[Any]
 
 _QUARTILES = 1.349  # between those of a normal distribution, in standard deviations
 CLASSES, LABELS, SHARES = "class labels", "a label indicator", "probabilities of classes"
+
+_SOME_ROWS = 10  # of which none has two labels by chance
 
 
 @dataclass
@@ -115,6 +119,24 @@ def _check_finite(y: Any, name: str, n_samples: int) -> None:
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
 
 
+def _check_no_lists(y: Any) -> None:
+    """Check that y is no list of the labels of each sample."""
+    if issparse(y) or getattr(getattr(y, "dtype", None), "kind", "O") in "biufc" or len(getattr(y, "shape", ())) == 2:
+        return
+    first = next((labels for labels in y if labels is not None), None) if np.iterable(y) else None
+    if isinstance(first, set | frozenset):
+        words = True
+    else:
+        words = isinstance(first, list | tuple | np.ndarray) and (
+            any(isinstance(label, str) for label in first) or flattened(y, "y") is not None
+        )
+    if words:
+        raise ValueError(
+            "y must be classes, or an indicator matrix with a column for every label, got a list of labels per sample, "
+            f"like {first!r}: make the matrix with sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+        )
+
+
 def has_columns(y: Any) -> bool:
     """Whether y has a column of numbers for each class or label."""
     array = y if issparse(y) else np.asarray(y)
@@ -137,6 +159,7 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         codes = np.minimum(np.searchsorted(known.classes, y), len(known.classes) - 1)
         if (known.classes[codes] == y).all():
             return known, codes
+    _check_no_lists(y)
     _check_finite(y, "EmbeddingBagClassifier", n_samples)
     if has_columns(y):
         matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
@@ -148,6 +171,14 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         if matrix.shape[1] != len(found.classes):
             raise ValueError(f"y must have one column per label, {len(found.classes)}, got {matrix.shape[1]}.")
         (_check_shares if kind == SHARES else _check_indicator)(matrix)
+        if kind == LABELS and known is None and n_samples >= _SOME_ROWS and (np.diff(matrix.indptr) == 1).all():
+            warnings.warn(
+                f"Every row of y has a single 1, and y is taken as a label indicator: each of its {matrix.shape[1]} "
+                "columns is a label that a sample may have beside others. For classes of which a sample has one, pass "
+                "y.argmax(axis=1).",
+                UserWarning,
+                stacklevel=6,
+            )
         return found, matrix
     if known is None and classes is None:
         check_classification_targets(y)

@@ -18,7 +18,7 @@ from skbag._backends import get_backend
 from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
 from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import TableAttribute, plain
-from skbag._data.sources import check_source
+from skbag._data.sources import check_no_column, check_source
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
 from skbag._rules.pooling import MODES
 from skbag._version import __version__
@@ -214,6 +214,8 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         if known and X.format == "csr" and X.dtype.kind in "biuf" and X.shape[0] >= min_samples:
             return X  # validate_data, which takes longer than a small call, would find nothing
         check_source(X)
+    elif not issparse(X):
+        check_no_column(X)
     X = validate_data(
         estimator,
         X,

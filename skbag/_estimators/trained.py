@@ -15,6 +15,7 @@ from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import Bags
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
+from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
@@ -102,6 +103,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         warm = self.warm_start and hasattr(self, "coefs_")
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=not warm)
+        warn_of_scales(bags, fitted.mode)
         weights = _checked_weights(sample_weight, bags.n_bags)
         learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_bags)
         if warm:
