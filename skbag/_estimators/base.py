@@ -20,6 +20,7 @@ from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import TableAttribute, plain
 from skbag._data.sources import check_source
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
+from skbag._estimators.nearest import NearestMixin
 from skbag._rules.pooling import MODES
 from skbag._version import __version__
 
@@ -44,7 +45,7 @@ class VersionedStateMixin:
         super().__setstate__(state)  # type: ignore[misc]
 
 
-class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class EmbeddingBagBase(VersionedStateMixin, NearestMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -1,32 +1,40 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
+from skbag._estimators.choosing import (
+    ChoosingMixin,
+    check_threshold,
+    chosen_labels,
+    has_probabilities,
+    often_unlabelled,
+    probabilities,
+)
+from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
 Array = NDArray[Any]
 
-_WITH_PROBABILITIES = "log_loss", "modified_huber"
-
 
 def _has_probabilities(estimator: Any) -> bool:
     """Whether the loss says how probable classes are; AttributeError with scikit-learn's words if not."""
-    if estimator.loss not in _WITH_PROBABILITIES:
+    if not has_probabilities(estimator):
         raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
     return True
 
 
-class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
+class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, TrainedEmbeddingBag):
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -155,6 +163,12 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         and probabilities take no class weights.
+    threshold : float or "expected_f1", default=0.5
+        Which labels `predict` gives, if y is a label indicator. A number: those whose probability is above it; with
+        many rare labels one half leaves many rows without any. "expected_f1": the most probable ones, as many as make
+        the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of the
+        rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
+        "squared_hinge", which have no probabilities; there it is the sign of the output that counts.
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
@@ -276,6 +290,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     .. [4] T. Zhang: Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent Algorithms, 2004.
     .. [5] D. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, 2015, and ``torch.optim.SparseAdam``.
     .. [6] ``scipy.optimize.minimize(method="L-BFGS-B")``, SciPy documentation.
+    .. [7] N. Ye, K. M. A. Chai, W. S. Lee, H. L. Chieu: Optimizing F-measures: A Tale of Two Approaches, 2012. What is
+       expected of a ratio is taken for the ratio of what is expected.
 
     Examples
     --------
@@ -303,6 +319,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         **TrainedEmbeddingBag._parameter_constraints,
         "loss": [StrOptions(set(CLASSIFICATION))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"expected_f1"})],
     }
 
     def __init__(
@@ -331,6 +348,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         class_weight: Any = None,
+        threshold: float | str = 0.5,
         warm_start: bool = False,
         dtype: DTypeLike = "float32",
         device: str = "cpu",
@@ -361,6 +379,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
+        self.threshold = threshold
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
@@ -490,7 +509,25 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         found, labels = check_y(y, known, n_samples)
         if found.kind == SHARES and self.loss != "log_loss":
             raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
+        if found.kind == LABELS:
+            check_threshold(self)
+            earlier = self._label_counts if isinstance(known, Classes) else (0, 0)
+            self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
         return found, labels
+
+    @property
+    def _may_be_unlabelled(self) -> bool:
+        return often_unlabelled(getattr(self, "_label_counts", (0, 0)))
+
+    def _outputs_named(self, output: Any) -> Array:
+        """Return the numbers of classes or labels that are given."""
+        numbers = {label: k for k, label in enumerate(self.classes_.tolist())}
+        given = np.asarray(output)
+        for label in given.ravel().tolist():
+            if label not in numbers:
+                raise ValueError(f"output must be of classes_, {self.classes_}, got {label!r}.")
+        named = [numbers[label] for label in given.ravel().tolist()]
+        return np.array(named, np.int64).reshape(given.shape)
 
     def _known(self, warm: bool) -> None:
         return None
@@ -558,7 +595,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         return logits.ravel() if logits.shape[1] == 1 else logits
 
     def predict(self, X: Any) -> Array:
-        """Return the class with the largest logit, or every label whose probability is above one half.
+        """Return the class with the largest logit, or the labels that ``threshold`` says.
 
         Parameters
         ----------
@@ -572,7 +609,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         """
         fitted = self._fitted_snapshot()
         if fitted._learnt.kind == LABELS:
-            return (fitted._outputs(X) > 0).astype(np.int64)
+            return chosen_labels(fitted, fitted._outputs(X))
         chosen: Array = fitted.classes_[fitted._outputs(X, choose=True)]
         return chosen
 
@@ -601,17 +638,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             If ``loss`` has no probabilities.
         """
         fitted = self._fitted_snapshot()
-        z = fitted._outputs(X)
-        exclusive = fitted._learnt.kind != LABELS
-        if fitted.loss == "modified_huber":
-            one = (np.clip(z, -1, 1) + 1) / 2
-            if not exclusive or z.shape[1] == 1:
-                return np.hstack([1 - one, one]) if exclusive else one
-            total = one.sum(axis=1, keepdims=True)
-            return np.where(total > 0, one / np.where(total > 0, total, 1), z.dtype.type(1 / z.shape[1]))
-        if not exclusive:
-            return expit(z)
-        return np.hstack([expit(-z), expit(z)]) if z.shape[1] == 1 else softmax(z, axis=1)
+        return fitted._probabilities(fitted._outputs(X))
+
+    def _probabilities(self, outputs: Array) -> Array:
+        return probabilities(outputs, self.loss, exclusive=self._learnt.kind != LABELS)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:

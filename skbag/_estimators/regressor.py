@@ -9,13 +9,14 @@ from sklearn.utils._param_validation import StrOptions
 
 from skbag._data.table import check_dtype
 from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
+from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
 
 Array = NDArray[Any]
 
 
-class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
+class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, TrainedEmbeddingBag):
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
@@ -341,6 +342,13 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     def _layer_of(self, learnt: Scale) -> tuple[Array, Array]:
         scale = np.ones(learnt.n_outputs) if learnt.logarithmic else learnt.scale
         return scale, learnt.offset
+
+    def _outputs_named(self, output: Any) -> Array:
+        """Return the numbers of outputs that are given."""
+        given, n = np.asarray(output), self._learnt.n_outputs
+        if given.dtype.kind not in "iu" or (given.size and not (0 <= given.min() and given.max() < n)):
+            raise ValueError(f"output must be numbers of outputs, from 0 to {n - 1}, got {output!r}.")
+        return given.astype(np.int64)
 
     def predict(self, X: Any) -> Array:
         """Return ``transform(X) @ coefs_[0] + intercepts_[0]``, for the loss "poisson" the exponential of that.
