@@ -99,7 +99,9 @@ class ExplainedMixin:
         values = contributions(bags, table, coef, owners, fitted.mode, fitted.n_jobs)
         n, shape = bags.n_members, (bags.n_bags, bags.num_embeddings)
         indices, indptr = bags.indices[:n].copy(), bags.indptr.copy()
-        matrices = [csr_array((data, indices, indptr), shape=shape, copy=False) for data in values]
+        matrices = [csr_array(shape, dtype=values.dtype) for _ in values]
+        for matrix, data in zip(matrices, values, strict=True):
+            matrix.data, matrix.indices, matrix.indptr = data, indices, indptr  # which were checked, all at once
         return matrices[0] if len(matrices) == 1 else matrices
 
     def _layer_for(self, output: Any, n_bags: int) -> tuple[Array, Array | None]:
