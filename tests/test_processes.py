@@ -167,7 +167,7 @@ def test_a_pretrained_model_is_dumped_with_one_table(tmp_path, dump):
 
 
 def test_a_model_of_another_version_is_loaded_with_a_warning(X, vectorizer, features, monkeypatch):
-    monkeypatch.setattr("skbag._estimators.base.__version__", "0.0.1")
+    monkeypatch.setattr("skbag._estimators.saved.__version__", "0.0.1")
     old = pickle.dumps(vectorizer)
     monkeypatch.undo()
     message = rf"EmbeddingBagVectorizer .*skbag 0\.0\.1 .*skbag {re.escape(skbag.__version__)}"
