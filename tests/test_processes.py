@@ -151,7 +151,8 @@ def test_joblib_files_may_be_memory_mapped(X, tmp_path, mode, mmap_mode):
 
 def test_the_fitted_state_is_arrays_and_scalars(vectorizer):
     state = {name: value for name, value in vars(vectorizer).items() if name not in vectorizer.get_params()}
-    assert {name: type(value) for name, value in state.items()} == {"embeddings_": np.ndarray, "n_features_in_": int}
+    kinds = {"embeddings_": np.ndarray, "n_features_in_": int, "_drawn": tuple}
+    assert {name: type(value) for name, value in state.items()} == kinds
 
 
 @pytest.mark.parametrize("dump", ["pickle", "joblib"])

@@ -21,6 +21,7 @@ from skbag._estimators.choosing import (
     probabilities,
 )
 from skbag._estimators.explain import ExplainedMixin
+from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
@@ -34,7 +35,7 @@ def _has_probabilities(estimator: Any) -> bool:
     return True
 
 
-class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, TrainedEmbeddingBag):
+class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, LinearMixin, TrainedEmbeddingBag):
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -537,6 +538,9 @@ class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, Tra
             raise ValueError(f"y must be {self._learnt.kind} as before, got {learnt.kind}.")
         if not np.array_equal(learnt.classes, self.classes_):
             raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {learnt.classes}.")
+
+    def _linear_model(self, coef: Array, intercept: Array) -> Any:
+        return linear_classifier(coef, intercept, self._learnt, self.loss)
 
     def _targets_of(self, learnt: Classes, y: Any) -> Targets:
         return learnt.targets(y)

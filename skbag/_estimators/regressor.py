@@ -10,13 +10,14 @@ from sklearn.utils._param_validation import StrOptions
 from skbag._data.table import check_dtype
 from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
 from skbag._estimators.explain import ExplainedMixin
+from skbag._estimators.linear import LinearMixin, linear_regressor
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
 
 Array = NDArray[Any]
 
 
-class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, TrainedEmbeddingBag):
+class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, TrainedEmbeddingBag):
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
@@ -329,6 +330,9 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, TrainedEmbeddingBag)
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
         values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype))
         return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
+
+    def _linear_model(self, coef: Array, intercept: Array) -> Any:
+        return linear_regressor(coef, intercept, self._learnt)
 
     def _targets_of(self, learnt: Scale, y: Array) -> Targets:
         return scaled_targets(y, learnt)

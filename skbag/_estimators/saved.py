@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from skbag._data.resident import plain
 from skbag._data.table import draw_table, rows_unlike_drawn
+from skbag._data.targets import Classes, Scale
 from skbag._version import __version__
 
 Array = NDArray[Any]
@@ -26,6 +27,8 @@ class SavedMixin:
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {name: plain(value) for name, value in super().__getstate__().items()}  # type: ignore[attr-defined]
+        if isinstance(state.get("_rng"), np.random.RandomState):
+            state["_rng"] = state["_rng"].get_state(legacy=False)  # skops knows no generator but one
         if "embeddings_" in state:
             if state["embeddings_"] is state["init"]:
                 state["embeddings_"] = None  # the same array: joblib would write it twice
@@ -50,11 +53,39 @@ class SavedMixin:
             )
         for parameter in inspect.signature(type(self)).parameters.values():
             state.setdefault(parameter.name, parameter.default)  # those that came later
+        if isinstance(state.get("_rng"), dict):
+            state["_rng"] = _stream_from(state["_rng"])
         if "_changed_rows" in state:
             state = _with_all_rows(state)
         elif "embeddings_" in state and state["embeddings_"] is None:
             state["embeddings_"] = state["init"]
         super().__setstate__(state)  # type: ignore[misc]
+
+
+    @classmethod
+    def skops_types(cls) -> list[str]:
+        """Return the names of the types that skops has to trust to load an estimator of this class.
+
+        They are what ``trusted`` of ``skops.io.load`` needs for it, beside those of other steps of a pipeline. All are
+        classes of skbag, whose ``__setstate__`` runs no code that a file could bring.
+
+        Returns
+        -------
+        list of str
+
+        Examples
+        --------
+        >>> from skbag import EmbeddingBagClassifier
+        >>> EmbeddingBagClassifier.skops_types()[0]
+        'skbag._estimators.classifier.EmbeddingBagClassifier'
+        """
+        return [f"{kind.__module__}.{kind.__qualname__}" for kind in (cls, Classes, Scale)]
+
+
+def _stream_from(state: dict[str, Any]) -> np.random.RandomState:
+    stream = np.random.RandomState(np.random.PCG64())
+    stream.set_state(state)
+    return stream
 
 
 def _with_changed_rows(state: dict[str, Any]) -> dict[str, Any]:
