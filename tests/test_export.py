@@ -1,19 +1,16 @@
 """Models that leave: for scikit-learn and ONNX, for torch, as vectors."""
 
-import copy
 import pickle
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
 
 LINEAR = ("sum", "mean", "sqrtn")
 N, COLUMNS = 60, 14
@@ -144,7 +141,9 @@ def test_onnx_computes_the_same(kind, mode):
     if hasattr(model, "predict_proba"):
         expected = model.predict_proba(X_NEW)
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-        alone = np.sort(expected)[:, -1] > np.sort(expected)[:, -2]  # skl2onnx goes by the probabilities, which may be 0
+        alone = (
+            np.sort(expected)[:, -1] > np.sort(expected)[:, -2]
+        )  # skl2onnx goes by the probabilities, which may be 0
         labels, rows = labels[alone | (kind == "labels")], X_NEW[alone | (kind == "labels")]
     assert np.array_equal(labels, model.predict(rows))
 

@@ -129,7 +129,7 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Ar
 
 
 def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array | None:
-    """Return the rows of a C-contiguous table that are not those of `draw_table`, to the bit; None for over ``most``."""
+    """Return which rows of a table are not those of `draw_table`, to the bit; None for more than ``most``."""
     bits = np.dtype(f"u{table.itemsize}")
     flat, drawn, dim = table.reshape(-1), np.empty(_DRAWN, table.dtype), table.shape[1]
     fill, found, n_found, last = _drawing(init, dim, seed), [], 0, -1

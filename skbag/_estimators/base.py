@@ -21,10 +21,13 @@ from skbag._data.sources import check_source
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, seed_of, take_table
 from skbag._estimators.nearest import NearestMixin
 from skbag._estimators.saved import SavedMixin
+from skbag._estimators.vectors import VectorsMixin
 from skbag._rules.pooling import MODES
 
 
-class EmbeddingBagBase(SavedMixin, NearestMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class EmbeddingBagBase(
+    SavedMixin, NearestMixin, VectorsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -41,6 +44,7 @@ class EmbeddingBagBase(SavedMixin, NearestMixin, ClassNamePrefixFeaturesOutMixin
     }
 
     embeddings_: Any = TableAttribute()
+    _drawn: Any  # how the table was drawn: init and seed; None for a given one
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Pool the rows of the table that each row of X names.

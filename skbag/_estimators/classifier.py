@@ -1,5 +1,6 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
+from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.choosing import (
     ChoosingMixin,
     check_threshold,
@@ -20,6 +22,7 @@ from skbag._estimators.choosing import (
     often_unlabelled,
     probabilities,
 )
+from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.trained import TrainedEmbeddingBag
@@ -35,7 +38,9 @@ def _has_probabilities(estimator: Any) -> bool:
     return True
 
 
-class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, LinearMixin, TrainedEmbeddingBag):
+class EmbeddingBagClassifier(
+    ClassifierMixin, ChoosingMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
+):
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -167,8 +172,8 @@ class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, Lin
     threshold : float or "expected_f1", default=0.5
         Which labels `predict` gives, if y is a label indicator. A number: those whose probability is above it; with
         many rare labels one half leaves many rows without any. "expected_f1": the most probable ones, as many as make
-        the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of the
-        rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
+        the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of
+        the rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
         "squared_hinge", which have no probabilities; there it is the sign of the output that counts.
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
@@ -323,6 +328,8 @@ class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, Lin
         "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"expected_f1"})],
     }
 
+    _label_counts: tuple[int, int]  # rows of training, and those of them without a label
+
     def __init__(
         self,
         embedding_dim: int | str = "auto",
@@ -387,6 +394,72 @@ class EmbeddingBagClassifier(ClassifierMixin, ChoosingMixin, ExplainedMixin, Lin
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        arrays: Mapping[str, ArrayLike],
+        *,
+        classes: ArrayLike | None = None,
+        multilabel: bool = False,
+        bag: str = "embedding_bag",
+        linear: str = "linear",
+        mode: str = "mean",
+        **params: Any,
+    ) -> Self:
+        """Make a classifier that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array-like
+            As those of `to_state_dict`; ``module.state_dict()`` of torch is one, once its tensors are on the CPU.
+            Without a ``"linear.bias"`` the intercepts are 0.
+        classes : array-like of shape (n_classes,), default=None
+            What the rows of ``"linear.weight"`` stand for; None for 0, 1, 2, ... One row stands for the second of two.
+        multilabel : bool, default=False
+            Whether each row is a label of its own, and not one of several classes.
+        bag, linear : str, default="embedding_bag" and "linear"
+            What the two are called in ``arrays``.
+        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+            How the members of a bag become one row. The default is torch's.
+        **params
+            Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
+
+        Returns
+        -------
+        EmbeddingBagClassifier
+            Fitted: it predicts, and `partial_fit` goes on from there, in copies. ``init`` is the table.
+
+        Raises
+        ------
+        TypeError
+            If a table is of float16 or bfloat16.
+        ValueError
+            If an array is missing, is no table of finite numbers, or the shapes do not fit one another; if ``classes``
+            are not as many as there are outputs, or not all different.
+
+        Notes
+        -----
+        Two rows for two classes become one, the difference of both: the probabilities are the same, and
+        `decision_function` gives one number.
+        """
+
+        def learnt_of(layer: Array, intercept: Array) -> tuple[Classes, Array, Array]:
+            n = len(layer)
+            n_classes = 2 if n == 1 and not multilabel else n
+            given = np.arange(n_classes) if classes is None else np.asarray(classes)
+            found, order = np.unique(given, return_index=True)
+            if given.shape != (n_classes,) or len(found) != n_classes:
+                raise ValueError(f"classes must be {n_classes} different ones for {n} outputs, got {classes!r}.")
+            if n == 1 and not multilabel:
+                sign = layer.dtype.type(1 if order[1] == 1 else -1)
+                return Classes(CLASSES, found), sign * layer, sign * intercept
+            layer, intercept = layer[order], intercept[order]
+            if n == 2 and not multilabel:
+                layer, intercept = layer[1:] - layer[:1], intercept[1:] - intercept[:1]
+            return Classes(LABELS if multilabel else CLASSES, found), layer, intercept
+
+        return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -41,9 +41,9 @@ class LinearMixin:
             - a Normalizer with the norm "l1" for the mode "mean", "l2" for "sqrtn", and none for "sum".
 
             The model follows from ``loss``: a LogisticRegression for "log_loss", an SGDClassifier for the others; a
-            PoissonRegressor for "poisson", otherwise a LinearRegression. For a label indicator it is a OneVsRestClassifier of them, for several outputs of
-            "poisson" a MultiOutputRegressor. The numbers are float64. The parameters are those of their classes:
-            nothing was fitted with them.
+            PoissonRegressor for "poisson", otherwise a LinearRegression. For a label indicator it is a
+            OneVsRestClassifier of them, for several outputs of "poisson" a MultiOutputRegressor. The numbers are
+            float64. The parameters are those of their classes: nothing was fitted with them.
 
         Raises
         ------
@@ -55,9 +55,9 @@ class LinearMixin:
         Notes
         -----
         Outputs, probabilities and classes are the same but for rounding, in the dtype of the table here and in float64
-        there. Three things differ. A Binarizer makes 0 of negative numbers, which count as 1 here. A OneVsRestClassifier
-        says one half where ``threshold`` says something else. And where probabilities of two classes were learnt, a
-        LogisticRegression has the difference of the two outputs for its one.
+        there. Three things differ. A Binarizer makes 0 of negative numbers, which count as 1 here. `predict` of a
+        OneVsRestClassifier goes by one half, whatever ``threshold`` says. And where probabilities of two classes were
+        learnt, the one output of a LogisticRegression is the difference of the two.
 
         The coefficients take memory for ``n_features * n_outputs`` numbers of 8 bytes: `compact` before, where many
         columns were never seen.

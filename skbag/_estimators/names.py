@@ -46,8 +46,10 @@ def column_of(feature: Any, names: Array | None, n_features: int) -> int:
         return int(found[0])
     if not isinstance(feature, Integral) or isinstance(feature, bool):
         raise TypeError(f"feature must be the number or the name of a column, got {feature!r}.")
-    if not 0 <= feature < n_features:
-        raise ValueError(f"feature must be at least 0 and less than the number of columns, {n_features}, got {feature}.")
+    if not 0 <= int(feature) < n_features:
+        raise ValueError(
+            f"feature must be at least 0 and less than the number of columns, {n_features}, got {feature}."
+        )
     return int(feature)
 
 

@@ -1,5 +1,6 @@
 """EmbeddingBagRegressor: a bag of trained vectors, then a linear layer that predicts numbers."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,6 +10,8 @@ from sklearn.utils._param_validation import StrOptions
 
 from skbag._data.table import check_dtype
 from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
+from skbag._estimators.arrays import ArraysMixin
+from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.linear import LinearMixin, linear_regressor
 from skbag._estimators.trained import TrainedEmbeddingBag
@@ -17,7 +20,9 @@ from skbag._rules.losses import REGRESSION, Loss
 Array = NDArray[Any]
 
 
-class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, TrainedEmbeddingBag):
+class EmbeddingBagRegressor(
+    RegressorMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
+):
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
@@ -259,6 +264,48 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, Trained
         self.random_state = random_state
         self.verbose = verbose
 
+    @classmethod
+    def from_state_dict(
+        cls,
+        arrays: Mapping[str, ArrayLike],
+        *,
+        bag: str = "embedding_bag",
+        linear: str = "linear",
+        mode: str = "mean",
+        **params: Any,
+    ) -> Self:
+        """Make a regressor that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
+
+        Parameters
+        ----------
+        arrays, bag, linear, mode, **params
+            As those of `EmbeddingBagClassifier.from_state_dict`.
+
+        Returns
+        -------
+        EmbeddingBagRegressor
+            Fitted. One row of ``"linear.weight"`` is an output of one dimension. For the loss "poisson" the outputs are
+            logarithms. Later training takes the targets as they are, in the units that the layer has.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `EmbeddingBagClassifier.from_state_dict`.
+
+        Examples
+        --------
+        >>> from skbag import EmbeddingBagRegressor
+        >>> arrays = {"embedding_bag.weight": [[1.0], [2.0]], "linear.weight": [[10.0]], "linear.bias": [1.0]}
+        >>> EmbeddingBagRegressor.from_state_dict(arrays).predict([[1, 0], [1, 1]])
+        array([11., 16.])
+        """
+
+        def learnt_of(layer: Array, intercept: Array) -> tuple[Scale, Array, Array]:
+            n, logarithmic = len(layer), params.get("loss") == "poisson"
+            return Scale(n == 1, np.ones(n), np.zeros(n), np.zeros(n), logarithmic), layer, intercept
+
+        return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -350,7 +397,7 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, Trained
     def _outputs_named(self, output: Any) -> Array:
         """Return the numbers of outputs that are given."""
         given, n = np.asarray(output), self._learnt.n_outputs
-        if given.dtype.kind not in "iu" or (given.size and not (0 <= given.min() and given.max() < n)):
+        if given.dtype.kind not in "iu" or (given.size and not (given.min() >= 0 and given.max() < n)):
             raise ValueError(f"output must be numbers of outputs, from 0 to {n - 1}, got {output!r}.")
         return given.astype(np.int64)
 

@@ -41,8 +41,8 @@ class SavedMixin:
         name, saved = type(self).__name__, state.pop("_skbag_version", None)
         if state.pop("_skbag_format", 1) > FORMAT:
             raise ValueError(
-                f"This {name} was saved by skbag {saved}, which stores models in a way that skbag {__version__} does not "
-                f"know: load it with skbag {saved} or newer."
+                f"This {name} was saved by skbag {saved}, which stores models in a way that skbag {__version__} does "
+                f"not know: load it with skbag {saved} or newer."
             )
         if saved != __version__:
             warnings.warn(
@@ -60,7 +60,6 @@ class SavedMixin:
         elif "embeddings_" in state and state["embeddings_"] is None:
             state["embeddings_"] = state["init"]
         super().__setstate__(state)  # type: ignore[misc]
-
 
     @classmethod
     def skops_types(cls) -> list[str]:
@@ -99,7 +98,7 @@ def _with_changed_rows(state: dict[str, Any]) -> dict[str, Any]:
     if table.dtype not in (np.float32, np.float64) or not (table.flags.c_contiguous and table.dtype.isnative):
         return state
     n_rows, most = len(table), int(_MOST * len(table))
-    rows = rows_unlike_drawn(table, *drawn, most)
+    rows = rows_unlike_drawn(table, drawn[0], drawn[1], most)
     if rows is None:
         return state
     kept, fills, solver_state = np.zeros(n_rows, np.bool_), [], state.get("_solver_state")
@@ -139,7 +138,7 @@ def _with_all_rows(state: dict[str, Any]) -> dict[str, Any]:
                 whole = np.empty((n_rows, *array.shape[1:]), array.dtype)
                 whole[:] = fill[0]
                 whole[rows] = array
-                array = whole  # noqa: PLW2901
+                array = whole
             states.append(array)
         state["_solver_state"] = (tuple(states), *solver_state[1:])
     return state

@@ -79,7 +79,12 @@ def contributions(smoke):
 
 
 def sizes(smoke):
-    texts = ["the cat sat on the mat", "dogs and cats chase mice", "stocks fell sharply today", "markets and bonds rose"]
+    texts = [
+        "the cat sat on the mat",
+        "dogs and cats chase mice",
+        "stocks fell sharply today",
+        "markets and bonds rose",
+    ]
     n_features, rows = 2**12 if smoke else 2**18, []
     X = HashingVectorizer(n_features=n_features).transform(texts * 5)
     y = ["pets", "pets", "money", "money"] * 5
@@ -89,7 +94,9 @@ def sizes(smoke):
                 path = Path(folder) / "model.joblib"
                 joblib.dump(model.fit(X, y), path, compress=compress)
                 rows.append([type(model).__name__, compress, path.stat().st_size / 1e6])
-    print("\n" + table([f"{n_features} hashed columns, {len(np.unique(X.indices))} of them used", "compress", "MB"], rows))
+    print(
+        "\n" + table([f"{n_features} hashed columns, {len(np.unique(X.indices))} of them used", "compress", "MB"], rows)
+    )
 
 
 def sharing(smoke):
