@@ -136,24 +136,26 @@ def chosen_labels(estimator: Any, outputs: Array) -> Array:
         some = outputs[first : first + step].astype(np.float64)
         p = probabilities(some, estimator.loss, exclusive=False)
         if rule == "expected_f1":
-            labels[first : first + step] = _most_expected(p, may_be_none=estimator._may_be_unlabelled)
+            labels[first : first + step] = _most_expected(some, p, may_be_none=estimator._may_be_unlabelled)
         else:
             labels[first : first + step] = p > rule
     return labels
 
 
-def _most_expected(p: Array, *, may_be_none: bool) -> Array:
+def _most_expected(outputs: Array, p: Array, *, may_be_none: bool) -> Array:
     """Return the labels of each row with the largest F1 that independent probabilities let one expect.
 
-    With the labels in falling order of probability, the first k are expected to have the F1 of about
+    With the labels in falling order of their outputs, the first k are expected to have the F1 of about
     ``2 * sum of these probabilities / (k + sum of all probabilities)``; the k with the largest is taken. That row gets
     none, if it may, whose probability of having none is larger.
     """
-    falling = -np.sort(-p, axis=1)
+    order = np.argsort(-outputs, axis=1, kind="stable")
+    falling = np.take_along_axis(p, order, axis=1)
     counts = np.arange(1, p.shape[1] + 1) + p.sum(axis=1, keepdims=True)
     expected = 2 * np.cumsum(falling, axis=1) / counts
     best = expected.argmax(axis=1, keepdims=True)
-    chosen: Array = p >= np.take_along_axis(falling, best, axis=1)
+    chosen = np.empty(p.shape, np.bool_)
+    np.put_along_axis(chosen, order, np.arange(p.shape[1]) <= best, axis=1)
     if may_be_none:
         with np.errstate(divide="ignore"):
             none = np.exp(np.log1p(-p).sum(axis=1))

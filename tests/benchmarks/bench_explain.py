@@ -30,18 +30,37 @@ from skbag import EmbeddingBagClassifier
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 PREDICT = """
-import sys
+import os, sys
 import joblib, numpy as np
 from scipy.sparse import csr_array
 model = joblib.load(sys.argv[1], mmap_mode="r")
-n, n_features = int(sys.argv[2]), model.n_features_in_
-rng = np.random.default_rng(int(sys.argv[3]))
-X = csr_array((np.ones(n * 100, np.float32), rng.integers(0, n_features, n * 100), np.arange(n + 1) * 100))
-X.resize(n, n_features)
-for _ in range(3):
-    labels = model.predict(X)
-print(len(labels), flush=True)
-input()
+n, n_features, fork = int(sys.argv[2]), model.n_features_in_, int(sys.argv[4])
+
+def predict(seed, n_batches):
+    rng = np.random.default_rng(seed)
+    for _ in range(n_batches):  # of rows whose columns are all equally frequent: every page of the table is read
+        ids = rng.integers(0, n_features, n * 100, dtype=np.int32)
+        X = csr_array((np.ones(n * 100, np.float32), ids, np.arange(n + 1, dtype=np.int32) * 100), (n, n_features))
+        model.predict(X)
+
+if fork:
+    predict(0, 1)
+    children = []
+    for seed in range(fork):
+        child = os.fork()
+        if not child:
+            break
+        children.append(child)
+    else:
+        sys.stdin.read()
+        sys.exit()
+    predict(seed, 40)
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+predict(int(sys.argv[3]), 40)
+print(os.getpid(), flush=True)
+sys.stdin.read()
 """
 
 
@@ -100,7 +119,7 @@ def sizes(smoke):
 
 
 def sharing(smoke):
-    n_features, n_rows, n_processes = (10_000, 100, 2) if smoke else (1 << 22, 20_000, 4)
+    n_features, n_rows, n_processes = (10_000, 10, 2) if smoke else (1 << 22, 1000, 4)
     model = EmbeddingBagClassifier(64, max_iter=1, random_state=0).fit(csr_array(np.eye(2, n_features)), [0, 1])
     rng = np.random.default_rng(0)
     model.embeddings_ = rng.standard_normal((n_features, 64), dtype=np.float32)  # so that all of it is stored
@@ -109,20 +128,26 @@ def sharing(smoke):
         joblib.dump(model, path)
         del model
         megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
-        command = [sys.executable, "-c", PREDICT, path, str(n_rows)]
-        processes = []
-        try:
-            for seed in range(n_processes):
-                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-                processes.append(subprocess.Popen([*command, str(seed)], **pipes))
-            for process in processes:
-                process.stdout.readline()
-            each = [proportional_size(process.pid) for process in processes]
-        finally:
-            for process in processes:
-                process.communicate("\n")
-    rows = [[n_processes, megabytes, sum(each), max(each)]]
+        rows = []
+        for fork in (0, n_processes):
+            each = measured([path, str(n_rows)], 1 if fork else n_processes, fork)
+            how = "forked from one, which counts too" if fork else "started one by one"
+            rows.append([f"{n_processes}, {how}", megabytes, sum(each), max(each)])
     print("\n" + table(["processes", "model on disk, MB", "proportional set size together, MB", "largest, MB"], rows))
+
+
+def measured(arguments, n_started, fork):
+    """Megabytes of each process, while all have predicted and hold the model."""
+    processes, pipes = [], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    try:
+        for seed in range(n_started):
+            command = [sys.executable, "-c", PREDICT, *arguments, str(seed), str(fork)]
+            processes.append(subprocess.Popen(command, **pipes))
+        said = [int(process.stdout.readline()) for process in processes for _ in range(max(1, fork))]
+        return [proportional_size(pid) for pid in {*said, *(process.pid for process in processes)}]
+    finally:
+        for process in processes:
+            process.communicate()
 
 
 def proportional_size(pid):
