@@ -76,7 +76,7 @@ class ArraysMixin:
         table = take_table(arrays[names[0]], None, names[0])
         layer = take_table(arrays[names[1]], table.dtype, names[1])
         bias = np.zeros(len(layer)) if arrays.get(f"{linear}.bias") is None else arrays[f"{linear}.bias"]
-        intercept = np.array(bias, table.dtype)
+        intercept = np.asarray(bias).astype(table.dtype)
         if layer.shape[1] != table.shape[1] or intercept.shape != (len(layer),):
             raise ValueError(
                 f"{names[1]} must have one column per column of {names[0]}, {table.shape[1]}, and {linear}.bias one "

@@ -585,7 +585,7 @@ class EmbeddingBagClassifier(
             raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
         if found.kind == LABELS:
             check_threshold(self)
-            earlier = self._label_counts if isinstance(known, Classes) else (0, 0)
+            earlier = getattr(self, "_label_counts", (0, 0)) if isinstance(known, Classes) else (0, 0)
             self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
         return found, labels
 

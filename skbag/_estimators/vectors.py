@@ -116,7 +116,7 @@ class VectorsMixin:
             raise ImportError(
                 "to_keyed_vectors needs the package gensim: pip install gensim, or pip install 'skbag[export]'."
             ) from error
-        vectors = KeyedVectors(table.shape[1], count=len(table), dtype=table.dtype)
+        vectors = KeyedVectors(table.shape[1], dtype=table.dtype)
         vectors.add_vectors(list(names), np.array(table))
         return vectors
 
