@@ -111,6 +111,12 @@ def get_trainer(device: str) -> Training:
     return training
 
 
+def contributions(*arguments: Any) -> Array:
+    """Return what each member adds to the outputs of its bag; see ``skbag._cpu.contributions``. Only on the CPU."""
+    result: Array = _module("_cpu.contributions").contributions(*arguments)
+    return result
+
+
 @cache  # an import statement costs microseconds even where there is nothing left to import
 def _module(name: str) -> Any:
     return shielded(_imported, f"skbag.{name}")

@@ -151,7 +151,8 @@ def test_joblib_files_may_be_memory_mapped(X, tmp_path, mode, mmap_mode):
 
 def test_the_fitted_state_is_arrays_and_scalars(vectorizer):
     state = {name: value for name, value in vars(vectorizer).items() if name not in vectorizer.get_params()}
-    assert {name: type(value) for name, value in state.items()} == {"embeddings_": np.ndarray, "n_features_in_": int}
+    kinds = {"embeddings_": np.ndarray, "n_features_in_": int, "_drawn": tuple}
+    assert {name: type(value) for name, value in state.items()} == kinds
 
 
 @pytest.mark.parametrize("dump", ["pickle", "joblib"])
@@ -167,7 +168,7 @@ def test_a_pretrained_model_is_dumped_with_one_table(tmp_path, dump):
 
 
 def test_a_model_of_another_version_is_loaded_with_a_warning(X, vectorizer, features, monkeypatch):
-    monkeypatch.setattr("skbag._estimators.base.__version__", "0.0.1")
+    monkeypatch.setattr("skbag._estimators.saved.__version__", "0.0.1")
     old = pickle.dumps(vectorizer)
     monkeypatch.undo()
     message = rf"EmbeddingBagVectorizer .*skbag 0\.0\.1 .*skbag {re.escape(skbag.__version__)}"

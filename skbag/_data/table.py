@@ -1,6 +1,7 @@
 """The table: drawn, taken from an array or mapped from a file, and always checked."""
 
 import os
+from collections.abc import Callable
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -88,7 +89,27 @@ def copied(table: Array) -> Array:
     return copy
 
 
-def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.random.RandomState) -> Array:
+def seed_of(rng: np.random.RandomState) -> Array:
+    """Return a seed for `draw_table`."""
+    return rng.randint(0, 2**32, size=4, dtype=np.uint32)
+
+
+def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
+    """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers."""
+    bits = np.random.PCG64(seed)
+    generator, drawn = np.random.Generator(bits), np.empty(_DRAWN)
+
+    def fill(some: Array) -> None:
+        if init == "normal":
+            some[:] = generator.standard_normal(out=drawn[: len(some)])
+        else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
+            whole = bits.random_raw((len(some) + 1) // 2).astype("<u8", copy=False).view("<i4")[: len(some)]
+            np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
+
+    return fill
+
+
+def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Array) -> Array:
     """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText).
 
     Both dtypes get the same numbers, but for rounding.
@@ -101,17 +122,29 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.
             f"memory has addresses for. Use a smaller embedding_dim, or fewer columns of X."
         )
     table = _empty((n_rows, dim), dtype)
-    bits = np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32))
-    generator, drawn = np.random.Generator(bits), np.empty(min(table.size, _DRAWN))
-    flat = table.reshape(-1)
+    fill, flat = _drawing(init, dim, seed), table.reshape(-1)
     for first in range(0, table.size, _DRAWN):
-        some = flat[first : first + _DRAWN]
-        if init == "normal":
-            some[:] = generator.standard_normal(out=drawn[: len(some)])
-        else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
-            whole = bits.random_raw((len(some) + 1) // 2).view(np.int32)[: len(some)]
-            np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
+        fill(flat[first : first + _DRAWN])
     return table
+
+
+def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array | None:
+    """Return which rows of a table are not those of `draw_table`, to the bit; None for more than ``most``."""
+    bits = np.dtype(f"u{table.itemsize}")
+    flat, drawn, dim = table.reshape(-1), np.empty(_DRAWN, table.dtype), table.shape[1]
+    fill, found, n_found, last = _drawing(init, dim, seed), [], 0, -1
+    for first in range(0, len(flat), _DRAWN):
+        some = drawn[: len(flat) - first]
+        fill(some)
+        rows = (np.flatnonzero(flat[first : first + _DRAWN].view(bits) != some.view(bits)) + first) // dim
+        if len(rows):
+            rows = rows[np.diff(rows, prepend=last) > 0]
+            n_found += len(rows)
+            found.append(rows)
+            last = int(rows[-1]) if len(rows) else last
+        if n_found > most:
+            return None
+    return np.concatenate([np.empty(0, np.int64), *found])
 
 
 def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Array:

@@ -1,7 +1,6 @@
 """What the estimators share: how they read X, and what a pickle of them remembers."""
 
 import os
-import warnings
 from functools import cache
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -17,34 +16,18 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 from skbag._backends import get_backend
 from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
 from skbag._data.limits import COUNT, NORM
-from skbag._data.resident import TableAttribute, plain
+from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source
-from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, take_table
+from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, seed_of, take_table
+from skbag._estimators.nearest import NearestMixin
+from skbag._estimators.saved import SavedMixin
+from skbag._estimators.vectors import VectorsMixin
 from skbag._rules.pooling import MODES
-from skbag._version import __version__
 
 
-class VersionedStateMixin:
-    """Store the skbag version in pickles, and warn when one is loaded by another version."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
-        return {**state, "_skbag_version": __version__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        saved = state.pop("_skbag_version", None)
-        if saved != __version__:
-            warnings.warn(
-                f"This {type(self).__name__} was saved by skbag {saved} and is loaded by skbag {__version__}. "
-                "It may not work, or give other results.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)  # type: ignore[misc]
-
-
-class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class EmbeddingBagBase(
+    SavedMixin, NearestMixin, VectorsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -61,6 +44,7 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
     }
 
     embeddings_: Any = TableAttribute()
+    _drawn: Any  # how the table was drawn: init and seed; None for a given one
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Pool the rows of the table that each row of X names.
@@ -146,11 +130,13 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
         dtype = check_dtype(self.dtype)
         if isinstance(self.init, str) and self.init in ("normal", "uniform"):
-            rng = check_random_state(self.random_state) if rng is None else rng
-            table = draw_table(self.init, (bags.num_embeddings, dim), dtype, rng)
+            seed = seed_of(check_random_state(self.random_state) if rng is None else rng)
+            table = draw_table(self.init, (bags.num_embeddings, dim), dtype, seed)
+            self._drawn = self.init, seed
             if bags.padding_idx is not None:
                 table[bags.padding_idx] = 0
         else:
+            self._drawn = None
             table = take_table(self.init, dtype)
             if len(table) != bags.num_embeddings:
                 n = bags.num_embeddings
@@ -164,19 +150,6 @@ class EmbeddingBagBase(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, Tra
         norm = float(self.max_norm), float(self.norm_type)
         factors = get_backend(self.device).norm_factors(table, norm, self.n_jobs)
         return table * factors[:, None] if (factors != 1).any() else table
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {**super().__getstate__()}
-        for name, value in state.items():
-            state[name] = plain(value)
-        if state.get("embeddings_") is state["init"]:
-            state["embeddings_"] = None  # the same array: joblib would write it twice
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "embeddings_" in state and state["embeddings_"] is None:
-            state = {**state, "embeddings_": state["init"]}
-        super().__setstate__(state)
 
     @classmethod
     @cache

@@ -1,32 +1,46 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
+from skbag._estimators.arrays import ArraysMixin
+from skbag._estimators.choosing import (
+    ChoosingMixin,
+    check_threshold,
+    chosen_labels,
+    has_probabilities,
+    often_unlabelled,
+    probabilities,
+)
+from skbag._estimators.compact import CompactMixin
+from skbag._estimators.explain import ExplainedMixin
+from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
 Array = NDArray[Any]
 
-_WITH_PROBABILITIES = "log_loss", "modified_huber"
-
 
 def _has_probabilities(estimator: Any) -> bool:
     """Whether the loss says how probable classes are; AttributeError with scikit-learn's words if not."""
-    if estimator.loss not in _WITH_PROBABILITIES:
+    if not has_probabilities(estimator):
         raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
     return True
 
 
-class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
+class EmbeddingBagClassifier(
+    ClassifierMixin, ChoosingMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
+):
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -155,6 +169,12 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         and probabilities take no class weights.
+    threshold : float or "expected_f1", default=0.5
+        Which labels `predict` gives, if y is a label indicator. A number: those whose probability is above it; with
+        many rare labels one half leaves many rows without any. "expected_f1": the most probable ones, as many as make
+        the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of
+        the rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
+        "squared_hinge", which have no probabilities; there it is the sign of the output that counts.
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
@@ -276,6 +296,8 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
     .. [4] T. Zhang: Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent Algorithms, 2004.
     .. [5] D. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, 2015, and ``torch.optim.SparseAdam``.
     .. [6] ``scipy.optimize.minimize(method="L-BFGS-B")``, SciPy documentation.
+    .. [7] N. Ye, K. M. A. Chai, W. S. Lee, H. L. Chieu: Optimizing F-measures: A Tale of Two Approaches, 2012. What is
+       expected of a ratio is taken for the ratio of what is expected.
 
     Examples
     --------
@@ -303,7 +325,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         **TrainedEmbeddingBag._parameter_constraints,
         "loss": [StrOptions(set(CLASSIFICATION))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"expected_f1"})],
     }
+
+    _label_counts: tuple[int, int]  # rows of training, and those of them without a label
 
     def __init__(
         self,
@@ -331,6 +356,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         class_weight: Any = None,
+        threshold: float | str = 0.5,
         warm_start: bool = False,
         dtype: DTypeLike = "float32",
         device: str = "cpu",
@@ -361,12 +387,79 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
+        self.threshold = threshold
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        arrays: Mapping[str, ArrayLike],
+        *,
+        classes: ArrayLike | None = None,
+        multilabel: bool = False,
+        bag: str = "embedding_bag",
+        linear: str = "linear",
+        mode: str = "mean",
+        **params: Any,
+    ) -> Self:
+        """Make a classifier that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array-like
+            As those of `to_state_dict`; ``module.state_dict()`` of torch is one, once its tensors are on the CPU.
+            Without a ``"linear.bias"`` the intercepts are 0.
+        classes : array-like of shape (n_classes,), default=None
+            What the rows of ``"linear.weight"`` stand for; None for 0, 1, 2, ... One row stands for the second of two.
+        multilabel : bool, default=False
+            Whether each row is a label of its own, and not one of several classes.
+        bag, linear : str, default="embedding_bag" and "linear"
+            What the two are called in ``arrays``.
+        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+            How the members of a bag become one row. The default is torch's.
+        **params
+            Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
+
+        Returns
+        -------
+        EmbeddingBagClassifier
+            Fitted: it predicts, and `partial_fit` goes on from there, in copies. ``init`` is the table.
+
+        Raises
+        ------
+        TypeError
+            If a table is of float16 or bfloat16.
+        ValueError
+            If an array is missing, is no table of finite numbers, or the shapes do not fit one another; if ``classes``
+            are not as many as there are outputs, or not all different.
+
+        Notes
+        -----
+        Two rows for two classes become one, the difference of both: the probabilities are the same, and
+        `decision_function` gives one number.
+        """
+
+        def learnt_of(layer: Array, intercept: Array) -> tuple[Classes, Array, Array]:
+            n = len(layer)
+            n_classes = 2 if n == 1 and not multilabel else n
+            given = np.arange(n_classes) if classes is None else np.asarray(classes)
+            found, order = np.unique(given, return_index=True)
+            if given.shape != (n_classes,) or len(found) != n_classes:
+                raise ValueError(f"classes must be {n_classes} different ones for {n} outputs, got {classes!r}.")
+            if n == 1 and not multilabel:
+                sign = layer.dtype.type(1 if order[1] == 1 else -1)
+                return Classes(CLASSES, found), sign * layer, sign * intercept
+            layer, intercept = layer[order], intercept[order]
+            if n == 2 and not multilabel:
+                layer, intercept = layer[1:] - layer[:1], intercept[1:] - intercept[:1]
+            return Classes(LABELS if multilabel else CLASSES, found), layer, intercept
+
+        return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -490,7 +583,25 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         found, labels = check_y(y, known, n_samples)
         if found.kind == SHARES and self.loss != "log_loss":
             raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
+        if found.kind == LABELS:
+            check_threshold(self)
+            earlier = getattr(self, "_label_counts", (0, 0)) if isinstance(known, Classes) else (0, 0)
+            self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
         return found, labels
+
+    @property
+    def _may_be_unlabelled(self) -> bool:
+        return often_unlabelled(getattr(self, "_label_counts", (0, 0)))
+
+    def _outputs_named(self, output: Any) -> Array:
+        """Return the numbers of classes or labels that are given."""
+        numbers = {label: k for k, label in enumerate(self.classes_.tolist())}
+        given = np.asarray(output)
+        for label in given.ravel().tolist():
+            if label not in numbers:
+                raise ValueError(f"output must be of classes_, {self.classes_}, got {label!r}.")
+        named = [numbers[label] for label in given.ravel().tolist()]
+        return np.array(named, np.int64).reshape(given.shape)
 
     def _known(self, warm: bool) -> None:
         return None
@@ -500,6 +611,9 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             raise ValueError(f"y must be {self._learnt.kind} as before, got {learnt.kind}.")
         if not np.array_equal(learnt.classes, self.classes_):
             raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {learnt.classes}.")
+
+    def _linear_model(self, coef: Array, intercept: Array) -> Any:
+        return linear_classifier(coef, intercept, self._learnt, self.loss)
 
     def _targets_of(self, learnt: Classes, y: Any) -> Targets:
         return learnt.targets(y)
@@ -558,7 +672,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         return logits.ravel() if logits.shape[1] == 1 else logits
 
     def predict(self, X: Any) -> Array:
-        """Return the class with the largest logit, or every label whose probability is above one half.
+        """Return the class with the largest logit, or the labels that ``threshold`` says.
 
         Parameters
         ----------
@@ -572,7 +686,7 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
         """
         fitted = self._fitted_snapshot()
         if fitted._learnt.kind == LABELS:
-            return (fitted._outputs(X) > 0).astype(np.int64)
+            return chosen_labels(fitted, fitted._outputs(X))
         chosen: Array = fitted.classes_[fitted._outputs(X, choose=True)]
         return chosen
 
@@ -601,17 +715,10 @@ class EmbeddingBagClassifier(ClassifierMixin, TrainedEmbeddingBag):
             If ``loss`` has no probabilities.
         """
         fitted = self._fitted_snapshot()
-        z = fitted._outputs(X)
-        exclusive = fitted._learnt.kind != LABELS
-        if fitted.loss == "modified_huber":
-            one = (np.clip(z, -1, 1) + 1) / 2
-            if not exclusive or z.shape[1] == 1:
-                return np.hstack([1 - one, one]) if exclusive else one
-            total = one.sum(axis=1, keepdims=True)
-            return np.where(total > 0, one / np.where(total > 0, total, 1), z.dtype.type(1 / z.shape[1]))
-        if not exclusive:
-            return expit(z)
-        return np.hstack([expit(-z), expit(z)]) if z.shape[1] == 1 else softmax(z, axis=1)
+        return fitted._probabilities(fitted._outputs(X))
+
+    def _probabilities(self, outputs: Array) -> Array:
+        return probabilities(outputs, self.loss, exclusive=self._learnt.kind != LABELS)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:

@@ -1,5 +1,6 @@
 """EmbeddingBagRegressor: a bag of trained vectors, then a linear layer that predicts numbers."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,13 +10,19 @@ from sklearn.utils._param_validation import StrOptions
 
 from skbag._data.table import check_dtype
 from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
+from skbag._estimators.arrays import ArraysMixin
+from skbag._estimators.compact import CompactMixin
+from skbag._estimators.explain import ExplainedMixin
+from skbag._estimators.linear import LinearMixin, linear_regressor
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
 
 Array = NDArray[Any]
 
 
-class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
+class EmbeddingBagRegressor(
+    RegressorMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
+):
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
@@ -257,6 +264,48 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         self.random_state = random_state
         self.verbose = verbose
 
+    @classmethod
+    def from_state_dict(
+        cls,
+        arrays: Mapping[str, ArrayLike],
+        *,
+        bag: str = "embedding_bag",
+        linear: str = "linear",
+        mode: str = "mean",
+        **params: Any,
+    ) -> Self:
+        """Make a regressor that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
+
+        Parameters
+        ----------
+        arrays, bag, linear, mode, **params
+            As those of `EmbeddingBagClassifier.from_state_dict`.
+
+        Returns
+        -------
+        EmbeddingBagRegressor
+            Fitted. One row of ``"linear.weight"`` is an output of one dimension. For the loss "poisson" the outputs are
+            logarithms. Later training takes the targets as they are, in the units that the layer has.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `EmbeddingBagClassifier.from_state_dict`.
+
+        Examples
+        --------
+        >>> from skbag import EmbeddingBagRegressor
+        >>> arrays = {"embedding_bag.weight": [[1.0], [2.0]], "linear.weight": [[10.0]], "linear.bias": [1.0]}
+        >>> EmbeddingBagRegressor.from_state_dict(arrays).predict([[1, 0], [1, 1]])
+        array([11., 16.])
+        """
+
+        def learnt_of(layer: Array, intercept: Array) -> tuple[Scale, Array, Array]:
+            n, logarithmic = len(layer), params.get("loss") == "poisson"
+            return Scale(n == 1, np.ones(n), np.zeros(n), np.zeros(n), logarithmic), layer, intercept
+
+        return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -329,6 +378,9 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
         values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype))
         return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
 
+    def _linear_model(self, coef: Array, intercept: Array) -> Any:
+        return linear_regressor(coef, intercept, self._learnt)
+
     def _targets_of(self, learnt: Scale, y: Array) -> Targets:
         return scaled_targets(y, learnt)
 
@@ -341,6 +393,13 @@ class EmbeddingBagRegressor(RegressorMixin, TrainedEmbeddingBag):
     def _layer_of(self, learnt: Scale) -> tuple[Array, Array]:
         scale = np.ones(learnt.n_outputs) if learnt.logarithmic else learnt.scale
         return scale, learnt.offset
+
+    def _outputs_named(self, output: Any) -> Array:
+        """Return the numbers of outputs that are given."""
+        given, n = np.asarray(output), self._learnt.n_outputs
+        if given.dtype.kind not in "iu" or (given.size and not (given.min() >= 0 and given.max() < n)):
+            raise ValueError(f"output must be numbers of outputs, from 0 to {n - 1}, got {output!r}.")
+        return given.astype(np.int64)
 
     def predict(self, X: Any) -> Array:
         """Return ``transform(X) @ coefs_[0] + intercepts_[0]``, for the loss "poisson" the exponential of that.

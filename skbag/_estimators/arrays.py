@@ -1,0 +1,98 @@
+"""Models as arrays: to and from the state of modules of torch, without torch."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from skbag._data.bags import frozen
+from skbag._data.model import Model, Parameters
+from skbag._data.table import check_finite, check_padding_idx, take_table
+from skbag._estimators.trained import _INITIAL_STATE, _stream_of
+from skbag._rules.solvers import SOLVERS
+
+Array = NDArray[Any]
+
+
+class ArraysMixin:
+    """Arrays out, and estimators from arrays."""
+
+    def to_state_dict(self, *, bag: str = "embedding_bag", linear: str = "linear") -> dict[str, Array]:
+        """Return the arrays of an EmbeddingBag and a Linear of torch that compute the same.
+
+        Parameters
+        ----------
+        bag, linear : str, default="embedding_bag" and "linear"
+            What the two are called in the module that is to load them.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Copies: ``"embedding_bag.weight"`` of shape (n_features, embedding_dim), ``"linear.weight"`` of shape
+            (n_outputs, embedding_dim) and ``"linear.bias"`` of shape (n_outputs,), in the dtype of the table.
+            ``module.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})`` takes them.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `partial_fit`.
+
+        Notes
+        -----
+        The modes "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag``. It takes weights of members with "sum"
+        alone: divide those of each bag by ``sum(abs(w))`` for "mean" with weights, by ``sqrt(sum(w ** 2))`` for
+        "sqrtn". A `EmbeddingBagRegressor` for "poisson" gives logarithms.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbag import EmbeddingBagClassifier
+        >>> model = EmbeddingBagClassifier(8, mode="mean", random_state=0).fit(np.eye(4), [0, 1, 2, 0])
+        >>> arrays = model.to_state_dict()
+        >>> {name: array.shape for name, array in arrays.items()}
+        {'embedding_bag.weight': (4, 8), 'linear.weight': (3, 8), 'linear.bias': (3,)}
+        >>> other = EmbeddingBagClassifier.from_state_dict(arrays)
+        >>> bool((other.predict(np.eye(4)) == model.predict(np.eye(4))).all())
+        True
+        """
+        check_is_fitted(self, "coefs_")
+        fitted: Any = self._snapshot()  # type: ignore[attr-defined]
+        table = np.array(fitted.embeddings_)
+        coef, intercept = fitted._values()[1:]
+        weight, bias = np.array(coef.T, table.dtype, order="C"), np.array(intercept, table.dtype)
+        return {f"{bag}.weight": table, f"{linear}.weight": weight, f"{linear}.bias": bias}
+
+    @classmethod
+    def _from_arrays(
+        cls, arrays: Mapping[str, ArrayLike], bag: str, linear: str, params: dict[str, Any], learnt_of: Any
+    ) -> Self:
+        """Return a fitted estimator; ``learnt_of`` gives what is learnt from y, and the layer in its order."""
+        names = f"{bag}.weight", f"{linear}.weight"
+        for name in names:
+            if name not in arrays:
+                raise ValueError(f"arrays must have {name!r}, got {sorted(arrays)}.")
+        table = take_table(arrays[names[0]], None, names[0])
+        layer = take_table(arrays[names[1]], table.dtype, names[1])
+        bias = np.zeros(len(layer)) if arrays.get(f"{linear}.bias") is None else arrays[f"{linear}.bias"]
+        intercept = np.asarray(bias).astype(table.dtype)
+        if layer.shape[1] != table.shape[1] or intercept.shape != (len(layer),):
+            raise ValueError(
+                f"{names[1]} must have one column per column of {names[0]}, {table.shape[1]}, and {linear}.bias one "
+                f"number per row of it, got the shapes {layer.shape} and {intercept.shape}."
+            )
+        check_finite(intercept[:, None], f"{linear}.bias")
+        estimator: Any = cls(table.shape[1], dtype=table.dtype.name, **params)  # type: ignore[call-arg]
+        estimator._validate_params()
+        check_padding_idx(estimator.padding_idx, len(table))
+        learnt, layer, intercept = learnt_of(layer, intercept)
+        estimator.init = estimator.embeddings_ = frozen(estimator._rescaled(table).copy())
+        estimator.n_features_in_ = len(table)
+        values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
+        solver, start = SOLVERS[estimator.solver], _INITIAL_STATE / int(estimator.batch_size) ** 2
+        model = Model.of(Parameters.new(array, solver, start) for array in values)
+        estimator._keep(model, learnt, _stream_of(estimator._new_rng()), [], [])
+        estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
+        estimator.best_n_iter_ = 0
+        return estimator
