@@ -1,0 +1,6 @@
+"""Words and texts: vectors learnt elsewhere by their words, and static embedding models by their tokens."""
+
+from skbag._text.alignment import align, vocabulary_of
+from skbag._text.words import TextEmbeddingVectorizer
+
+__all__ = ["TextEmbeddingVectorizer", "align", "vocabulary_of"]
