@@ -145,10 +145,7 @@ def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Ar
     """
     path = os.fspath(init) if isinstance(init, (str, os.PathLike)) else None
     from_file = path is not None and not names_tensors(path)  # and not converted
-    if path is None:
-        table = _as_array(init, name)
-    else:
-        table = _map_file(path, name) if from_file else map_tensor(path, name)
+    table = _as_array(init, name) if path is None else (_map_file if from_file else map_tensor)(path, name)
     if table.dtype.kind not in ("f" if from_file else "iuf"):
         raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:

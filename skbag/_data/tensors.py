@@ -93,7 +93,7 @@ def _choose(header: dict[str, Any], tensor: str, file: str, name: str) -> str:
     tables = [key for key, shape in shapes.items() if len(shape) == 2]
     if len(tables) != 1:
         raise ValueError(
-            f"{name} must name one tensor, as '{SUFFIX[1:]}#NAME' at the end, because {file!r} has {len(tables)} of two "
-            f"dimensions; its tensors are {told}."
+            f"{name} must name one tensor, as '{file}#NAME', because that file has {len(tables)} of two dimensions; "
+            f"its tensors are {told}."
         )
     return tables[0]

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -51,8 +51,8 @@ def align(
         - A dict of word to vector.
         - A data frame of pandas or polars: the words are its index, if that holds strings, or its first column, and the
           other columns are numbers.
-        - The path of a file in word2vec's text (``.vec``) or binary format, or in GloVe's, plain or compressed (``.gz``).
-          gensim reads it, which needs ``skbag[vectors]``.
+        - The path of a file in word2vec's text (``.vec``) or binary format, or in GloVe's, plain or compressed, as
+          ``.gz``. gensim reads it, which needs ``skbag[vectors]``.
     vocabulary : estimator, dict or iterable of str
         The words, in the order of the columns: a fitted vectorizer with ``get_feature_names_out``, its
         ``vocabulary_``, which is a dict of word to column, or the words themselves.
@@ -134,14 +134,14 @@ def align(
     if path is not None and not os.fspath(path).endswith(".npy"):
         raise ValueError(f"path must end in '.npy', got {os.fspath(path)!r}.")
     words, dtype, source = words_of(vocabulary), check_dtype(dtype), open_vectors(vectors)
-    known = source.knows(words)
+    rows = source.find(words)
     rng = check_random_state(random_state)
-    check_overlap(source, words, known, oov)
+    check_overlap(source, words, rows, oov)
     if path is None:
         table = np.empty((len(words), source.dim), dtype)
-        found = fill(table, source, words, known, oov, rng)
+        found = fill(table, source, words, rows, oov, rng)
     else:
-        found = _fill_file(os.fspath(path), dtype, source, words, known, oov, rng)
+        found = _fill_file(os.fspath(path), dtype, source, words, rows, oov, rng)
     if found.mean() < LEAST_COVERAGE:
         warn_of_coverage(found.mean(), f"of the {len(words)} words of the vocabulary have", words, ~found)
     return table if path is None else os.fspath(path)
@@ -216,14 +216,14 @@ def words_of(vocabulary: Any) -> list[Any]:
     return words
 
 
-def check_overlap(source: WordVectors, words: Sequence[Any], known: NDArray[np.bool_], oov: str) -> None:
+def check_overlap(source: WordVectors, words: Sequence[Any], rows: NDArray[np.int64], oov: str) -> None:
     """Raise ValueError if there is nothing that a table could be made of."""
     if oov == "subwords" and source.from_subwords is None:
         raise ValueError(
-            "oov='subwords' needs vectors of fastText with subwords, which are gensim's FastTextKeyedVectors, read with "
-            "gensim.models.fasttext.load_facebook_vectors."
+            "oov='subwords' needs vectors of fastText with subwords, which are gensim's FastTextKeyedVectors, read "
+            "with gensim.models.fasttext.load_facebook_vectors."
         )
-    if not known.any() and oov != "subwords":
+    if (rows < 0).all() and oov != "subwords":
         theirs = [word for word, _ in zip(source.rows, range(3), strict=False)]
         raise ValueError(
             f"None of the {len(words)} words of the vocabulary has a vector: the vocabulary has {words[:3]}, vectors "
@@ -232,50 +232,58 @@ def check_overlap(source: WordVectors, words: Sequence[Any], known: NDArray[np.b
 
 
 def fill(
-    table: Array, source: WordVectors, words: Sequence[Any], known: NDArray[np.bool_], oov: str, rng: Any
+    table: Array, source: WordVectors, words: Sequence[Any], rows: NDArray[np.int64], oov: str, rng: Any
 ) -> NDArray[np.bool_]:
-    """Write the vectors of words into a table of their number, and return which of them have one."""
-    found, total, squares = known.copy(), np.zeros(source.dim), np.zeros(source.dim)
-    for first in range(0, len(words), BLOCK):
-        rows, ours = slice(first, first + BLOCK), known[first : first + BLOCK]
-        some = [word for word, has_one in zip(words[rows], ours, strict=True) if has_one]
-        if not some:
-            continue
-        taken = source.take(some)
+    """Write the vectors of words, which are at these rows of the source, into a table of the number of words.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_words,)
+        Which of the words have a vector.
+    """
+    found = rows >= 0
+    places, missing = np.flatnonzero(found), np.flatnonzero(~found)
+    total, squares = np.zeros(source.dim), np.zeros(source.dim)
+    for some in _blocks(places):
+        theirs = [words[i] for i in some]
+        with np.errstate(over="ignore"):  # what becomes infinite in float32 is refused
+            taken = source.take(theirs, rows[some]).astype(table.dtype, copy=False)
         if not np.isfinite(taken).all():
             bad = np.flatnonzero(~np.isfinite(taken).all(axis=1))[0]
-            raise ValueError(f"vectors must be finite, got {taken[bad]} for {some[bad]!r}.")
+            raise ValueError(f"vectors must be finite in {table.dtype.name}, got {taken[bad]} for {theirs[bad]!r}.")
+        table[some] = taken
         if oov in ("random", "mean"):
             total += taken.sum(axis=0, dtype=np.float64)
             squares += np.square(taken, dtype=np.float64).sum(axis=0)
-        with np.errstate(over="ignore"):  # of float64: the table is checked
-            table[rows][ours] = taken
-    missing = np.flatnonzero(~known)
     if oov == "subwords":
-        for i in missing:
+        for i in missing.tolist():
             vector = source.from_subwords(words[i])  # type: ignore[misc]
-            table[i], found[i] = vector, vector.any()
-    elif oov in ("random", "mean"):
-        n = known.sum()
-        center = total / n
-        scale = np.sqrt(np.maximum(squares / n - center**2, 0)) if oov == "random" else np.zeros(source.dim)
-        for first in range(0, len(missing), BLOCK):
-            some = missing[first : first + BLOCK]
-            table[some] = center + scale * rng.standard_normal((len(some), source.dim)) if oov == "random" else center
-    else:
-        table[missing] = 0
-    check_finite(table, "vectors")
+            table[i], found[i] = vector, np.any(vector)
+        check_finite(table, "vectors")
+        return found
+    for some in _blocks(missing):
+        table[some] = 0
+        if oov in ("random", "mean"):
+            table[some] += total / len(places)
+        if oov == "random":
+            variance = squares / len(places) - np.square(total / len(places))
+            table[some] += np.sqrt(np.maximum(variance, 0)) * rng.standard_normal((len(some), source.dim))
     return found
 
 
+def _blocks(places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for first in range(0, len(places), BLOCK):
+        yield places[first : first + BLOCK]
+
+
 def _fill_file(
-    path: str, dtype: Any, source: WordVectors, words: Sequence[Any], known: NDArray[np.bool_], oov: str, rng: Any
+    path: str, dtype: Any, source: WordVectors, words: Sequence[Any], rows: NDArray[np.int64], oov: str, rng: Any
 ) -> NDArray[np.bool_]:
     """Fill a file beside the path, and give it the name when it is whole."""
     beside = f"{path}.{uuid4().hex}.npy"
     try:
         table = np.lib.format.open_memmap(beside, "w+", dtype, (len(words), source.dim))
-        found = fill(table, source, words, known, oov, rng)
+        found = fill(table, source, words, rows, oov, rng)
         table.flush()
         del table
         os.replace(beside, path)

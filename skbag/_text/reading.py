@@ -41,7 +41,7 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
             "pip install 'skbag[vectors]'."
         ) from error
 
-    class Strict(KeyedVectors):  # type: ignore[misc]
+    class Strict(KeyedVectors):
         """gensim's, which would keep the first of two and stretch a vector of one number."""
 
         def has_index_for(self, key: str) -> bool:

@@ -24,14 +24,17 @@ class WordVectors:
     dim: int
     from_subwords: Callable[[str], Array] | None = None  # zeros where the word has none
 
-    def knows(self, words: Sequence[Any]) -> NDArray[np.bool_]:
-        """Return which of the words have a vector."""
-        return np.fromiter((word in self.rows for word in words), bool, len(words))
+    def find(self, words: Sequence[Any]) -> NDArray[np.int64]:
+        """Return the rows of words; -1 for those without a vector, and any other number where there is no table."""
+        if self.table is None:
+            return np.fromiter((0 if word in self.rows else -1 for word in words), np.int64, len(words))
+        get = self.rows.get
+        return np.fromiter((get(word, -1) for word in words), np.int64, len(words))
 
-    def take(self, words: Sequence[Any]) -> Array:
-        """Return the vectors of words that all have one: (n_words, dim)."""
+    def take(self, words: Sequence[Any], rows: NDArray[np.int64]) -> Array:
+        """Return the vectors of words that were all found, at these rows: (n_words, dim)."""
         if self.table is not None:
-            return self.table[[self.rows[word] for word in words]]
+            return self.table[rows]
         vectors = [np.asarray(self.rows[word]) for word in words]
         for word, vector in zip(words, vectors, strict=True):
             if vector.dtype.kind not in "iuf" or vector.shape != (self.dim,):
@@ -85,7 +88,7 @@ def _from_mapping(vectors: Mapping[Any, Any]) -> WordVectors:
 
 def _from_frame(frame: Any) -> tuple[dict[str, int], Array]:
     """Take words from the index, if that holds strings, or from the first column."""
-    index = getattr(frame, "index", ())  # polars has none
+    index: Any = getattr(frame, "index", [])  # polars has none
     if len(index) and isinstance(index[0], str):
         words, numbers = list(index), frame
     elif frame.shape[0] and frame.shape[1] > 1:

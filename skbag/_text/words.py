@@ -24,8 +24,8 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
     """Pool vectors that were learnt elsewhere over the words of texts.
 
     A vectorizer makes a bag of words of each text, with a weight for each word. The vectors of these words are looked
-    up by their names and pooled, as `skbag.EmbeddingBagVectorizer` does. A word that has no vector is not in the bag: it
-    adds nothing to the sum, does not make a mean shorter and never is the maximum.
+    up by their names and pooled, as `skbag.EmbeddingBagVectorizer` does. A word that has no vector is not in the bag:
+    it adds nothing to the sum, does not make a mean shorter and never is the maximum.
 
     Parameters
     ----------
@@ -216,15 +216,15 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
         vectorizer = TfidfVectorizer(dtype=dtype) if self.vectorizer is None else clone(self.vectorizer)
         rows = vectorizer.fit_transform(X, y)
         words = list(vectorizer.get_feature_names_out())
-        known = source.knows(words)
-        check_overlap(source, words, known, self.oov)
-        columns = np.flatnonzero(known) if self.oov == "drop" else np.arange(len(words))
+        rows_of = source.find(words)
+        check_overlap(source, words, rows_of, self.oov)
+        columns = np.flatnonzero(rows_of >= 0) if self.oov == "drop" else np.arange(len(words))
         table = np.empty((len(columns), source.dim), dtype)
-        found = fill(table, source, [words[i] for i in columns], known[columns], self.oov, rng)
-        known[columns] = found
-        if self.oov == "subwords" and not found.all():
+        found = fill(table, source, [words[i] for i in columns], rows_of[columns], self.oov, rng)
+        known = np.isin(np.arange(len(words)), columns[found])
+        if self.oov == "subwords" and not known.all():
             columns, table = columns[found], table[found]
-            check_overlap(source, words, known, "drop")
+            check_overlap(source, words, np.where(known, 0, -1), "drop")
         bag = EmbeddingBagVectorizer(
             table.shape[1], mode=self.mode, init=table, per_sample_weights=self.per_sample_weights, dtype=dtype.name,
             device=self.device, n_jobs=self.n_jobs,
