@@ -48,6 +48,8 @@ def align(
         Words and a vector for each.
 
         - ``gensim.models.KeyedVectors``, also fastText's, or a model of gensim's that has them as ``wv``.
+        - What ``read_fasttext`` returns, or another object with a list ``words`` and a method ``word_vectors`` that
+          takes words.
         - A dict of word to vector.
         - A data frame of pandas or polars: the words are its index, if that holds strings, or its first column, and the
           other columns are numbers.
@@ -220,8 +222,8 @@ def check_overlap(source: WordVectors, words: Sequence[Any], rows: NDArray[np.in
     """Raise ValueError if there is nothing that a table could be made of."""
     if oov == "subwords" and source.from_subwords is None:
         raise ValueError(
-            "oov='subwords' needs vectors of fastText with subwords, which are gensim's FastTextKeyedVectors, read "
-            "with gensim.models.fasttext.load_facebook_vectors."
+            "oov='subwords' needs vectors of fastText with subwords, as skbag.text.read_fasttext reads them, or "
+            "gensim.models.fasttext.load_facebook_vectors."
         )
     if (rows < 0).all() and oov != "subwords":
         theirs = [word for word, _ in zip(source.rows, range(3), strict=False)]
@@ -256,9 +258,9 @@ def fill(
             total += taken.sum(axis=0, dtype=np.float64)
             squares += np.square(taken, dtype=np.float64).sum(axis=0)
     if oov == "subwords":
-        for i in missing.tolist():
-            vector = source.from_subwords(words[i])  # type: ignore[misc]
-            table[i], found[i] = vector, np.any(vector)
+        for some in _blocks(missing):
+            table[some] = source.from_subwords([words[i] for i in some])  # type: ignore[misc]
+            found[some] = table[some].any(axis=1)
         check_finite(table, "vectors")
         return found
     for some in _blocks(missing):

@@ -1,6 +1,7 @@
 """Files of word vectors, read by gensim."""
 
 import os
+import warnings
 import zlib
 from typing import Any, NoReturn
 
@@ -32,6 +33,10 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
     """
     if not os.path.isfile(path):
         _refuse("names a file that does not exist", path)
+    with open(path, "rb") as opened:
+        if opened.read(4) == _FASTTEXT:
+            reader = "skbag.text.read_fasttext or gensim.models.fasttext.load_facebook_vectors"
+            _refuse(f"names a model of fastText, which is no file of vectors; give what {reader} makes of it", path)
     try:
         from gensim import utils
         from gensim.models import KeyedVectors
@@ -54,21 +59,23 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
                 raise ValueError(f"it has {len(vector)} numbers for {key!r} and {self.vector_size} for others")
             return super().add_vector(key, vector)
 
-    try:
-        with utils.open(path, "rb") as file:
-            form = _form_of(file, path)
-        vectors = Strict.load_word2vec_format(path, **form)
-    except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
-        what = "words that are not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        _refuse(f"names a file that gensim cannot read ({what})", path)
+    vectors, why = None, ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # gensim does not close a file without a header
+        try:
+            with utils.open(path, "rb") as file:
+                form = _form_of(file, path)
+            vectors = Strict.load_word2vec_format(path, **form)
+        except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
+            why = "it has words that are not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    if vectors is None:
+        _refuse(f"names a file that gensim cannot read ({why})", path)
     return vectors.key_to_index, vectors.vectors
 
 
 def _form_of(file: Any, path: str) -> dict[str, bool]:
     """Return how gensim is to read a file, by its first two lines; ValueError if in no way."""
     first = file.readline(_LINE)
-    if first.startswith(_FASTTEXT):
-        raise ValueError("it is a model of fastText: read it with gensim.models.fasttext.load_facebook_vectors")
     header = first.split()
     if len(header) != 2 or not all(number.isdigit() for number in header):
         if not _numbers(first):

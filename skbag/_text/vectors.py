@@ -19,13 +19,14 @@ BLOCK = 1 << 12  # rows that are copied at once: no second table is made
 class WordVectors:
     """Words with a vector each; nothing is copied before it is asked for."""
 
-    rows: Mapping[Any, Any]  # word to row of the table; without a table, word to vector
+    rows: Mapping[Any, Any]  # word to row of the table, or to a vector, or to anything where `make` makes them
     table: Array | None
     dim: int
-    from_subwords: Callable[[str], Array] | None = None  # zeros where the word has none
+    make: Callable[[Sequence[Any]], Array] | None = None  # where there is no table: vectors of words
+    from_subwords: Callable[[Sequence[Any]], Array] | None = None  # of words without a row; zeros where there are none
 
     def find(self, words: Sequence[Any]) -> NDArray[np.int64]:
-        """Return the rows of words; -1 for those without a vector, and any other number where there is no table."""
+        """Return the rows of words; -1 for those without a vector, and 0 for others where there is no table."""
         if self.table is None:
             return np.fromiter((0 if word in self.rows else -1 for word in words), np.int64, len(words))
         get = self.rows.get
@@ -35,6 +36,8 @@ class WordVectors:
         """Return the vectors of words that were all found, at these rows: (n_words, dim)."""
         if self.table is not None:
             return self.table[rows]
+        if self.make is not None:
+            return self.make(words)
         vectors = [np.asarray(self.rows[word]) for word in words]
         for word, vector in zip(words, vectors, strict=True):
             if vector.dtype.kind not in "iuf" or vector.shape != (self.dim,):
@@ -53,8 +56,10 @@ def open_vectors(vectors: Any) -> WordVectors:
         return _checked(*read_vectors(os.fspath(vectors)))
     vectors = getattr(vectors, "wv", vectors)  # a whole model of gensim's
     if hasattr(vectors, "key_to_index") and hasattr(vectors, "vectors"):
-        has_subwords = getattr(vectors, "bucket", 0) and getattr(vectors, "vectors_ngrams", None) is not None
-        return _checked(vectors.key_to_index, vectors.vectors, vectors.get_vector if has_subwords else None)
+        return _checked(vectors.key_to_index, vectors.vectors, _subwords_of(vectors))
+    if hasattr(vectors, "word_vectors") and hasattr(vectors, "words"):  # what read_fasttext returns
+        words, make = vectors.words, vectors.word_vectors
+        return WordVectors(dict.fromkeys(words), None, make(words[:1]).shape[1], make, make)
     if isinstance(vectors, Mapping):
         return _from_mapping(vectors)
     if hasattr(vectors, "columns") and hasattr(vectors, "to_numpy"):
@@ -72,7 +77,14 @@ def _checked(rows: Mapping[str, int], table: Any, from_subwords: Any = None) -> 
             f"vectors must hold real numbers, at least one for at least one word, got {table.dtype!r} of shape "
             f"{table.shape}."
         )
-    return WordVectors(rows, table, table.shape[1], from_subwords)
+    return WordVectors(rows, table, table.shape[1], from_subwords=from_subwords)
+
+
+def _subwords_of(vectors: Any) -> Callable[[Sequence[Any]], Array] | None:
+    """Return what makes vectors of subwords, if gensim's vectors have these."""
+    if not getattr(vectors, "bucket", 0) or getattr(vectors, "vectors_ngrams", None) is None:
+        return None
+    return lambda words: np.stack([vectors.get_vector(word) for word in words])
 
 
 def _from_mapping(vectors: Mapping[Any, Any]) -> WordVectors:
