@@ -102,7 +102,8 @@ def load_static_model(
         tokens.set_params(max_characters=options["max_length"] * int(np.median(lengths)))
     steps = [tokens, bags]
     if told if normalize is None else normalize:
-        steps.append(Normalizer(copy=False))
+        bags.set_output(transform="default")  # else names, which fit has not seen, would make the Normalizer warn
+        steps.append(Normalizer(copy=False).fit(np.zeros((1, bags.embedding_dim))))
     return make_pipeline(*steps)
 
 
@@ -115,7 +116,7 @@ def _files_of(path: str) -> tuple[str, str | None, Path]:
     if not folder.is_dir():
         raise ValueError(f"path names no folder and no {SUFFIX} file on this machine: {path!r}. Nothing is downloaded.")
     if (root / "modules.json").is_file():
-        root /= _read(root / "modules.json", list)[0]["path"]
+        root /= str(_modules_of(root)[0].get("path", ""))
     tables = [str(file) for file in (root / "model.safetensors",) if file.is_file()]
     tables = tables or [str(file) for place in (root, root / "weights") for file in sorted(place.glob("*" + SUFFIX))]
     if len(tables) != 1:
@@ -138,7 +139,7 @@ def _tokenizers(folder: Path) -> list[Path]:
 
 def _rules_of(weights: str, folder: Path) -> tuple[dict[str, Any], bool]:
     """Return how the library of a model reads texts, and whether it says that vectors are normalised."""
-    modules = _read(folder / "modules.json", list) if (folder / "modules.json").is_file() else []
+    modules = _modules_of(folder) if (folder / "modules.json").is_file() else []
     kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
     if kinds and (kinds[0] != "StaticEmbedding" or set(kinds[1:]) > {"Normalize"}):
         raise ValueError(f"{str(folder)!r} is no static embedding model: its modules are {', '.join(kinds)}.")
@@ -154,12 +155,19 @@ def _rules_of(weights: str, folder: Path) -> tuple[dict[str, Any], bool]:
     return {"max_length": "tokenizer"}, "Normalize" in kinds
 
 
+def _modules_of(folder: Path) -> list[dict[str, Any]]:
+    modules: list[Any] = _read(folder / "modules.json", list)
+    if not modules or not all(isinstance(module, dict) for module in modules):
+        raise ValueError(f"{str(folder / 'modules.json')!r} must hold a list of modules, got {modules!r}.")
+    return modules
+
+
 def _read(path: Path, kind: type) -> Any:
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is no JSON ({error}).") from error
-    if not isinstance(content, kind) or (kind is list and not content):
+    if not isinstance(content, kind):
         raise ValueError(f"{str(path)!r} must hold a {kind.__name__}, got {content!r}.")
     return content
 
