@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from skbag._data.bags import frozen
 from skbag._data.resident import Resident
+from skbag._data.tensors import map_tensor, names_tensors
 
 Array = NDArray[Any]
 
@@ -148,16 +149,16 @@ def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array 
 
 
 def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Array:
-    """Take a table from an array or map it from an .npy file.
+    """Take a table from an array, or map it from an .npy or a .safetensors file.
 
-    An array that already has the dtype and is C-contiguous is not copied, a file never is.
+    What already has the dtype and is C-contiguous is not copied; an .npy file never is.
 
     Parameters
     ----------
-    init : array-like of shape (num_embeddings, dim), or path of an .npy file with such an array
+    init : array-like of shape (num_embeddings, dim), or path of an .npy or .safetensors file with such an array
     dtype : dtype or None
-        What arrays are converted to, and what a file must have; None for the array's own, which must be float32 or
-        float64.
+        What arrays and tensors are converted to, and what an .npy file must have; None for their own if that is float32
+        or float64, else float32.
     name : str
         What the user calls it, for the texts of errors.
 
@@ -167,14 +168,17 @@ def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Ar
 
     Raises
     ------
+    ImportError
+        If it is a .safetensors file, and the package safetensors is not installed.
     TypeError
         If it is an array of float16 or bfloat16.
     ValueError
-        If it is no 2-D array of finite real numbers with at least one column; if there is no such .npy file, or it
-        has another dtype.
+        If it is no 2-D array of finite real numbers with at least one column; if there is no such file, an .npy file
+        has another dtype, or a .safetensors file has several tables and none is named.
     """
-    from_file = isinstance(init, (str, os.PathLike))
-    table = _map_file(os.fspath(init), name) if from_file else _as_array(init, name)
+    path = os.fspath(init) if isinstance(init, (str, os.PathLike)) else None
+    from_file = path is not None and not names_tensors(path)  # and not converted
+    table = _as_array(init, name) if path is None else (_map_file if from_file else map_tensor)(path, name)
     if table.dtype.kind not in ("f" if from_file else "iuf"):
         raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:
@@ -211,7 +215,7 @@ def check_finite(table: Array, name: str) -> None:
 def _map_file(path: str, name: str) -> Array:
     if not path.endswith(".npy"):
         names = "'normal', 'uniform', " if name == "init" else ""
-        raise ValueError(f"{name} must be {names}an array or the path of an .npy file, got {path!r}.")
+        raise ValueError(f"{name} must be {names}an array or the path of an .npy or .safetensors file, got {path!r}.")
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:

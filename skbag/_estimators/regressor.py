@@ -50,9 +50,9 @@ class EmbeddingBagRegressor(
 
         - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does.
         - "normal" draws from N(0, 1), as torch does.
-        - An array, or the path of an ``.npy`` file with ``dtype`` in C order. Training works on a copy: neither the
-          array nor the file is written to. scikit-learn's ``clone`` copies arrays but not files, so a path is what
-          suits a search.
+        - An array, or the path of an ``.npy`` file with ``dtype`` in C order, or of a ``.safetensors`` file. Training
+          works on a copy: neither the array nor the file is written to. scikit-learn's ``clone`` copies arrays but not
+          files, so a path is what suits a search.
     freeze : bool, default=False
         Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
         problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard

@@ -66,6 +66,9 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
           into it later writes into the estimator; otherwise it is converted. float16 and bfloat16 are refused.
         - An ``.npy`` file is given by its path and mapped into memory, not copied. It must hold ``dtype`` in C order.
           scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
+        - A ``.safetensors`` file is given by its path, too: ``"x.safetensors"`` if it has one tensor of two dimensions,
+          else ``"x.safetensors#NAME"``. It is mapped if its tensor has ``dtype``. float16, bfloat16 and other numbers
+          are converted, value by value. Needs ``skbag[static]``.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
@@ -206,10 +209,11 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
 
         Parameters
         ----------
-        embeddings : array-like of shape (n_features, embedding_dim) or path of an .npy file
+        embeddings : array-like of shape (n_features, embedding_dim) or path
             The table. A C-contiguous array of float32 or float64 is used without a copy, other numbers become float32,
             but for those of half precision, which are refused.
-            A file is mapped into memory and must hold float32 or float64 in C order.
+            An ``.npy`` file is mapped into memory and must hold float32 or float64 in C order. Of a ``.safetensors``
+            file, float32 and float64 are mapped, and other numbers become float32.
         mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
             How the members of a bag become one row.
         per_sample_weights : bool, default=True
@@ -235,8 +239,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         TypeError
             If ``embeddings`` is an array of float16 or bfloat16: convert it once, with ``.astype(numpy.float32)``.
         ValueError
-            If ``embeddings`` is no 2-D table of finite real numbers with at least one row and column, or no ``.npy``
-            file with such a table; or if a parameter has a value that it cannot have.
+            If ``embeddings`` is no 2-D table of finite real numbers with at least one row and column, or no file
+            with such a table; or if a parameter has a value that it cannot have.
 
         Examples
         --------

@@ -1,0 +1,1 @@
+"""Words, tokens and texts: what stands before a bag."""

@@ -1,0 +1,102 @@
+"""Files of word vectors, read by gensim."""
+
+import os
+import warnings
+import zlib
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_LINE = 1 << 20  # bytes: no line of a file of vectors is longer
+_FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's .bin and .ftz begin with
+_INFLATED = 1100  # no compressed byte becomes more
+
+
+def read_vectors(path: str) -> tuple[dict[str, int], Array]:
+    """Read word2vec's text or binary format, or GloVe's, which has no header; each may be compressed, as ``.gz``.
+
+    Returns
+    -------
+    rows : dict of word to row
+    table : ndarray of shape (n_words, dim), float32
+
+    Raises
+    ------
+    ImportError
+        If gensim is not installed.
+    ValueError
+        If there is no such file, or it is in none of these formats, is cut short, has vectors of unequal length or a
+        word twice.
+    """
+    if not os.path.isfile(path):
+        _refuse("names a file that does not exist", path)
+    with open(path, "rb") as opened:
+        if opened.read(4) == _FASTTEXT:
+            reader = "skbag.text.read_fasttext or gensim.models.fasttext.load_facebook_vectors"
+            _refuse(f"names a model of fastText, which is no file of vectors; give what {reader} makes of it", path)
+    try:
+        from gensim import utils
+        from gensim.models import KeyedVectors
+    except ImportError as error:
+        raise ImportError(
+            "vectors is a path, and files of word vectors are read by the package gensim. Install it with "
+            "pip install 'skbag[vectors]'."
+        ) from error
+
+    class Strict(KeyedVectors):
+        """gensim's, which would keep the first of two and stretch a vector of one number."""
+
+        def has_index_for(self, key: str) -> bool:
+            if super().has_index_for(key):
+                raise ValueError(f"it has the word {key!r} twice")
+            return False
+
+        def add_vector(self, key: str, vector: Any) -> Any:
+            if len(vector) != self.vector_size:
+                raise ValueError(f"it has {len(vector)} numbers for {key!r} and {self.vector_size} for others")
+            return super().add_vector(key, vector)
+
+    vectors, why = None, ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # gensim does not close a file without a header
+        try:
+            with utils.open(path, "rb") as file:
+                form = _form_of(file, path)
+            vectors = Strict.load_word2vec_format(path, **form)
+        except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
+            why = "it has words that are not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    if vectors is None:
+        _refuse(f"names a file that gensim cannot read ({why})", path)
+    return vectors.key_to_index, vectors.vectors
+
+
+def _form_of(file: Any, path: str) -> dict[str, bool]:
+    """Return how gensim is to read a file, by its first two lines; ValueError if in no way."""
+    first = file.readline(_LINE)
+    header = first.split()
+    if len(header) != 2 or not all(number.isdigit() for number in header):
+        if not _numbers(first):
+            raise ValueError("it begins neither with two numbers, as word2vec's do, nor with a word and numbers")
+        return {"no_header": True}
+    n_words, dim = map(int, header)
+    if not n_words or not dim:
+        raise ValueError("it says that it is empty")
+    packed = os.path.splitext(path)[1] in (".gz", ".bz2", ".xz", ".zst")
+    if n_words * dim * 2 > os.path.getsize(path) * (_INFLATED if packed else 1):  # a number takes two bytes or more
+        raise ValueError(f"it says that it holds {n_words} vectors of {dim} numbers, and is too short for them")
+    return {"binary": _numbers(file.readline(_LINE)) != dim}
+
+
+def _numbers(line: bytes) -> int:
+    """Return how many numbers follow a word in a line; 0 if anything else follows."""
+    try:
+        return len(np.array(line.rstrip().split(b" ")[1:], dtype="S").astype(float))
+    except ValueError:
+        return 0
+
+
+def _refuse(what: str, path: str) -> NoReturn:
+    raise ValueError(f"vectors {what}: {path!r}.")
