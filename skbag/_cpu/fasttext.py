@@ -204,7 +204,7 @@ def count_rows(
 @kernel
 def read_rows(
     text, starts, entries, begins, slots, n_words, characters, most, bucket, is_pruned, pruned, label_prefix, whole,
-    n_bits, offsets, windows, spare, counts, blocks, progress, ids, data, sizes,
+    windows, n_bits, offsets, spare, counts, blocks, progress, ids, data, sizes,
 ):  # fmt: skip
     """Write a canonical row of each text: ids, and as data how often they occur, from offsets[r] on, sizes[r] of them.
 

@@ -189,20 +189,21 @@ def summed(ids, data, start, stop, n_bits, spare, counts, binary, norm):
 
 
 @kernel
-def count_rows(text, starts, letters, words, characters, blocks, progress, sizes):
+def count_rows(text, starts, letters, words, characters, windows, blocks, progress, sizes):
     """sizes[r] = how many entries `hash_rows` writes for row r before it sums them."""
+    window = windows[fetch_add(progress, THREAD, 1)]
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
         for row in range(first_bag(blocks, block, starts), first_bag(blocks, block + 1, starts)):
             start, stop = item(starts, row), item(starts, row + 1)
-            put(sizes, row, _hashed(text, start, stop, letters, words, characters, 1, None, None, 0))
+            put(sizes, row, _hashed(text, start, stop, letters, words, characters, 1, window, None, 0))
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 
 
 @kernel
 def hash_rows(
-    text, starts, letters, words, characters, n_features, n_bits, binary, norm, offsets, windows, spare, counts,
+    text, starts, letters, words, characters, windows, n_features, n_bits, binary, norm, offsets, spare, counts,
     blocks, progress, ids, data, sizes,
 ):  # fmt: skip
     """Write a canonical row of each text: ids and data from offsets[r] on, sizes[r] of them.

@@ -22,7 +22,7 @@ def hash_texts(
     *, binary: bool, norm: str | None, dtype: np.dtype[Any], n_jobs: int | None,
 ) -> Rows:  # fmt: skip
     """Return a row of hashed n-grams for each text; for the parameters see ``ngrams.hash_rows``."""
-    most = min(words[1], len(text))  # no text has more words
+    most = min(words[1], _longest(starts))
     args = frozen(text), frozen(starts), frozen(letters), (words[0], most), characters
     more = n_features, _n_bits(n_features), binary, _NORMS[norm]
     return _rows((ngrams.count_rows, ngrams.hash_rows), args, more, most, dtype, n_jobs)
@@ -31,7 +31,7 @@ def hash_texts(
 def fasttext_rows(text: Array, starts: Array, lexicon: Lexicon, *, whole: bool, n_jobs: int | None) -> Rows:
     """Return how often each id of fastText stands in each text, as float32; ``whole`` says that a text is one word."""
     pruned = np.zeros((0, 2), np.int32) if lexicon.pruned is None else lexicon.pruned
-    most = min(lexicon.word_ngrams, len(text))
+    most = min(lexicon.word_ngrams, _longest(starts))
     args = (
         frozen(text), frozen(starts), frozen(lexicon.entries), frozen(lexicon.begins), frozen(lexicon.slots),
         lexicon.n_words, (lexicon.minn, lexicon.maxn), most, lexicon.bucket, lexicon.pruned is not None,
@@ -66,11 +66,11 @@ def _rows(
     text, starts, *_ = args
     blocks = _blocks(_BYTE * len(text), n_jobs)
     n_threads, sizes = blocks[2], np.empty(len(starts) - 1, np.int64)
+    args = *args, np.empty((n_threads, max(1, most)), np.uint64)
     _run(kernels[0], args, blocks, (sizes,))
     offsets = _starts(sizes)
     ids, data = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], dtype)
     scratch = (
-        np.empty((n_threads, max(1, most)), np.uint64),
         np.empty((n_threads, int(sizes.max(initial=0))), np.int32),
         np.empty((n_threads, 2, ngrams.MOST_DIGITS), np.int64),
     )
@@ -85,6 +85,11 @@ def _rows(
 
 def _bytes_of(text: str) -> Array:
     return frozen(np.frombuffer(text.encode(), np.uint8))
+
+
+def _longest(starts: Array) -> int:
+    """Return how many words no text has more of."""
+    return int(np.diff(starts).max(initial=0))
 
 
 def _n_bits(n_columns: int) -> int:
