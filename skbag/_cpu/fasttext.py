@@ -53,21 +53,27 @@ def _entry_of(text, begin, end, value, entries, begins, slots):
 
 
 @kernel
-def find_entries(section, begins, n_found):
-    """begins[k] = where entry k begins, for the entries that are whole; begins[n_found[0]] is the end of the last.
+def find_entries(section, n_words, begins, found):
+    """begins[k] = where entry k begins, for the entries that are whole, and where the last one ends.
 
-    section : (n_bytes,) uint8, in. begins : (n_entries + 1,) int64, out. n_found : (1,) int64, out.
+    Stops at the first entry that is not whole, or not of the type that it should have: 0 before n_words, then 1.
+
+    section : (n_bytes,) uint8, in. begins : (n_entries + 1,) int64, out. found : (2,) int64, in-out: how many entries
+    are whole, from 0 on; and which one is of the wrong type, -1 before.
     """
     at, n = 0, len(section)
+    begins[0] = 0
     for k in range(len(begins) - 1):
-        begins[k] = at
         while at < n and item(section, at) != 0:
             at += 1
         if at + REST > n:
             return
         at += REST
-        n_found[0] = k + 1
-    begins[len(begins) - 1] = at
+        begins[k + 1] = at
+        found[0] = k + 1
+        if item(section, at - 1) != (k >= n_words):
+            found[1] = k
+            return
 
 
 @kernel
@@ -90,13 +96,13 @@ def _add_bucket(bucket, n_words, is_pruned, pruned, ids, at):
         low, high = 0, len(pruned)
         while low < high:
             middle = (low + high) // 2
-            if pruned[middle, 0] < bucket:
+            if item(pruned, middle) >> 32 < bucket:
                 low = middle + 1
             else:
                 high = middle
-        if low == len(pruned) or pruned[low, 0] != bucket:
+        if low == len(pruned) or item(pruned, low) >> 32 != bucket:
             return at
-        row = np.intp(pruned[low, 1])
+        row = item(pruned, low) & 0xFFFFFFFF
     if ids is not None:
         put(ids, at, n_words + row)
     return at + 1

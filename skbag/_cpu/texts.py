@@ -30,7 +30,7 @@ def hash_texts(
 
 def fasttext_rows(text: Array, starts: Array, lexicon: Lexicon, *, whole: bool, n_jobs: int | None) -> Rows:
     """Return how often each id of fastText stands in each text, as float32; ``whole`` says that a text is one word."""
-    pruned = np.zeros((0, 2), np.int32) if lexicon.pruned is None else lexicon.pruned
+    pruned = np.zeros(0, np.int64) if lexicon.pruned is None else lexicon.pruned
     most = min(lexicon.word_ngrams, _longest(starts))
     args = (
         frozen(text), frozen(starts), frozen(lexicon.entries), frozen(lexicon.begins), frozen(lexicon.slots),
@@ -41,12 +41,14 @@ def fasttext_rows(text: Array, starts: Array, lexicon: Lexicon, *, whole: bool, 
     return _rows(kernels, args, (_n_bits(lexicon.n_rows),), most, np.dtype(np.float32), n_jobs)
 
 
-def find_entries(section: Array, n_entries: int) -> tuple[Array, int]:
-    """Return where each of so many entries of a vocabulary begins, and the end; -1 for where they do not all fit."""
-    begins = np.empty(n_entries + 1, np.int64)
-    n_found = np.zeros(1, np.int64)
-    fasttext.find_entries(frozen(section), begins, n_found)
-    return begins, int(n_found[0])
+def find_entries(section: Array, n_entries: int, n_words: int) -> tuple[Array, int, int]:
+    """Return where each of so many entries of a vocabulary begins, how many are whole, and which is of a wrong type.
+
+    The last one is -1 if all are words first, and labels from n_words on.
+    """
+    begins, found = np.empty(n_entries + 1, np.int64), np.array([0, -1], np.int64)
+    fasttext.find_entries(frozen(section), n_words, begins, found)
+    return begins, int(found[0]), int(found[1])
 
 
 def fill_slots(entries: Array, begins: Array) -> tuple[Array, int]:

@@ -31,8 +31,9 @@ class Lexicon:
         The longest n of word n-grams.
     bucket : int
         Number of buckets that n-grams are hashed into.
-    pruned : ndarray of shape (n, 2), int32, or None
-        The buckets that are left, increasing, and which of the rows after the words each has; None if all are.
+    pruned : ndarray of shape (n,), int64, or None
+        The buckets that are left, increasing: in the upper half the bucket, in the lower which of the rows after the
+        words it has; None if all are.
     label_prefix : str
         What begins with it is a label.
     """

@@ -135,7 +135,7 @@ class FastTextModel:
         Parameters
         ----------
         words : iterable of str or bytes
-            Words that the model does not know have the mean of their character n-grams; zeros if it has none of these.
+            Bytes are taken as they are, for models whose words are no UTF-8. Words that the model does not know have the mean of their character n-grams; zeros if it has none of these.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class FastTextModel:
         TypeError, ValueError
             As `FastTextVectorizer.transform`.
         """
-        X = _count(words, "words", self.lexicon, lambda text: text, whole=True, n_jobs=None)
+        X = _count(words, "words", self.lexicon, None, whole=True, n_jobs=None)
         used = np.unique(X.indices)
         if not len(used):
             return np.zeros((X.shape[0], self.args["dim"]), np.float32)
@@ -296,8 +296,9 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
         lexicon = self.lexicon
         buckets = range(lexicon.bucket)
         if lexicon.pruned is not None:
-            of_row = dict(zip(lexicon.pruned[:, 1].tolist(), lexicon.pruned[:, 0].tolist(), strict=True))
-            buckets = [of_row.get(row, -1) for row in range(len(lexicon.pruned))]  # type: ignore[assignment]
+            pairs = lexicon.pruned.tolist()
+            of_row = {pair & 0xFFFFFFFF: pair >> 32 for pair in pairs}
+            buckets = [of_row.get(row, -1) for row in range(len(pairs))]  # type: ignore[assignment]
         return np.array([*lexicon.names(0, lexicon.n_words), *(f"bucket {b}" for b in buckets)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:

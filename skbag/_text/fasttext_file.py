@@ -153,40 +153,48 @@ def _read_lexicon(file: _File, version: int, args: dict[str, Any], label_prefix:
     if min(n, n_words, n_labels) < 0 or n != n_words + n_labels:
         raise file.error(f"{n} entries cannot be {n_words} words and {n_labels} labels")
     file.need(REST * n, f"a vocabulary of {n} entries, at least,")
-    begins, n_found = get_texts().find_entries(file.data[file.at :], n)
+    begins, n_found, wrong = get_texts().find_entries(file.data[file.at :], n, n_words)
+    if wrong >= 0:
+        kind = file.data[file.at + begins[wrong + 1] - 1]
+        raise file.error(
+            f"entry {wrong} of the vocabulary should be a {'word' if wrong < n_words else 'label'}, and has the type {kind}"
+        )
     if n_found < n:
         raise file.error(f"it ends in entry {n_found} of {n} of the vocabulary")
     entries = file.data[file.at : file.at + int(begins[-1])].view(np.ndarray).copy()
     file.at += len(entries)
-    kinds = entries[begins[1:] - 1]
-    others = np.flatnonzero(kinds != (np.arange(n) >= n_words))
-    if len(others):
-        expected = "word" if others[0] < n_words else "label"
-        raise file.error(f"entry {others[0]} of the vocabulary should be a {expected}, and has the type {kinds[others[0]]}")
     pruned = None
     if n_pruned >= 0:
-        pruned = file.array("<i4", 2 * n_pruned, "the list of kept buckets").reshape(-1, 2)
-        pruned = _sorted_buckets(file, pruned, args["bucket"])
+        pruned = _sorted_buckets(file, file.array("<i8", n_pruned, "the list of kept buckets"), args["bucket"])
     if args["bucket"] == 0 and (args["maxn"] > 0 or args["word_ngrams"] > 1):
         raise file.error("n-grams need buckets, and bucket is 0")
     numbers = (args[name] for name in ("minn", "maxn", "word_ngrams", "bucket"))
     return Lexicon(entries, begins, np.empty(0, np.int32), n_words, *numbers, pruned, label_prefix), n_labels
 
 
-def _sorted_buckets(file: _File, pruned: Array, bucket: int) -> Array:
-    """Return (bucket, row) by increasing buckets."""
-    if len(pruned) and not (
-        pruned[:, 0].min() >= 0
-        and pruned[:, 0].max() < bucket
-        and pruned[:, 1].min() >= 0
-        and pruned[:, 1].max() < len(pruned)
-    ):
-        raise file.error(f"a kept bucket is not below {bucket}, or its row not below {len(pruned)}")
-    pruned = pruned[np.argsort(pruned[:, 0], kind="stable")]
-    twice = np.flatnonzero(pruned[1:, 0] == pruned[:-1, 0])
-    if len(twice):
-        raise file.error(f"bucket {pruned[twice[0], 0]} is kept twice")
-    return pruned
+def _sorted_buckets(file: _File, pairs: Array, bucket: int) -> Array:
+    """Return pairs of a bucket and its row, of which the file has the bucket in the lower half, as `Lexicon` has them.
+
+    In place, some at a time: they are much of a quantised model.
+    """
+    pairs.flags.writeable = True
+    parts = [pairs[first : first + _TOGETHER] for first in range(0, len(pairs), _TOGETHER)]
+    for some in parts:
+        rows = some >> 32
+        if rows.min() < 0 or rows.max() >= len(pairs):
+            raise file.error(f"the row of a kept bucket is not below {len(pairs)}")
+        some <<= 32
+        some |= rows
+    pairs.sort()
+    if len(pairs) and not (pairs[0] >= 0 and pairs[-1] >> 32 < bucket):
+        raise file.error(f"a kept bucket is not below {bucket}")
+    for first in range(0, len(pairs), _TOGETHER):
+        some = pairs[first : first + _TOGETHER + 1] >> 32
+        twice = np.flatnonzero(some[1:] == some[:-1])
+        if len(twice):
+            raise file.error(f"bucket {some[twice[0]]} is kept twice")
+    pairs.flags.writeable = False
+    return pairs
 
 
 def _hashed(file: _File, lexicon: Lexicon) -> Lexicon:

@@ -14,7 +14,7 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def sparse_rows(
-    texts: Any, name: str, prepare: Callable[[str], str], make: Callable[[Array, Array], Any], n_columns: int, dtype: Any
+    texts: Any, name: str, prepare: Callable[[str], str] | None, make: Callable[[Array, Array], Any], n_columns: int, dtype: Any
 ) -> csr_array:  # fmt: skip
     """Return what ``make`` makes of some texts at a time as a canonical CSR matrix.
 
@@ -24,7 +24,7 @@ def sparse_rows(
     name : str
         What the user calls them.
     prepare : callable
-        What is done with each str first.
+        What is done with each str first; None for nothing, then bytes are not looked at either.
     make : callable
         Takes UTF-8 and where each text begins, returns ids, data and indptr.
     n_columns : int
@@ -48,7 +48,7 @@ def sparse_rows(
     return X
 
 
-def encoded(texts: Any, name: str, prepare: Callable[[str], str]) -> Iterator[tuple[Array, Array]]:
+def encoded(texts: Any, name: str, prepare: Callable[[str], str] | None) -> Iterator[tuple[Array, Array]]:
     """Yield UTF-8 and where each text begins in it, some megabytes at a time.
 
     Raises
@@ -85,8 +85,10 @@ def _checked(texts: Any, name: str) -> Iterable[Any]:
     return texts
 
 
-def _encoded(text: Any, row: int, name: str, prepare: Callable[[str], str]) -> bytes:
+def _encoded(text: Any, row: int, name: str, prepare: Callable[[str], str] | None) -> bytes:
     if isinstance(text, bytes):
+        if prepare is None:
+            return text
         try:
             text = text.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -95,7 +97,7 @@ def _encoded(text: Any, row: int, name: str, prepare: Callable[[str], str]) -> b
     elif not isinstance(text, str):
         raise TypeError(f"{name}[{row}] must be str or bytes, got {text!r}.")
     try:
-        return prepare(text).encode("utf-8")
+        return (text if prepare is None else prepare(text)).encode("utf-8")
     except UnicodeEncodeError as error:
         half = error.object[error.start]
         raise ValueError(
