@@ -40,7 +40,7 @@ class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
     >>> from skbag.text import HierarchicalSoftmaxClassifier
     >>> model = HierarchicalSoftmaxClassifier(["often", "now and then", "never"], [9, 3, 0], [[1.0, 0.0], [0.0, 1.0]])
     >>> model.predict_proba([[0.0, 0.0]])
-    array([[0.25, 0.5 , 0.25]])
+    array([[0.25, 0.25, 0.5 ]])
     >>> model.classes_
     array(['never', 'now and then', 'often'], dtype='<U12')
     """
