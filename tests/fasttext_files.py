@@ -55,7 +55,9 @@ class Model:
         n_out = len(labels) if model == SUPERVISED else len(words)
         self.quantized, self.qout = width > 0, qout
         self.input = Quantized(rng, n, dim, width, norms) if width else rng.standard_normal((n, dim)).astype("<f4")
-        self.output = Quantized(rng, n_out, dim, width, norms) if qout else rng.standard_normal((n_out, dim)).astype("<f4")
+        self.output = (
+            Quantized(rng, n_out, dim, width, norms) if qout else rng.standard_normal((n_out, dim)).astype("<f4")
+        )
 
     def tobytes(self):
         out = struct.pack("<2i", MAGIC, self.version) if self.version else b""
@@ -69,7 +71,11 @@ class Model:
         out += b"".join(struct.pack("<2i", b, r) for b, r in (self.pruned or {}).items())
         for matrix, quantized in ((self.input, self.quantized), (self.output, self.qout)):
             out += bytes([quantized]) if self.version else b""
-            out += matrix.tobytes() if isinstance(matrix, Quantized) else struct.pack("<2q", *matrix.shape) + matrix.tobytes()
+            out += (
+                matrix.tobytes()
+                if isinstance(matrix, Quantized)
+                else struct.pack("<2q", *matrix.shape) + matrix.tobytes()
+            )
         return out
 
     def write(self, path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fasttext_files import CBOW, HS, NS, OVA, SKIPGRAM, SOFTMAX, Model, damaged, some_models
+from fasttext_files import CBOW, HS, NS, OVA, SOFTMAX, Model, damaged, some_models
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
@@ -28,7 +28,7 @@ from skbag.text import (
 DATA = Path(__file__).parents[2] / "shared" / "data"
 VECTORS = DATA / "vectors_gensim_testdata"
 needs_vectors = pytest.mark.skipif(not VECTORS.exists(), reason=f"no {VECTORS}")
-WORDS = ["</s>", "cat", "sat", "naïve", "中文", "the", "a", "𝒜𝒜", b"\xec\xff", b"\xbf"]
+WORDS = ["</s>", "cat", "sat", "naïve", "中文", "the", "a", "𝒜𝒜", b"\xec\xff", b"\xbf"]  # noqa: RUF001
 LABELS = ["pets", "money", "other", "zebra", "b", "a"]
 KINDS = {
     "words": {},
@@ -39,7 +39,20 @@ KINDS = {
     "pruned": {"minn": 2, "maxn": 4, "word_ngrams": 3, "bucket": 60, "pruned": [59, 3, 0, 17, 18, 40, 41], "width": 2},
     "pruned to nothing": {"word_ngrams": 3, "bucket": 60, "pruned": [], "width": 3, "norms": True},
 }
-PIECES = st.sampled_from([*(w for w in WORDS if isinstance(w, str)), *"abcé中𝒜<>_", " ", "\n", "\t", "\v", "\0", "\u00a0", "__label__", "cats"])
+PIECES = st.sampled_from(
+    [
+        *(w for w in WORDS if isinstance(w, str)),
+        *"abcé中𝒜<>_",  # noqa: RUF001
+        " ",
+        "\n",
+        "\t",
+        "\v",
+        "\0",
+        "\u00a0",
+        "__label__",
+        "cats",
+    ]
+)
 TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 
 
@@ -47,7 +60,9 @@ TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     made = {name: Model(WORDS, LABELS, **kind) for name, kind in KINDS.items()}
-    return {name: (model, read_fasttext(model.write(folder / f"{k}.bin"))) for k, (name, model) in enumerate(made.items())}
+    return {
+        name: (model, read_fasttext(model.write(folder / f"{k}.bin"))) for k, (name, model) in enumerate(made.items())
+    }
 
 
 # --- ids
@@ -73,7 +88,10 @@ def test_threads_and_batches_give_the_same_bytes(models):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["cat", "sat", "naïve", "xyz", "中文"], n)) for n in rng.integers(0, 300, 800)]
     X = FastTextVectorizer(read.lexicon).transform(texts)
-    for other in (FastTextVectorizer(read.lexicon, n_jobs=2).transform(texts), FastTextVectorizer(read.lexicon).transform(t.encode() for t in texts)):
+    for other in (
+        FastTextVectorizer(read.lexicon, n_jobs=2).transform(texts),
+        FastTextVectorizer(read.lexicon).transform(t.encode() for t in texts),
+    ):
         assert all(getattr(other, a).tobytes() == getattr(X, a).tobytes() for a in ("data", "indices", "indptr"))
     assert (FastTextVectorizer(read.lexicon).transform([texts[5]]) != X[[5]]).nnz == 0
 
@@ -229,7 +247,7 @@ RECORDED = {  # by fasttext-wheel 0.9.2
     "今日はとても良い天気ですね。": ("ja", 0.9950),
     "我今天去图书馆看书。": ("zh", 0.9326),
     "오늘 날씨가 좋네요": ("ko", 0.9927),
-    "Η γάτα κάθεται στο χαλί": ("el", 0.9985),
+    "Η γάτα κάθεται στο χαλί": ("el", 0.9985),  # noqa: RUF001
     "القطة تجلس على السجادة": ("ar", 0.9857),
     "A macska az asztalon ül": ("hu", 0.9813),
     "Kissa istuu matolla": ("fi", 0.6046),
@@ -296,7 +314,9 @@ def test_other_formats_are_read(tmp_path, name):
 
 
 @needs_vectors
-@pytest.mark.parametrize("name", ["euclidean_vectors.bin.gz", "poincare_vectors.bin.gz", "test_glove.txt", "lee_fasttext.bin.gz"])
+@pytest.mark.parametrize(
+    "name", ["euclidean_vectors.bin.gz", "poincare_vectors.bin.gz", "test_glove.txt", "lee_fasttext.bin.gz"]
+)
 def test_other_files_are_refused(tmp_path, name):
     path = gensim_file(tmp_path, name) if name.startswith(("eu", "po")) else VECTORS / name
     with pytest.raises(ValueError, match="is no file of fastText: it begins with b"):
@@ -367,7 +387,6 @@ def test_damaged_files_are_refused_or_read_in_little_memory(tmp_path):
         try:
             model = read_fasttext(path)
         except ValueError as error:
-            assert str(path) in str(error)
             messages.add(re.sub(r"\d+", "", str(error).removeprefix(repr(str(path)))))
         else:
             read += 1
@@ -378,6 +397,7 @@ def test_damaged_files_are_refused_or_read_in_little_memory(tmp_path):
         assert peak < 2 * len(data) + 100_000  # what Python itself takes
     assert 50 < read < 300
     assert len(messages) > 10
+    assert all("file of fastText: " in message for message in messages)
 
 
 # --- text files
@@ -396,13 +416,22 @@ def test_labelled_texts(tmp_path):
         ["one", "two", ""], [["x", "y"], [], ["z"]]
     )  # fmt: skip
     batches = list(iter_labelled_texts(path, batch_size=2))
+    many = iter_labelled_texts(path, batch_size=5, multilabel=True)
+    assert [labels for _, labels in many] == [[["a"], ["b"], ["é"]]]
+    assert read_labelled_texts(path, multilabel=True)[1] == [["a"], ["b"], ["é"]]
+    with pytest.raises(
+        ValueError, match=r"line 1 of .* has 2 words that begin with '#', \['x', 'y'\], and must have one"
+    ):
+        read_labelled_texts(tmp_path / "more.txt.gz", label_prefix="#", multilabel=False)
     assert [texts for texts, _ in batches] == [["the cat", "sat on"], ["中文"]]
     assert [labels.tolist() for _, labels in batches] == [["a", "b"], ["é"]]
     path.write_text("no label here\n")
-    with pytest.raises(ValueError, match=r"begins with label_prefix='__label__'; the first one begins 'no label here'"):
+    with pytest.raises(
+        ValueError, match=r"begins with label_prefix='__label__'; the first text begins 'no label here'"
+    ):
         read_labelled_texts(path)
     path.write_bytes(b"__label__a fine\n__label__b caf\xe9\n")
-    with pytest.raises(ValueError, match="line 2 of .* is not utf-8: byte 0xe9. Set encoding"):
+    with pytest.raises(ValueError, match=r"line 2 of .* is not utf-8: byte 0xe9\. Set encoding"):
         read_labelled_texts(path)
     assert read_labelled_texts(path, encoding="latin-1")[0][1] == "café"
     path.write_bytes(b"\n \n")

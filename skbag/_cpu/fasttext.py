@@ -131,7 +131,7 @@ def _add_subwords(text, begin, end, characters, n_words, bucket, is_pruned, prun
 
 @inlined
 def _is_space(byte):
-    """Whether a byte ends a word: a space, or one of \\t \\n \\v \\f \\r \\0."""
+    r"""Whether a byte ends a word: a space, or one of \t \n \v \f \r \0."""
     return byte == 32 or byte == 0 or 9 <= byte <= 13
 
 

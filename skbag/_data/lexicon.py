@@ -1,6 +1,7 @@
 """A vocabulary as fastText keeps it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,8 @@ class Lexicon:
     def names(self, first: int, stop: int) -> list[str]:
         """Return the entries from first to stop as strings; bytes that are no UTF-8 with backslashes."""
         places = self.begins[first : stop + 1].tolist()
-        memory = memoryview(self.entries)
-        return [
-            str(memory[begin : end - REST], "utf-8", "backslashreplace")
-            for begin, end in zip(places[:-1], places[1:], strict=True)
-        ]
+        memory: Any = self.entries.data
+        return [str(memory[begin : end - REST], "utf-8", "backslashreplace") for begin, end in pairwise(places)]
 
     def counts(self, first: int, stop: int) -> Array:
         """Return how often the entries from first to stop were in the training data, as int64."""

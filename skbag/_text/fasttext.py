@@ -10,9 +10,10 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.pipeline import Pipeline
 
-from skbag import EmbeddingBagVectorizer, embedding_bag
 from skbag._backends import get_texts
 from skbag._data.lexicon import Lexicon
+from skbag._estimators.vectorizer import EmbeddingBagVectorizer
+from skbag._functional import embedding_bag
 from skbag._text.fasttext_file import Contents, read_contents
 from skbag._text.fitted import fitted_classifier
 from skbag._text.hierarchy import HierarchicalSoftmaxClassifier
@@ -135,7 +136,8 @@ class FastTextModel:
         Parameters
         ----------
         words : iterable of str or bytes
-            Bytes are taken as they are, for models whose words are no UTF-8. Words that the model does not know have the mean of their character n-grams; zeros if it has none of these.
+            Bytes are taken as they are, for models whose words are no UTF-8. Words that the model does not know have
+            the mean of their character n-grams; zeros if it has none of these.
 
         Returns
         -------
@@ -188,7 +190,9 @@ class FastTextModel:
         """
         args, labels = self.args, self.labels
         if args["model"] != "supervised":
-            raise ValueError(f"to_pipeline needs a supervised model, and this one is {args['model']!r}: see word_vectors.")
+            raise ValueError(
+                f"to_pipeline needs a supervised model, and this one is {args['model']!r}: see word_vectors."
+            )
         if len(set(labels)) < 2 or len(set(labels)) < len(labels):
             raise ValueError(f"to_pipeline needs two or more different labels, got {labels[:10]!r}.")
         vectorizer = FastTextVectorizer(self.lexicon, n_jobs=n_jobs)

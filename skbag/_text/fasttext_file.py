@@ -2,7 +2,7 @@
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class _File:
     def values(self, layout: str, what: str) -> tuple[Any, ...]:
         layout = f"<{layout}"
         self.need(struct.calcsize(layout), what)
-        values = struct.unpack_from(layout, self.data, self.at)
+        values = struct.unpack_from(layout, self.data.data, self.at)
         self.at += struct.calcsize(layout)
         return values
 
@@ -156,9 +156,8 @@ def _read_lexicon(file: _File, version: int, args: dict[str, Any], label_prefix:
     begins, n_found, wrong = get_texts().find_entries(file.data[file.at :], n, n_words)
     if wrong >= 0:
         kind = file.data[file.at + begins[wrong + 1] - 1]
-        raise file.error(
-            f"entry {wrong} of the vocabulary should be a {'word' if wrong < n_words else 'label'}, and has the type {kind}"
-        )
+        expected = "word" if wrong < n_words else "label"
+        raise file.error(f"entry {wrong} of the vocabulary should be a {expected}, and has the type {kind}")
     if n_found < n:
         raise file.error(f"it ends in entry {n_found} of {n} of the vocabulary")
     entries = file.data[file.at : file.at + int(begins[-1])].view(np.ndarray).copy()
@@ -168,8 +167,9 @@ def _read_lexicon(file: _File, version: int, args: dict[str, Any], label_prefix:
         pruned = _sorted_buckets(file, file.array("<i8", n_pruned, "the list of kept buckets"), args["bucket"])
     if args["bucket"] == 0 and (args["maxn"] > 0 or args["word_ngrams"] > 1):
         raise file.error("n-grams need buckets, and bucket is 0")
-    numbers = (args[name] for name in ("minn", "maxn", "word_ngrams", "bucket"))
-    return Lexicon(entries, begins, np.empty(0, np.int32), n_words, *numbers, pruned, label_prefix), n_labels
+    numbers = {name: args[name] for name in ("minn", "maxn", "word_ngrams", "bucket")}
+    no_slots = np.empty(0, np.int32)  # until all else is read
+    return Lexicon(entries, begins, no_slots, n_words, pruned=pruned, label_prefix=label_prefix, **numbers), n_labels
 
 
 def _sorted_buckets(file: _File, pairs: Array, bucket: int) -> Array:
@@ -201,10 +201,12 @@ def _hashed(file: _File, lexicon: Lexicon) -> Lexicon:
     """Return the vocabulary with its hash table."""
     slots, twice = get_texts().fill_slots(lexicon.entries, lexicon.begins)
     if twice >= 0:
-        raise file.error(f"{lexicon.names(twice, twice + 1)[0]!r} stands in the vocabulary twice, again as entry {twice}")
+        raise file.error(
+            f"{lexicon.names(twice, twice + 1)[0]!r} stands in the vocabulary twice, again as entry {twice}"
+        )
     for array in (lexicon.entries, lexicon.begins, slots):
         array.flags.writeable = False
-    return Lexicon(**{**vars(lexicon), "slots": slots})
+    return replace(lexicon, slots=slots)
 
 
 # --- matrices

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag import EmbeddingBagClassifier
 from skbag._data.model import Model, Parameters
 from skbag._data.targets import CLASSES, LABELS, Classes
+from skbag._estimators.classifier import EmbeddingBagClassifier
 from skbag._rules.solvers import SOLVERS
 
 Array = NDArray[Any]

@@ -21,7 +21,7 @@ _ACCENTS = {None: None, "unicode": strip_accents_unicode, "ascii": strip_accents
 
 @cache
 def _letters() -> NDArray[Any]:
-    """Return for every code point whether it belongs to words: whether ``\\w`` of Python's ``re`` matches it."""
+    r"""Return for every code point whether it belongs to words: whether ``\w`` of Python's ``re`` matches it."""
     letters = np.zeros(0x110000, np.uint8)
     for match in re.finditer(r"\w+", "".join(map(chr, range(0x110000)))):
         letters[match.start() : match.end()] = 1
@@ -29,13 +29,13 @@ def _letters() -> NDArray[Any]:
 
 
 class HashingNgramVectorizer(TransformerMixin, BaseEstimator):
-    """Turn texts into rows of counts of words, word n-grams and character n-grams, by hashing; fast.
+    r"""Turn texts into rows of counts of words, word n-grams and character n-grams, by hashing; fast.
 
     What `sklearn.feature_extraction.text.HashingVectorizer` does, with character n-grams beside the words as fastText
     has them, compiled and in threads. It keeps no vocabulary: there is nothing to fit, any number of texts can be
     transformed, and a column has no name.
 
-    Words are those of scikit-learn: the longest runs of letters, digits and underscores, ``\\w`` of `re`, if they have
+    Words are those of scikit-learn: the longest runs of letters, digits and underscores, ``\w`` of `re`, if they have
     two characters or more.
 
     Parameters
@@ -72,10 +72,11 @@ class HashingNgramVectorizer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A word is hashed by 64-bit FNV-1a of its UTF-8. The hash of an n-gram of words is that of the first, times 116049371,
-    plus that of the next, and so on, as in fastText [1]_; a character n-gram is FNV-1a again, from another first value.
-    The column is the upper half of the hash, mixed by the last step of MurmurHash3 [2]_, scaled to ``n_features``. None
-    of this depends on the machine, the process or on the other texts: a row is the same alone and beside others.
+    A word is hashed by 64-bit FNV-1a of its UTF-8. The hash of an n-gram of words is that of the first, times
+    116049371, plus that of the next, and so on, as in fastText [1]_; a character n-gram is FNV-1a again, from another
+    first value. The column is the upper half of the hash, mixed by the last step of MurmurHash3 [2]_, scaled to
+    ``n_features``. None of this depends on the machine, the process or on the other texts: a row is the same alone and
+    beside others. What a letter is, is for the version of Python to say.
     Columns are others than those of HashingVectorizer. Values are not given signs.
 
     Beside the result, a call needs memory for about as much again, and a copy of the texts, 16 MiB at a time.

@@ -99,7 +99,8 @@ class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         X = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=0, estimator=self)
         if X.shape[1] != coef.shape[1]:
             raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {coef.shape[1]} features as input."
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {coef.shape[1]} features as "
+                "input."
             )
         n = len(children) + 1
         z = X @ coef[: n - 1].T.astype(X.dtype)

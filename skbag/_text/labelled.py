@@ -1,18 +1,29 @@
 """Text files with labels, as fastText reads them."""
 
+import bz2
+import gzip
+import lzma
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+_OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_Line = tuple[int, list[str], str]  # its number, its labels, its text
 
 
 def iter_labelled_texts(
-    path: str | os.PathLike[str], *, label_prefix: str = "__label__", encoding: str = "utf-8", batch_size: int = 10_000
+    path: str | os.PathLike[str],
+    *,
+    label_prefix: str = "__label__",
+    multilabel: bool = False,
+    batch_size: int = 10_000,
+    encoding: str = "utf-8",
 ) -> Iterator[tuple[list[str], Any]]:
-    """Read a text file with labels some lines at a time, for ``partial_fit``.
+    r"""Read a text file with labels some lines at a time, for ``partial_fit``.
 
     Parameters
     ----------
@@ -20,50 +31,55 @@ def iter_labelled_texts(
         As for `read_labelled_texts`.
     label_prefix : str, default="__label__"
         What labels begin with.
-    encoding : str, default="utf-8"
-        Of the file.
+    multilabel : bool, default=False
+        Whether a line may have any number of labels. If not it must have one.
     batch_size : int, default=10_000
         Number of texts at once.
+    encoding : str, default="utf-8"
+        Of the file.
 
     Yields
     ------
     texts : list of str
+        At most ``batch_size``.
     labels : ndarray of str of shape (n_texts,) or list of lists of str
-        An array where each of these lines has one label. Other lines of the same file may have more: for labels that
-        are not exclusive use ``MultiLabelBinarizer(classes=...)``, which takes both if the array is reshaped to one
-        column.
+        Lists with ``multilabel``.
 
     Raises
     ------
-    TypeError, ValueError
-        As `read_labelled_texts`, when the line is reached.
+    OSError, ValueError
+        As `read_labelled_texts`, when the line is reached; what is wrong with a parameter at once.
 
     Examples
     --------
     >>> import tempfile
-    >>> from sklearn.pipeline import make_pipeline
+    >>> from pathlib import Path
     >>> from skbag import EmbeddingBagClassifier
     >>> from skbag.text import HashingNgramVectorizer, iter_labelled_texts
     >>> hashing, model = HashingNgramVectorizer(2**12), EmbeddingBagClassifier(random_state=0)
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-    ...     _ = file.write("__label__pets cats and dogs\\n__label__money stocks fell\\n")
-    ...     file.flush()
-    ...     for texts, labels in iter_labelled_texts(file.name, batch_size=1000):
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "train.txt")
+    ...     _ = path.write_text("__label__pets cats and dogs\n__label__money stocks fell\n" * 10)
+    ...     for texts, labels in iter_labelled_texts(path, batch_size=4):
     ...         model = model.partial_fit(hashing.transform(texts), labels, classes=["money", "pets"])
     >>> model.predict(hashing.transform(["two cats"]))
     array(['pets'], dtype='<U5')
     """
     if not (isinstance(label_prefix, str) and label_prefix.strip() == label_prefix != ""):
         raise ValueError(f"label_prefix must be a str, not empty and without spaces around it, got {label_prefix!r}.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-    return _batches(os.fspath(path), label_prefix, encoding, int(batch_size))
+    return _batches(os.fspath(path), label_prefix, bool(multilabel), int(batch_size), encoding)
 
 
 def read_labelled_texts(
-    path: str | os.PathLike[str], *, label_prefix: str = "__label__", encoding: str = "utf-8"
+    path: str | os.PathLike[str],
+    *,
+    label_prefix: str = "__label__",
+    multilabel: bool | None = None,
+    encoding: str = "utf-8",
 ) -> tuple[list[str], Any]:
-    """Read a text file with labels, fastText's format for supervised training.
+    r"""Read a text file with labels, fastText's format for supervised training.
 
     A line is a text, and its words that begin with ``label_prefix`` are its labels, wherever they stand:
     ``__label__pets __label__cats the cat sat on the mat``.
@@ -74,6 +90,8 @@ def read_labelled_texts(
         A text file; compressed if it ends in ``.gz``, ``.bz2`` or ``.xz``.
     label_prefix : str, default="__label__"
         What labels begin with.
+    multilabel : bool or None, default=None
+        Whether a line may have any number of labels. If not it must have one. None is what the file shows.
     encoding : str, default="utf-8"
         Of the file.
 
@@ -82,7 +100,7 @@ def read_labelled_texts(
     texts : list of str
         What is left of the lines without their labels; words with one space between them. Empty lines are left out.
     labels : ndarray of str of shape (n_texts,) or list of lists of str
-        Without the prefix; an array where each line has one label, otherwise lists, some of which may be empty, for
+        Without the prefix. Lists, which may be empty, with ``multilabel``: for
         ``sklearn.preprocessing.MultiLabelBinarizer``.
 
     Raises
@@ -90,8 +108,8 @@ def read_labelled_texts(
     OSError
         If the file cannot be read.
     ValueError
-        If a line cannot be decoded, or no line has a label: the message names the first line; if ``label_prefix`` is
-        empty.
+        If the file has no text, or a line cannot be decoded; without ``multilabel`` if a line has no label or several;
+        if no line has a label, or ``label_prefix`` is empty. The message names the line.
 
     See Also
     --------
@@ -100,63 +118,62 @@ def read_labelled_texts(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from skbag.text import read_labelled_texts
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-    ...     _ = file.write("__label__pets the cat sat on the mat\\n__label__money stocks fell\\n")
-    ...     file.flush()
-    ...     texts, labels = read_labelled_texts(file.name)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "train.txt")
+    ...     _ = path.write_text("__label__pets the cat sat on the mat\n__label__money stocks fell\n")
+    ...     texts, labels = read_labelled_texts(path)
     >>> texts
     ['the cat sat on the mat', 'stocks fell']
     >>> labels
     array(['pets', 'money'], dtype='<U5')
     """
-    batches = list(iter_labelled_texts(path, label_prefix=label_prefix, encoding=encoding, batch_size=2**62))
+    given = {"label_prefix": label_prefix, "encoding": encoding, "multilabel": multilabel is not False}
+    batches = list(iter_labelled_texts(path, batch_size=2**62, **given))  # type: ignore[arg-type]
     if not batches:
         raise ValueError(f"{os.fspath(path)!r} has no lines with text.")
     texts, labels = batches[0]
-    if not isinstance(labels, np.ndarray) and not any(labels):
+    if multilabel is not False and not any(labels):
         raise ValueError(
-            f"No line of {os.fspath(path)!r} has a word that begins with label_prefix={label_prefix!r}; the first one "
+            f"No line of {os.fspath(path)!r} has a word that begins with label_prefix={label_prefix!r}; the first text "
             f"begins {texts[0][:60]!r}."
         )
-    return texts, labels
-
-
-def _batches(path: str, prefix: str, encoding: str, batch_size: int) -> Iterator[tuple[list[str], Any]]:
-    with _opened(path) as file:
-        lines = filter(None, map(str.split, _decoded(file, path, encoding)))
-        while some := list(islice(lines, batch_size)):
-            yield _parted(some, prefix)
-
-
-def _parted(lines: list[list[str]], prefix: str) -> tuple[list[str], NDArray[Any] | list[list[str]]]:
-    """Return the texts and the labels of lines that were split into words."""
-    texts, labels = [], []
-    for words in lines:
-        labels.append([word.removeprefix(prefix) for word in words if word.startswith(prefix)])
-        texts.append(" ".join(word for word in words if not word.startswith(prefix)))
-    if all(len(some) == 1 for some in labels):
+    if multilabel is None and all(len(some) == 1 for some in labels):
         return texts, np.array([some[0] for some in labels])
     return texts, labels
 
 
-def _opened(path: str) -> Any:
-    if path.endswith(".gz"):
-        import gzip as module
-    elif path.endswith(".bz2"):
-        import bz2 as module
-    elif path.endswith(".xz"):
-        import lzma as module
-    else:
-        return open(path, "rb")
-    return module.open(path, "rb")
+def _batches(
+    path: str, prefix: str, multilabel: bool, batch_size: int, encoding: str
+) -> Iterator[tuple[list[str], Any]]:
+    opener = _OPENERS.get(os.path.splitext(path)[1])
+    with opener(path) if opener else open(path, "rb") as file:
+        lines = _lines(file, path, prefix, encoding)
+        while some := list(islice(lines, batch_size)):
+            texts = [text for _, _, text in some]
+            if multilabel:
+                yield texts, [labels for _, labels, _ in some]
+                continue
+            for number, labels, _ in some:
+                if len(labels) != 1:
+                    raise ValueError(
+                        f"line {number} of {path!r} has {len(labels)} words that begin with {prefix!r}, {labels}, and "
+                        "must have one: set multilabel=True for any number of labels."
+                    )
+            yield texts, np.array([labels[0] for _, labels, _ in some])
 
 
-def _decoded(file: Any, path: str, encoding: str) -> Iterator[str]:
+def _lines(file: Any, path: str, prefix: str, encoding: str) -> Iterator[_Line]:
+    """Yield the lines that are not empty."""
     for number, line in enumerate(file, 1):
         try:
-            yield line.decode(encoding)
+            words = line.decode(encoding).split()
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"line {number} of {path!r} is not {encoding}: byte {line[error.start]:#04x}. Set encoding to that of the file."
+                f"line {number} of {path!r} is not {encoding}: byte {line[error.start]:#04x}. Set encoding to that of "
+                "the file."
             ) from None
+        if words:
+            labels = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
+            yield number, labels, " ".join(word for word in words if not word.startswith(prefix))

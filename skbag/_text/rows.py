@@ -14,8 +14,13 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def sparse_rows(
-    texts: Any, name: str, prepare: Callable[[str], str] | None, make: Callable[[Array, Array], Any], n_columns: int, dtype: Any
-) -> csr_array:  # fmt: skip
+    texts: Any,
+    name: str,
+    prepare: Callable[[str], str] | None,
+    make: Callable[[Array, Array], Any],
+    n_columns: int,
+    dtype: Any,
+) -> csr_array:
     """Return what ``make`` makes of some texts at a time as a canonical CSR matrix.
 
     Parameters
