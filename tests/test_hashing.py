@@ -126,7 +126,7 @@ def many():
 
 @pytest.mark.parametrize("parameters", [{}, {"ngram_range": (1, 3), "char_ngrams": (2, 4), "n_features": 2**14}])
 def test_threads_and_batches_give_the_same_bytes(many, parameters, monkeypatch):
-    monkeypatch.setattr("skbag._text.rows._TOGETHER", 1 << 20)
+    monkeypatch.setattr("skbag._text.rows._TOGETHER", 1 << 18)
     model = HashingNgramVectorizer(**parameters)
     X = model.transform(many)
     assert_canonical(X)

@@ -22,7 +22,7 @@ _NAMES = (
 )  # fmt: skip
 LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 MODELS = {1: "cbow", 2: "skipgram", 3: "supervised"}
-_TOGETHER = 1 << 18  # numbers whose values are looked at in one go
+_TOGETHER = 1 << 12  # numbers that are looked at in one go
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _File:
     def need(self, n_bytes: int, what: str) -> None:
         """Raise ValueError if fewer bytes are left."""
         if n_bytes > self.left:
-            raise self.error(f"{what} takes {n_bytes} bytes from byte {self.at} on, and {self.left} are left")
+            raise self.error(f"{n_bytes} bytes are needed for {what} from byte {self.at} on, and {self.left} are left")
 
     def values(self, layout: str, what: str) -> tuple[Any, ...]:
         layout = f"<{layout}"
@@ -77,14 +77,14 @@ class _File:
         """Return a copy of the next n numbers, which must be finite."""
         n_bytes = n * np.dtype(dtype).itemsize
         if n < 0:
-            raise self.error(f"{what} has {n} numbers")
+            raise self.error(f"{n} numbers are said to be {what}")
         self.need(n_bytes, what)
         array = self.data[self.at : self.at + n_bytes].view(np.ndarray).copy().view(dtype)
         for first in range(0, n if array.dtype.kind == "f" else 0, _TOGETHER):
             finite = np.isfinite(array[first : first + _TOGETHER])
             if not finite.all():
                 k = first + int(finite.argmin())
-                raise self.error(f"{what} contains {array[k]} at byte {self.at + k * array.itemsize}")
+                raise self.error(f"{array[k]} stands in {what}, at byte {self.at + k * array.itemsize}")
         self.at += n_bytes
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         array.flags.writeable = False  # what is made of it copies before it writes
@@ -152,7 +152,7 @@ def _read_lexicon(file: _File, version: int, args: dict[str, Any], label_prefix:
     (n_pruned,) = file.values("q", "the number of kept buckets") if version else (-1,)
     if min(n, n_words, n_labels) < 0 or n != n_words + n_labels:
         raise file.error(f"{n} entries cannot be {n_words} words and {n_labels} labels")
-    file.need(REST * n, f"a vocabulary of {n} entries, at least,")
+    file.need(REST * n, f"a vocabulary of {n} entries, at least")
     begins, n_found, wrong = get_texts().find_entries(file.data[file.at :], n, n_words)
     if wrong >= 0:
         kind = file.data[file.at + begins[wrong + 1] - 1]

@@ -79,7 +79,7 @@ class HashingNgramVectorizer(TransformerMixin, BaseEstimator):
     beside others. What a letter is, is for the version of Python to say.
     Columns are others than those of HashingVectorizer. Values are not given signs.
 
-    Beside the result, a call needs memory for about as much again, and a copy of the texts, 16 MiB at a time.
+    Beside the result, a call needs memory for about as much again, and a copy of the texts, 4 MiB at a time.
 
     References
     ----------

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 Array = NDArray[Any]
 
-_TOGETHER = 1 << 24  # bytes
+_TOGETHER = 1 << 22  # bytes
 _LARGEST = np.iinfo(np.int32).max
 
 
