@@ -195,6 +195,7 @@ def test_pipelines_are_estimators(models):
     assert not np.array_equal(pipeline.predict_proba(TEST_TEXTS), before)
     assert np.array_equal(read.to_pipeline().predict_proba(TEST_TEXTS), before)
     copy = clone(pipeline)
+    assert copy[0].lexicon is read.lexicon
     copy[-1].set_params(max_iter=2)
     assert copy.fit(["cat", "sat"] * 5, [0, 1] * 5).predict(["cat", "sat"]).tolist() == [0, 1]
 
@@ -372,8 +373,9 @@ def test_what_is_no_file_is_said(tmp_path):
         read_fasttext(tmp_path / "none.bin")
     with pytest.raises(IsADirectoryError):
         read_fasttext(tmp_path)
-    with pytest.raises(TypeError, match="label_prefix must be a str, got None"):
-        read_fasttext(tmp_path / "none.bin", label_prefix=None)
+    for wrong in (None, ""):
+        with pytest.raises(ValueError, match="label_prefix must be a str, and not empty, got"):
+            read_fasttext(tmp_path / "none.bin", label_prefix=wrong)
 
 
 def test_damaged_files_are_refused_or_read_in_little_memory(tmp_path, models):

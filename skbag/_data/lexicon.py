@@ -67,5 +67,8 @@ class Lexicon:
         counts: Array = self.entries[at].view("<i8").ravel()
         return counts
 
+    def __deepcopy__(self, memo: Any) -> "Lexicon":
+        return self  # nothing in it changes: a clone need not copy it
+
     def __repr__(self) -> str:
         return f"<Lexicon of {self.n_words} words and {self.n_rows - self.n_words} buckets>"

@@ -62,9 +62,9 @@ def read_fasttext(path: str | os.PathLike[str], *, label_prefix: str = "__label_
     >>> model.predict(["Guten Morgen", "buenos días"])  # doctest: +SKIP
     array(['de', 'es'], dtype='<U3')
     """
-    if not isinstance(label_prefix, str):
-        raise TypeError(f"label_prefix must be a str, got {label_prefix!r}.")
-    return FastTextModel(read_contents(os.fspath(path), label_prefix))
+    if not isinstance(label_prefix, str) or not label_prefix:
+        raise ValueError(f"label_prefix must be a str, and not empty, got {label_prefix!r}.")
+    return FastTextModel(read_contents(os.fsdecode(path), label_prefix))
 
 
 class FastTextModel:

@@ -69,7 +69,7 @@ def iter_labelled_texts(
         raise ValueError(f"label_prefix must be a str, not empty and without spaces around it, got {label_prefix!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-    return _batches(os.fspath(path), label_prefix, bool(multilabel), int(batch_size), encoding)
+    return _batches(os.fsdecode(path), label_prefix, bool(multilabel), int(batch_size), encoding)
 
 
 def read_labelled_texts(
@@ -132,12 +132,12 @@ def read_labelled_texts(
     given = {"label_prefix": label_prefix, "encoding": encoding, "multilabel": multilabel is not False}
     batches = list(iter_labelled_texts(path, batch_size=2**62, **given))  # type: ignore[arg-type]
     if not batches:
-        raise ValueError(f"{os.fspath(path)!r} has no lines with text.")
+        raise ValueError(f"{os.fsdecode(path)!r} has no lines with text.")
     texts, labels = batches[0]
     if multilabel is not False and not any(labels):
         raise ValueError(
-            f"No line of {os.fspath(path)!r} has a word that begins with label_prefix={label_prefix!r}; the first text "
-            f"begins {texts[0][:60]!r}."
+            f"No line of {os.fsdecode(path)!r} has a word that begins with label_prefix={label_prefix!r}; the first "
+            f"text begins {texts[0][:60]!r}."
         )
     if multilabel is None and all(len(some) == 1 for some in labels):
         return texts, np.array([some[0] for some in labels])

@@ -55,7 +55,9 @@ def imdb(folder, n, part="train"):
         return [row["text"] for row in rows], [row["label"] for row in rows]
     print(f"no {path}: made-up texts")
     words = np.array([f"word{k}" for k in range(30_000)])
-    return [" ".join(words[(rng.pareto(1, 230) * 10).astype(int) % 30_000]) for _ in range(n)], [k % 2 for k in range(n)]
+    return [" ".join(words[(rng.pareto(1, 230) * 10).astype(int) % 30_000]) for _ in range(n)], [
+        k % 2 for k in range(n)
+    ]
 
 
 def contenders(texts):
