@@ -70,6 +70,11 @@ def read_fasttext(path: str | os.PathLike[str], *, label_prefix: str = "__label_
 class FastTextModel:
     """A model of fastText, as `read_fasttext` returns it. Nothing in it changes.
 
+    Parameters
+    ----------
+    contents : Contents
+        What `read_fasttext` has found in the file.
+
     Attributes
     ----------
     args : dict
@@ -142,6 +147,7 @@ class FastTextModel:
         Returns
         -------
         ndarray of shape (n_words, dim), float32
+            One row for each word.
 
         Raises
         ------
@@ -296,6 +302,7 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_ids,), object
+            One str for each column.
         """
         lexicon = self.lexicon
         buckets = range(lexicon.bucket)

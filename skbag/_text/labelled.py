@@ -38,12 +38,11 @@ def iter_labelled_texts(
     encoding : str, default="utf-8"
         Of the file.
 
-    Yields
-    ------
-    texts : list of str
-        At most ``batch_size``.
-    labels : ndarray of str of shape (n_texts,) or list of lists of str
-        Lists with ``multilabel``.
+    Returns
+    -------
+    iterator of (texts, labels)
+        At most ``batch_size`` texts, a list of str, and their labels: an ndarray of str of shape (n_texts,), or a list
+        of lists of str with ``multilabel``.
 
     Raises
     ------
