@@ -96,6 +96,14 @@ def test_threads_and_batches_give_the_same_bytes(models):
     assert (FastTextVectorizer(read.lexicon).transform([texts[5]]) != X[[5]]).nnz == 0
 
 
+def test_a_lexicon_is_asked_for(models):
+    for method in ("fit", "transform"):
+        with pytest.raises(
+            TypeError, match=r"lexicon must be that of a model, read_fasttext\(path\)\.lexicon, got FastTextM"
+        ):
+            getattr(FastTextVectorizer(models["all"][1]), method)(["cat"])
+
+
 def test_names_of_columns(models):
     names = FastTextVectorizer(models["pruned"][1].lexicon).get_feature_names_out()
     assert names.tolist()[:4] == ["</s>", "cat", "sat", "naïve"]

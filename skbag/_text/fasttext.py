@@ -243,7 +243,7 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
     .. [1] ``Dictionary::getLine`` in dictionary.cc of fastText, https://github.com/facebookresearch/fastText.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {"lexicon": [Lexicon], "n_jobs": [Integral, None]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"lexicon": "no_validation", "n_jobs": [Integral, None]}
 
     def __init__(self, lexicon: Lexicon, *, n_jobs: int | None = None) -> None:
         self.lexicon = lexicon
@@ -264,7 +264,13 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
         -------
         FastTextVectorizer
             The vectorizer itself.
+
+        Raises
+        ------
+        TypeError
+            If ``lexicon`` is something else.
         """
+        self._checked_lexicon()
         return self
 
     def transform(self, X: Any) -> csr_array:
@@ -289,7 +295,7 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
             pair.
         """
         self._validate_params()
-        return _count(X, "X", self.lexicon, lambda text: f"{text} </s>", whole=False, n_jobs=self.n_jobs)
+        return _count(X, "X", self._checked_lexicon(), lambda text: f"{text} </s>", whole=False, n_jobs=self.n_jobs)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the words, and "bucket 0", "bucket 1", ... for what is hashed.
@@ -304,13 +310,20 @@ class FastTextVectorizer(TransformerMixin, BaseEstimator):
         ndarray of shape (n_ids,), object
             One str for each column.
         """
-        lexicon = self.lexicon
+        lexicon = self._checked_lexicon()
         buckets = range(lexicon.bucket)
         if lexicon.pruned is not None:
             pairs = lexicon.pruned.tolist()
             of_row = {pair & 0xFFFFFFFF: pair >> 32 for pair in pairs}
             buckets = [of_row.get(row, -1) for row in range(len(pairs))]  # type: ignore[assignment]
         return np.array([*lexicon.names(0, lexicon.n_words), *(f"bucket {b}" for b in buckets)], dtype=object)
+
+    def _checked_lexicon(self) -> Lexicon:
+        if not isinstance(self.lexicon, Lexicon):
+            raise TypeError(
+                f"lexicon must be that of a model, read_fasttext(path).lexicon, got {type(self.lexicon).__name__}."
+            )
+        return self.lexicon
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
