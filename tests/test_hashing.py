@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers import run_python
 from hypothesis import example, given
 from hypothesis import strategies as st
 from joblib import parallel_config
@@ -247,13 +248,17 @@ def test_columns_of_data_frames():
         ValueError, match=r"X must be texts in one dimension, got the shape \(3, 1\): pass one column\."
     ):
         HashingNgramVectorizer().transform(texts)
-    with pytest.raises(TypeError, match=r"X\[2\] must be str or bytes, got None\."):
+    with pytest.raises(TypeError, match=r"X\[2\] must be str or bytes, got (None|nan)\."):
         HashingNgramVectorizer().transform(texts["text"].astype(object))
 
 
 def test_extreme_parameters_cost_no_memory():
     model = HashingNgramVectorizer(ngram_range=(1, 2**31 - 1), char_ngrams=(1, 2**31 - 1), norm=None)
     assert rows(model.transform(["ab cd"])) == [dict(expected("ab cd", 2**20, (1, 2), (1, 4)))]
+
+
+def test_importing_loads_no_compiler():
+    assert run_python("import sys, skbag.text; print({'numba', 'skbag._cpu'} & set(sys.modules))").strip() == "set()"
 
 
 def test_it_is_a_transformer_of_scikit_learn(many):

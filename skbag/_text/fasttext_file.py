@@ -79,7 +79,9 @@ class _File:
         if n < 0:
             raise self.error(f"{n} numbers are said to be {what}")
         self.need(n_bytes, what)
-        array = self.data[self.at : self.at + n_bytes].view(np.ndarray).copy().view(dtype)
+        array = np.fromfile(self.path, dtype, n, offset=self.at)  # not by way of the map, which would be memory twice
+        if len(array) < n:
+            raise self.error("it became shorter while it was read")
         for first in range(0, n if array.dtype.kind == "f" else 0, _TOGETHER):
             finite = np.isfinite(array[first : first + _TOGETHER])
             if not finite.all():
@@ -126,7 +128,8 @@ def _read_args(file: _File) -> tuple[int, dict[str, Any]]:
     wrong = _wrong_argument(args)
     if wrong and version == 0:
         beginning = file.data[:8].tobytes()
-        raise ValueError(f"{file.path!r} is no file of fastText: it begins with {beginning!r}.")
+        hint = " It is compressed: decompress it first." if beginning.startswith(b"\x1f\x8b") else ""
+        raise ValueError(f"{file.path!r} is no file of fastText: it begins with {beginning!r}.{hint}")
     if wrong:
         raise file.error(f"{wrong} must not be {args[wrong]}")
     return version, {**args, "loss": LOSSES[args["loss"]], "model": MODELS[args["model"]]}
