@@ -117,6 +117,11 @@ def contributions(*arguments: Any) -> Array:
     return result
 
 
+def get_texts() -> Any:
+    """Import and return ``skbag._cpu.texts``: texts are read by the CPU, whatever the device."""
+    return _module("_cpu.texts")
+
+
 @cache  # an import statement costs microseconds even where there is nothing left to import
 def _module(name: str) -> Any:
     return shielded(_imported, f"skbag.{name}")
