@@ -22,18 +22,11 @@ FORMAT = 2  # of the state; 1 is that of the first days, without a number and wi
 _MOST = 1 / 4  # of the rows: a table with more changed ones is stored whole, and can be mapped from its file
 
 
-class SavedMixin:
-    """Pickles that hold what was learnt, and the version of skbag."""
+class VersionedStateMixin:
+    """Pickles that know the version of skbag, and what that version stores."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = {name: plain(value) for name, value in super().__getstate__().items()}  # type: ignore[attr-defined]
-        if isinstance(state.get("_rng"), np.random.RandomState):
-            state["_rng"] = state["_rng"].get_state(legacy=False)  # skops knows no generator but one
-        if "embeddings_" in state:
-            if state["embeddings_"] is state["init"]:
-                state["embeddings_"] = None  # the same array: joblib would write it twice
-            else:
-                state = _with_changed_rows(state)
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         return {**state, "_skbag_version": __version__, "_skbag_format": FORMAT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -53,13 +46,32 @@ class SavedMixin:
             )
         for parameter in inspect.signature(type(self)).parameters.values():
             state.setdefault(parameter.name, parameter.default)  # those that came later
+        super().__setstate__(state)  # type: ignore[misc]
+
+
+class SavedMixin(VersionedStateMixin):
+    """Pickles that hold what was learnt."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {name: plain(value) for name, value in super().__getstate__().items()}
+        if isinstance(state.get("_rng"), np.random.RandomState):
+            state["_rng"] = state["_rng"].get_state(legacy=False)  # skops knows no generator but one
+        if "embeddings_" in state:
+            if state["embeddings_"] is state["init"]:
+                state["embeddings_"] = None  # the same array: joblib would write it twice
+            else:
+                state = _with_changed_rows(state)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
         if isinstance(state.get("_rng"), dict):
             state["_rng"] = _stream_from(state["_rng"])
-        if "_changed_rows" in state:
+        if "_changed_rows" in state and state.get("_skbag_format", 1) <= FORMAT:
             state = _with_all_rows(state)
         elif "embeddings_" in state and state["embeddings_"] is None:
             state["embeddings_"] = state["init"]
-        super().__setstate__(state)  # type: ignore[misc]
+        super().__setstate__(state)
 
     @classmethod
     def skops_types(cls) -> list[str]:

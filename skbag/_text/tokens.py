@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.limits import COUNT
 from skbag._data.table import check_dtype
-from skbag._estimators.base import VersionedStateMixin
+from skbag._estimators.saved import VersionedStateMixin
 
 _BATCH = 256  # texts: what the tokenizer makes of them stays in the cache, and a signal waits for one batch
 

@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.table import check_dtype
-from skbag._estimators.base import EmbeddingBagBase, VersionedStateMixin
+from skbag._estimators.base import EmbeddingBagBase
+from skbag._estimators.saved import VersionedStateMixin
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._text.alignment import LEAST_COVERAGE, check_overlap, fill, warn_of_coverage
 from skbag._text.vectors import open_vectors
