@@ -118,23 +118,14 @@ def _hashed(text, start, stop, letters, words, characters, n_features, window, i
     """Write the columns of a row from ids[at] on; return where it ended. For the arguments see `hash_rows`."""
     i, n_words = start, 0
     while i < stop:
-        value, begin, length = _BASIS, i, 0
-        size = 1
+        value, begin, length, size = _BASIS, i, 0, 1
         while i < stop:
-            byte = item(text, i)
-            if byte < np.uint8(0x80):
-                if item(letters, np.intp(byte)) == 0:
-                    size = 1
-                    break
-                value = (value ^ np.uint64(byte)) * _PRIME
-                i += 1
-            else:
-                code, size = _code_point(text, i)
-                if item(letters, code) == 0:
-                    break
-                for j in range(i, i + size):
-                    value = (value ^ np.uint64(item(text, j))) * _PRIME
-                i += size
+            code, size = _code_point(text, i)
+            if item(letters, code) == 0:
+                break
+            for j in range(i, i + size):
+                value = (value ^ np.uint64(item(text, j))) * _PRIME
+            i += size
             length += 1
         if length >= 2:
             if words[1] > 0 and ids is not None:

@@ -6,10 +6,10 @@
     python tests/benchmarks/bench_ngrams.py --smoke                                # every line once
 
 `speed` reads the training texts of IMDB, or makes texts up where they are not. Of every side the best of some rounds,
-interleaved; seconds of processors, of all threads, say more on a machine with other work. fastText is measured
-where its package with training can be imported: "reads" is `epoch=0`, which goes once through the file, counts the
-words and hashes nothing else; "reads and trains" is one epoch of a model of one column, which makes the ids of words
-and pairs. Both read a file, in lower case and without punctuation, in one thread.
+interleaved; seconds of processors, of all threads, say more on a machine with other work. fastText is measured where
+its package with training can be imported: "reads" is `epoch=0`, which goes once through the file and counts the words;
+"reads and trains" is one epoch of a model of one column, which makes the ids of words and pairs. Both read a file, in
+lower case and without punctuation, in one thread.
 
 `fuzz` damages files in six ways, and asks of each that it is read, or refused by a ValueError that says what is wrong,
 and that no more than twice its size is asked for meanwhile, and 50 kB. What is read has to predict, too.
