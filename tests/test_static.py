@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import frames, run_python
 from scipy.sparse import csr_array, issparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -318,8 +318,16 @@ def test_folders_are_pipelines(tmp_path, kind):
     assert len(model.get_feature_names_out()) == 5
     head = make_pipeline(model, LogisticRegression()).fit(TEXTS, [0, 0, 0, 1, 1, 1])
     assert head.predict(TEXTS).shape == (6,)
+
+
+def test_pipelines_and_data_frames(tmp_path):
+    pandas = frames("pandas")
+    path = folder_of(tmp_path, "WordLlama")
+    features = load_static_model(path).transform(pandas.Series(TEXTS, index=range(6, 0, -1)))
     with config_context(transform_output="pandas"):
-        np.testing.assert_array_equal(load_static_model(path).transform(TEXTS), features)
+        frame = load_static_model(path).transform(TEXTS)
+    assert isinstance(frame, pandas.DataFrame)
+    np.testing.assert_array_equal(frame, features)
 
 
 def test_what_the_files_say_of_the_norm(tmp_path):

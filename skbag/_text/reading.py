@@ -67,7 +67,9 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
                 form = _form_of(file, path)
             vectors = Strict.load_word2vec_format(path, **form)
         except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
-            why = "it has words that are not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            why = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                why = "it has words that are not UTF-8: give KeyedVectors, for which unicode_errors says what to do"
     if vectors is None:
         _refuse(f"names a file that gensim cannot read ({why})", path)
     return vectors.key_to_index, vectors.vectors
