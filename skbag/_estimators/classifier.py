@@ -276,6 +276,10 @@ class EmbeddingBagClassifier(
     bits, because the order of the additions follows the width of their vector registers. And a row with the weight 2 is
     not the same, to the last bit, as the row given twice, since that makes other mini-batches.
 
+    A pickle leaves out what training did not touch of a table drawn with ``init="uniform"``, if that is three quarters
+    of its rows or more: it is drawn again, to the same bytes, from a seed that is kept even for ``random_state=None``.
+    Other tables are stored whole, and can be mapped by ``joblib.load(path, mmap_mode="r")``.
+
     A call that fails leaves the estimator as it was.
 
     Beside X, `fit` needs the table, what the solver keeps of it, some numbers per row of X, and memory for

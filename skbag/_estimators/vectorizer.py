@@ -121,7 +121,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     `transform` needs memory for its result and little else: no dense copy of X, no array of one row per member. The
     values of X are converted first if they do not have the dtype of the table, which takes one number per member.
 
-    A pickle holds the table, even one that came from a file.
+    A pickle holds the table, even one that came from a file; but one that was drawn with ``init="uniform"`` is drawn
+    again from its seed when the pickle is loaded.
 
     The same ``random_state`` gives the same table wherever the version of NumPy is the same. The features of two
     machines may differ in the last bits, because the order of the additions follows the width of their vector
