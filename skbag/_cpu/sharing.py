@@ -15,6 +15,7 @@ from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import fetch_add, item
 
 NEXT, DONE, INVALID, EXTREME, UNSORTED, THREAD = range(6)
+STOP = INVALID  # what the tickets of training, which kernels for both take for progress, have in its place
 
 
 @inlined

@@ -33,10 +33,9 @@ from skbag._cpu.memory import (
     yield_thread,
 )
 from skbag._cpu.pooling import BAGS_TOGETHER
-from skbag._cpu.sharing import DONE, NEXT
+from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign, sorted_pairs
 from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
-from skbag._cpu.update import STOP
 from skbag._rules.pooling import MAX
 
 _LINE = 64  # bytes of a cache line

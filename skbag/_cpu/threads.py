@@ -4,11 +4,18 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from queue import SimpleQueue
 
 from joblib import effective_n_jobs
 
 _LOOK = 0.05  # seconds between two looks at pending signals
+
+
+@cache
+def processors() -> int:
+    """Return how many processors there are: a question to the system that takes as long as a small call."""
+    return os.cpu_count() or 1
 
 
 def effective_threads(n_jobs: int | None) -> int:
@@ -19,7 +26,7 @@ def effective_threads(n_jobs: int | None) -> int:
     n_threads = n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
     if n_threads == 1:
         return 1
-    return min(int(n_threads), os.cpu_count() or 1)
+    return min(int(n_threads), processors())
 
 
 class _Job:
@@ -67,7 +74,7 @@ class _Workers:
 
     def have(self, n_threads: int) -> int:
         """Start threads until there are n_threads; return how many of them there are: fewer if there is no memory."""
-        n_threads = min(n_threads, os.cpu_count() or 1)
+        n_threads = min(n_threads, processors())
         if self.n_threads < n_threads:
             with self.lock, suppress(RuntimeError):  # "can't start new thread"
                 while self.n_threads < n_threads:

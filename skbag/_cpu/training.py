@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, pooling, step, structs, update
+from skbag._cpu import calls, pooling, step, structs
 from skbag._cpu.pace import Pace
 from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
 from skbag._cpu.predict import predict_kernel
-from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED, wait
+from skbag._cpu.sharing import EXTREME, INVALID, STOP, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.undo import give_back, take
 from skbag._data.bags import Bags, frozen
@@ -163,16 +163,16 @@ class Trainer:
         work = int(order_indptr[-1] - order_indptr[0] + len(order) * (1 + shape.n_outputs)) * shape.dim
 
         def stop() -> None:
-            tickets[update.STOP] = 1
+            tickets[STOP] = 1
 
         if n_threads == 1 and work <= _LONG_WORK:
             train()
-            return bool(tickets[update.STOP])
+            return bool(tickets[STOP])
         run(
             train, n_threads, lambda: wait(tickets, n_tickets, cpu._SPINS), stop,
             apart=work > _LONG_WORK,
         )  # fmt: skip
-        return bool(tickets[update.STOP])
+        return bool(tickets[STOP])
 
     @property
     def _by_freq(self) -> bool:

@@ -12,6 +12,7 @@ from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, item_bytes, load_acquire
 from skbag._cpu.pooling import row_norm
+from skbag._cpu.sharing import STOP
 from skbag._cpu.tile import (
     add_scaled,
     add_window,
@@ -28,7 +29,6 @@ from skbag._cpu.tile import (
     window_memory,
 )
 
-STOP = 2  # of tickets, see ``step``
 MOST_VECTORS = 8
 _ROWS_AHEAD = 16  # members whose rows are prefetched in `add_kernel`
 _MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
