@@ -204,7 +204,7 @@ def test_pipelines_are_estimators(models):
     assert np.array_equal(read.to_pipeline().predict_proba(TEST_TEXTS), before)
     copy = clone(pipeline)
     assert copy[0].lexicon is read.lexicon
-    copy[-1].set_params(max_iter=2)
+    copy[-1].set_params(max_iter=2, init="uniform")
     assert copy.fit(["cat", "sat"] * 5, [0, 1] * 5).predict(["cat", "sat"]).tolist() == [0, 1]
 
 

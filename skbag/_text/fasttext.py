@@ -12,10 +12,10 @@ from sklearn.pipeline import Pipeline
 
 from skbag._backends import get_texts
 from skbag._data.lexicon import Lexicon
+from skbag._estimators.classifier import EmbeddingBagClassifier
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._functional import embedding_bag
 from skbag._text.fasttext_file import Contents, read_contents
-from skbag._text.fitted import fitted_classifier
 from skbag._text.hierarchy import HierarchicalSoftmaxClassifier
 from skbag._text.product import QuantizedMatrix, rows_of
 from skbag._text.rows import sparse_rows
@@ -209,9 +209,9 @@ class FastTextModel:
             head = HierarchicalSoftmaxClassifier(names, self.lexicon.counts(n_words, n_words + len(names)), layer)
             head._tree()  # counts of a damaged file
             return Pipeline([("vectorizer", vectorizer), ("bag", bag), ("classifier", head)])
-        order = np.argsort(names)
-        classifier = fitted_classifier(
-            table, layer[order], names[order], exclusive=args["loss"] == "softmax", mode="mean", n_jobs=n_jobs
+        arrays = {"embedding_bag.weight": table, "linear.weight": layer}
+        classifier = EmbeddingBagClassifier.from_state_dict(
+            arrays, classes=names, multilabel=args["loss"] != "softmax", n_jobs=n_jobs
         )
         return Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
 
