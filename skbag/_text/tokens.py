@@ -201,17 +201,20 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
         ids = array("I")  # which takes a list several times faster than "i"
         for encoding in encodings:
             ids.fromlist(encoding.ids)
-        keys = np.repeat(np.arange(len(encodings)) * self.n_tokens_, [len(encoding) for encoding in encodings])
         columns = np.frombuffer(ids, np.uintc)
-        keys += columns
+        bits = self.n_tokens_.bit_length()
+        wide: Any = np.uint32 if _BATCH << bits <= 2**32 else np.uint64
+        keys = np.repeat(np.arange(len(encodings)).astype(wide) << bits, [len(encoding) for encoding in encodings])
+        keys |= columns
         if self.unknown_id_ is not None:
             keys = keys[columns != self.unknown_id_]
         keys.sort()
-        firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+        is_first = np.ones(len(keys), bool)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+        firsts = np.flatnonzero(is_first)
         counts, keys = np.diff(firsts, append=len(keys)), keys[firsts]
-        rows = keys // max(self.n_tokens_, 1)
-        keys -= rows * self.n_tokens_
-        return keys.astype(np.int32), counts, np.bincount(rows, minlength=len(encodings))
+        rows = (keys >> bits).astype(np.intp)
+        return (keys & ((1 << bits) - 1)).astype(np.int32), counts, np.bincount(rows, minlength=len(encodings))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the tokens by their ids.
