@@ -192,7 +192,9 @@ def test_tokens_are_counted(make):
     assert X.sum(axis=1).max() == 41
 
 
-def test_more_texts_than_a_batch():
+@pytest.mark.parametrize("batch", [1, 256, 2**40])  # keys of 64 bits in the last
+def test_more_texts_than_a_batch(monkeypatch, batch):
+    monkeypatch.setattr("skbag._text.tokens._BATCH", batch)
     texts = [f"{'cat ' * (i % 7)} dog" for i in range(1000)]
     X = TokenizerVectorizer(wordpiece()).fit_transform(iter(texts))
     np.testing.assert_array_equal(X[:, 3].toarray().ravel(), np.arange(1000) % 7)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import MODES, frames
+from helpers import MODES, frames, run_python
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
+import skbag.text
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
 from skbag.text import TextEmbeddingVectorizer, align, vocabulary_of
 
@@ -383,6 +384,19 @@ def test_tags_and_not_fitted():
     with pytest.raises(NotFittedError):
         pooled.get_feature_names_out()
     assert "TextEmbeddingVectorizer" in pooled._repr_html_()
+
+
+def test_importing_loads_no_optional_package():
+    loaded = run_python("import sys, skbag.text; print(*sys.modules)").split()
+    assert "skbag.text" in loaded
+    assert not {"gensim", "tokenizers", "safetensors", "numba", "torch"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", skbag.text.__all__)
+def test_public_names_are_documented(name):
+    doc = getattr(skbag.text, name).__doc__
+    assert "Parameters\n" in doc
+    assert ">>>" in doc
 
 
 # --- what must be refused

@@ -19,6 +19,7 @@ from skbag._data.limits import COUNT
 from skbag._data.table import check_dtype
 from skbag._estimators.saved import VersionedStateMixin
 
+_NONE = np.empty(0, np.int32), np.empty(0), np.empty(0, np.int64)
 _BATCH = 256  # texts: what the tokenizer makes of them stays in the cache, and a signal waits for one batch
 
 
@@ -164,12 +165,15 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
         check_is_fitted(self)
         if isinstance(X, (str, bytes)):
             raise ValueError(f"X must be an iterable of texts, got one {type(X).__name__}.")
-        ids, ends, texts = array("i"), array("q", [0]), self._checked(X)
+        texts, first, parts = self._checked(X), 0, []
         while batch := list(islice(texts, _BATCH)):
-            for encoding in self._encode(batch, len(ends) - 1):
-                ids.fromlist(encoding.ids)
-                ends.append(len(ids))
-        return self._matrix(np.frombuffer(ids, np.intc), np.frombuffer(ends, np.int64))
+            parts.append(self._count(self._encode(batch, first)))
+            first += len(batch)
+        columns, counts, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else _NONE
+        ends = np.append(0, np.cumsum(lengths))
+        index = np.int32 if ends[-1] < 2**31 else np.int64
+        matrix = counts.astype(check_dtype(self.dtype)), columns.astype(index, copy=False), ends.astype(index)
+        return csr_matrix(matrix, shape=(len(lengths), self.n_tokens_))
 
     def _checked(self, X: Any) -> Iterator[str]:
         for i, text in enumerate(X):
@@ -192,19 +196,25 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
                     ) from error
             raise
 
-    def _matrix(self, ids: NDArray[Any], ends: NDArray[Any]) -> csr_matrix:
+    def _count(self, encodings: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the ids of each text in order, how often it has them, and how many they are."""
+        ids = array("I")  # which takes a list several times faster than "i"
+        for encoding in encodings:
+            ids.fromlist(encoding.ids)
+        columns = np.frombuffer(ids, np.uintc)
+        bits = self.n_tokens_.bit_length()
+        wide: Any = np.uint32 if _BATCH << bits <= 2**32 else np.uint64
+        keys = np.repeat(np.arange(len(encodings)).astype(wide) << bits, [len(encoding) for encoding in encodings])
+        keys |= columns
         if self.unknown_id_ is not None:
-            known = ids != self.unknown_id_
-            ends = np.append(0, np.cumsum(known))[ends]
-            ids = ids[known]
-        index = np.int32 if len(ids) < 2**31 else np.int64
-        X = csr_matrix(
-            (np.ones(len(ids), check_dtype(self.dtype)), ids.astype(index, copy=False), ends.astype(index)),
-            shape=(len(ends) - 1, self.n_tokens_),
-        )
-        X = X.tocsc().tocsr()  # sorts rows in linear time
-        X.sum_duplicates()
-        return X
+            keys = keys[columns != self.unknown_id_]
+        keys.sort()
+        is_first = np.ones(len(keys), bool)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+        firsts = np.flatnonzero(is_first)
+        counts, keys = np.diff(firsts, append=len(keys)), keys[firsts]
+        rows = (keys >> bits).astype(np.intp)
+        return (keys & ((1 << bits) - 1)).astype(np.int32), counts, np.bincount(rows, minlength=len(encodings))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the tokens by their ids.
