@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 from skbag._cpu import backend as cpu
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, kernel
-from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_address
+from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_address, prefetch_item, put
 from skbag._cpu.sharing import DONE, NEXT, THREAD, begin_of, first_bag
 from skbag._cpu.tile import from_column, full, lane_sum, load, multiply_add
 from skbag._data.bags import frozen
@@ -80,28 +80,32 @@ def product_kernel(lanes):
 
 
 @kernel
-def spread(mode, weights, indices, indptr, padding_idx, owners, places, products, shares, blocks, progress, out):
+def spread(
+    mode, weights, indices, indptr, padding_idx, owners, places, products, n_columns, n_outputs, shares, blocks,
+    progress, out,
+):  # fmt: skip
     """out[k, i] = products[places[i], k] times what member i weighs in its bag.
 
     weights : (n_members,) or of length 0 for ones. indices, indptr : checked. padding_idx : -1 for none.
     owners : (n_bags,) int64, the only output of each bag; or of length 0. places : (n_members,); in.
-    shares : (n_threads, members of the longest bag), scratch. blocks, progress : see ``sharing``.
-    out : (n_outputs or 1, n_members), out.
+    products : (n, n_columns), flat, in. shares : (n_threads, members of the longest bag), scratch.
+    blocks, progress : see ``sharing``. out : (n_outputs, n_members), flat, out.
     """
-    some = shares[fetch_add(progress, THREAD, 1)]
+    some, n_members = shares[fetch_add(progress, THREAD, 1)], len(places)
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
         for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
             start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
             _find_shares(mode, weights, indices, start, stop, padding_idx, some)
-            for first in range(0, len(out), _STREAMS):
-                output, n = owners[bag] if len(owners) > 0 else first, min(_STREAMS, len(out) - first)
+            for first in range(0, n_outputs, _STREAMS):
+                column, n = owners[bag] if len(owners) > 0 else first, min(_STREAMS, n_outputs - first)
                 for i in range(start, stop):
-                    soon = np.intp(item(places, min(i + _AHEAD, len(places) - 1)))
-                    prefetch_address(row_address(products, soon) + np.uintp(output) * item_bytes(products))
-                    place, share = np.intp(item(places, i)), some[i - start]
+                    soon = np.intp(item(places, min(i + _AHEAD, n_members - 1))) * n_columns + column
+                    prefetch_item(products, soon)
+                    prefetch_item(products, soon + n - 1)
+                    source, target = np.intp(item(places, i)) * n_columns + column, first * n_members + i
                     for k in range(n):
-                        out[first + k, i] = share * products[place, output + k]
+                        put(out, target + k * n_members, some[i - start] * item(products, source + k))
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 
@@ -230,7 +234,8 @@ def contributions(bags, table, coef, owners, mode, n_jobs):
         return out
     products = np.empty((len(ids), n_outputs), dtype)
     cpu._run(product_kernel(lanes), (table, ids, coef), cpu._blocks(products.size * (dim + 16), n_jobs), (products,))
-    cpu._run(spread, (MODES[mode], *members, places, products, shares), blocks, (out,))
+    flat = frozen(products.reshape(-1)), n_outputs, len(out), shares
+    cpu._run(spread, (MODES[mode], *members, places, *flat), blocks, (out.reshape(-1),))
     return out
 
 

@@ -112,9 +112,9 @@ def sizes(smoke):
             for compress in (0, 3):
                 path = Path(folder) / "model.joblib"
                 joblib.dump(model.fit(X, y), path, compress=compress)
-                rows.append([type(model).__name__, compress, path.stat().st_size / 1e6])
+                rows.append([type(model).__name__, compress, path.stat().st_size / 1e3])
     print(
-        "\n" + table([f"{n_features} hashed columns, {len(np.unique(X.indices))} of them used", "compress", "MB"], rows)
+        "\n" + table([f"{n_features} hashed columns, {len(np.unique(X.indices))} of them used", "compress", "kB"], rows)
     )
 
 
