@@ -76,7 +76,7 @@ def bad_files():
     yield "not UTF-8", good.replace("größe".encode(), "größe".encode("latin-1")), "not UTF-8"
     yield "words with spaces", good + b". . . 1 2 3\n", "could not convert|numbers for"
     yield "NaN", good.replace(b"7.0", b"nan"), "finite.*'cat'"
-    yield "a model of fastText", (793712314).to_bytes(4, "little") + bytes(100), "fastText.*read_fasttext"
+    yield "a model of fastText", (793712314).to_bytes(4, "little") + bytes(100), "fastText"
 
 
 @pytest.mark.parametrize(("content", "words"), [c[1:] for c in bad_files()], ids=[c[0] for c in bad_files()])
@@ -118,7 +118,7 @@ def test_corrupted_files_raise_errors_of_ours(gensim, tmp_path):
 
 def test_without_gensim_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim", None)
-    with pytest.raises(ImportError, match=r"gensim.*pip install 'skbag\[vectors\]'"):
+    with pytest.raises(ImportError, match=r"gensim.*pip install '.\[vectors\]'"):
         align(write(tmp_path / "v.vec", "word2vec"), ["the"])
 
 
@@ -177,8 +177,7 @@ def test_a_real_model_of_fasttext(gensim):
     model = gensim.models.fasttext.load_facebook_vectors(str(path))
     table = align(model, ["крестьянин", "steamtrain"], oov="subwords")
     np.testing.assert_allclose(table, [model["крестьянин"], model["steamtrain"]])
-    with pytest.raises(ValueError, match="model of fastText"):
-        align(path, ["a"])
+    np.testing.assert_allclose(align(path, ["крестьянин", "steamtrain"], oov="subwords"), table, rtol=1e-5)
 
 
 NEWS = DATA / "vectors_googlenews_top1000" / "googlenews_top1000_300d.vec.gz"

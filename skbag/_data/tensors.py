@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.optional import missing
+
 Array = NDArray[Any]
 
 SUFFIX = ".safetensors"
@@ -67,10 +69,7 @@ def _header(file: str, name: str) -> tuple[dict[str, Any], int]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise ImportError(
-            f"{name} is a {SUFFIX} file, which needs the package safetensors. Install it with "
-            "pip install 'skbag[static]'."
-        ) from error
+        raise missing("safetensors", f"{name}, a {SUFFIX} file,") from error
     try:
         with safe_open(file, framework="numpy"), open(file, "rb") as opened:
             length = int.from_bytes(opened.read(8), "little")

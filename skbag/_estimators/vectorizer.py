@@ -68,7 +68,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
           scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
         - A ``.safetensors`` file is given by its path, too: ``"x.safetensors"`` if it has one tensor of two dimensions,
           else ``"x.safetensors#NAME"``. It is mapped if its tensor has ``dtype``. float16, bfloat16 and other numbers
-          are converted, value by value. Needs ``skbag[static]``.
+          are converted, value by value. Needs the package safetensors.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None

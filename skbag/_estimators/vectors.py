@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skbag._data.optional import missing
 from skbag._data.table import check_weight
 from skbag._estimators.names import names_of
 
@@ -113,9 +114,7 @@ class VectorsMixin:
         try:
             from gensim.models import KeyedVectors
         except ImportError as error:
-            raise ImportError(
-                "to_keyed_vectors needs the package gensim: pip install gensim, or pip install 'skbag[export]'."
-            ) from error
+            raise missing("gensim", "to_keyed_vectors") from error
         vectors = KeyedVectors(table.shape[1], dtype=table.dtype)
         vectors.add_vectors(list(names), np.array(table))
         return vectors

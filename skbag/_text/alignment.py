@@ -54,7 +54,7 @@ def align(
         - A data frame of pandas or polars: the words are its index, if that holds strings, or its first column, and the
           other columns are numbers.
         - The path of a file in word2vec's text (``.vec``) or binary format, or in GloVe's, plain or compressed, as
-          ``.gz``. gensim reads it, which needs ``skbag[vectors]``.
+          ``.gz``. gensim reads it. A model of fastText, ``.bin`` or ``.ftz``, is read without gensim.
     vocabulary : estimator, dict or iterable of str
         The words, in the order of the columns: a fitted vectorizer with ``get_feature_names_out``, its
         ``vocabulary_``, which is a dict of word to column, or the words themselves.
@@ -83,7 +83,7 @@ def align(
     Raises
     ------
     ImportError
-        If ``vectors`` is a path and gensim is not installed.
+        If ``vectors`` is a path of such a file and gensim is not installed.
     TypeError
         If ``vectors`` or ``vocabulary`` is of no kind named above.
     ValueError
@@ -170,7 +170,7 @@ def vocabulary_of(vectors: Any, among: Any = None) -> list[str]:
     Raises
     ------
     ImportError
-        If ``vectors`` is a path and gensim is not installed.
+        If ``vectors`` is a path of such a file and gensim is not installed.
     TypeError, ValueError
         If ``vectors`` or ``among`` is not what `align` takes.
 

@@ -8,11 +8,21 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.optional import missing
+
 Array = NDArray[Any]
 
 _LINE = 1 << 20  # bytes: no line of a file of vectors is longer
 _FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's .bin and .ftz begin with
 _INFLATED = 1100  # no compressed byte becomes more
+
+
+def is_fasttext(path: str) -> bool:
+    """Return whether a file is a model of fastText; ValueError if there is none."""
+    if not os.path.isfile(path):
+        _refuse("names a file that does not exist", path)
+    with open(path, "rb") as opened:
+        return opened.read(4) == _FASTTEXT
 
 
 def read_vectors(path: str) -> tuple[dict[str, int], Array]:
@@ -28,23 +38,14 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
     ImportError
         If gensim is not installed.
     ValueError
-        If there is no such file, or it is in none of these formats, is cut short, has vectors of unequal length or a
+        If the file is in none of these formats, is cut short, has vectors of unequal length or a
         word twice.
     """
-    if not os.path.isfile(path):
-        _refuse("names a file that does not exist", path)
-    with open(path, "rb") as opened:
-        if opened.read(4) == _FASTTEXT:
-            reader = "skbag.text.read_fasttext or gensim.models.fasttext.load_facebook_vectors"
-            _refuse(f"names a model of fastText, which is no file of vectors; give what {reader} makes of it", path)
     try:
         from gensim import utils
         from gensim.models import KeyedVectors
     except ImportError as error:
-        raise ImportError(
-            "vectors is a path, and files of word vectors are read by the package gensim. Install it with "
-            "pip install 'skbag[vectors]'."
-        ) from error
+        raise missing("gensim", "vectors, the path of a file of word vectors,") from error
 
     class Strict(KeyedVectors):
         """gensim's, which would keep the first of two and stretch a vector of one number."""

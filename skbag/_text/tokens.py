@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.limits import COUNT
+from skbag._data.optional import missing
 from skbag._data.table import check_dtype
 from skbag._estimators.saved import VersionedStateMixin
 
@@ -63,7 +64,7 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
 
     Notes
     -----
-    It needs the package ``tokenizers``, which ``skbag[static]`` installs. That runs in as many threads as it wants;
+    It needs the package ``tokenizers``, an extra. That runs in as many threads as it wants;
     the environment variable ``RAYON_NUM_THREADS`` limits them.
 
     Examples
@@ -246,9 +247,7 @@ def read_tokenizer(tokenizer: Any) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise ImportError(
-            "Tokens are made by the package tokenizers. Install it with pip install 'skbag[static]'."
-        ) from error
+        raise missing("tokenizers", "A tokenizer") from error
     tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if isinstance(tokenizer, Tokenizer):
         return Tokenizer.from_str(tokenizer.to_str())

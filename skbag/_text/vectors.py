@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._text.reading import read_vectors
+from skbag._text.fasttext import read_fasttext
+from skbag._text.reading import is_fasttext, read_vectors
 
 Array = NDArray[Any]
 
@@ -53,7 +54,13 @@ def open_vectors(vectors: Any) -> WordVectors:
     if isinstance(vectors, WordVectors):
         return vectors
     if isinstance(vectors, (str, os.PathLike)):
-        return _checked(*read_vectors(os.fspath(vectors)))
+        path = os.fspath(vectors)
+        if not is_fasttext(path):
+            return _checked(*read_vectors(path))
+        try:
+            vectors = read_fasttext(path)
+        except ValueError as error:
+            raise ValueError(f"vectors names a file that cannot be read: {error}") from error
     vectors = getattr(vectors, "wv", vectors)  # a whole model of gensim's
     if hasattr(vectors, "key_to_index") and hasattr(vectors, "vectors"):
         return _checked(vectors.key_to_index, vectors.vectors, _subwords_of(vectors))

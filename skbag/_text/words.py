@@ -32,7 +32,7 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
     ----------
     vectors : KeyedVectors, dict, data frame or path
         Words and a vector for each, as in `align`: gensim's ``KeyedVectors``, a dict, a data frame of pandas or polars,
-        or the path of a file in word2vec's or GloVe's format, which gensim reads and ``skbag[vectors]`` installs.
+        or the path of a file in word2vec's or GloVe's format, which gensim reads.
     vectorizer : transformer, default=None
         What makes rows of texts: any transformer of texts whose ``get_feature_names_out`` gives the words, like
         CountVectorizer, or a Pipeline of such. None is ``TfidfVectorizer()``. It is cloned before it is fitted.
@@ -156,7 +156,7 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
         Raises
         ------
         ImportError
-            If ``vectors`` is a path and gensim is not installed.
+            If ``vectors`` is a path of such a file and gensim is not installed.
         TypeError
             If ``vectors`` is of no kind named above.
         ValueError
