@@ -278,7 +278,7 @@ def test_bad_texts_and_tokenizers(tmp_path):
 def test_missing_packages_are_named_with_their_extra(tmp_path, monkeypatch, package):
     path = folder_of(tmp_path, "WordLlama")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"package {package}.*pip install 'skbag\[static\]'"):
+    with pytest.raises(ImportError, match=rf"package {package}.*pip install '.\[static\]'"):
         load_static_model(path)
 
 
