@@ -13,6 +13,7 @@ from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.pipeline import make_pipeline
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+from skbag._estimators.links import documentation
 from skbag.inspection import DocumentDisplay, EmbeddingMapDisplay, LossCurveDisplay
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib: pip install matplotlib")
@@ -455,3 +456,46 @@ for display in (
         assert re.fullmatch(
             r"\w+Display\.plot needs the package matplotlib: pip install matplotlib, or .*plot\]'\.", line
         )
+
+
+# --- the HTML of estimators
+
+
+def links(estimator):
+    return {attributes["href"] for tag, attributes in Reader(estimator._repr_html_()).tags if "href" in attributes}
+
+
+ESTIMATORS = [EmbeddingBagClassifier(), EmbeddingBagRegressor(), EmbeddingBagVectorizer()]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+def test_links_lead_to_the_reference_if_the_metadata_have_its_address(estimator, monkeypatch):
+    monkeypatch.setattr("skbag._estimators.links.documentation", lambda: "")
+    assert links(estimator) == set()
+    monkeypatch.setattr("skbag._estimators.links.documentation", lambda: "https://docs.example/stable")
+    page = f"https://docs.example/stable/api/generated/skbag.{type(estimator).__name__}.html"
+    found = links(estimator)
+    assert page in found
+    assert {link.partition("#")[0] for link in found} == {page}  # newer scikit-learn links each parameter, too
+    assert page in links(make_pipeline(CountVectorizer(), estimator))
+
+
+def test_the_address_is_that_of_the_metadata(monkeypatch):
+    def address(*entries):
+        monkeypatch.setattr("skbag._estimators.links.metadata", lambda _: Metadata(entries))
+        return documentation.__wrapped__()
+
+    class Metadata(list):
+        def get_all(self, _):
+            return self[0] or None
+
+        def __init__(self, entries):
+            super().__init__([list(entries)])
+
+    assert address() == address("Homepage, https://a.example") == ""
+    assert address("Source, https://b.example", "Documentation, https://docs.example/") == "https://docs.example"
+
+
+def test_a_class_of_someone_else_has_no_link(monkeypatch):
+    monkeypatch.setattr("skbag._estimators.links.documentation", lambda: "https://docs.example")
+    assert links(type("Mine", (EmbeddingBagVectorizer,), {"__module__": "mine"})()) == set()
