@@ -229,8 +229,9 @@ class DocumentDisplay:
 
     def _title(self) -> str:
         name = "output" if self.class_name is None else str(self.class_name)
-        rest = f" {self.rest:+.3g} elsewhere" if self.rest else ""
-        return f"{name}: {self.output:.3g} = {self.contributions.sum():.3g} by words{rest} {self.intercept:+.3g}"
+        rest = f" {self.rest:+.3g} (elsewhere)" if self.rest else ""
+        words = f"{self.contributions.sum():.3g} (words)"
+        return f"{name}: {self.output:.3g} = {words}{rest} {self.intercept:+.3g} (intercept)"
 
     def _pieces(self) -> Iterator[tuple[str, float | None]]:
         """Yield the text in pieces: words with what they add, and what is between them with None."""
