@@ -320,7 +320,7 @@ def test_vectors_need_names(tmp_path, monkeypatch):
     with pytest.raises(NotFittedError):
         EmbeddingBagVectorizer().to_vec(path, WORDS)
     monkeypatch.setitem(__import__("sys").modules, "gensim.models", None)
-    with pytest.raises(ImportError, match=r"needs the package gensim.*[[]vectors]"):
+    with pytest.raises(ImportError, match="needs the package gensim"):
         model.to_keyed_vectors(WORDS)
 
 
