@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from skbag._data.optional import missing
+
 
 def axes_for(display: Any, ax: Any, **figure_options: Any) -> Any:
     """Return axes to draw on, those given or new ones; the display keeps them and their figure.
@@ -18,9 +20,7 @@ def axes_for(display: Any, ax: Any, **figure_options: Any) -> Any:
         from matplotlib import pyplot
         from matplotlib.axes import Axes
     except ImportError as error:
-        raise ImportError(
-            f"{name}.plot needs the package matplotlib: pip install matplotlib, or pip install 'skbag[plot]'."
-        ) from error
+        raise missing("matplotlib", f"{name}.plot") from error
     if ax is None:
         _, ax = pyplot.subplots(**figure_options)
     elif not isinstance(ax, Axes):
