@@ -74,7 +74,7 @@ print(f"  {accuracy(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10)
 # With ``freeze=True`` they stay as they are, and only the linear layer is trained.
 
 words = TfidfVectorizer(sublinear_tf=True).fit(train)
-table = 0.3 * align(vectors, words)
+table = align(vectors, words)
 for name, parameters in {
     "begins at the vectors": {"init": table},
     "leaves the vectors as they are": {"init": table, "freeze": True},
@@ -89,6 +89,6 @@ for name, parameters in {
 
 known = vocabulary_of(vectors, among=words)
 only = TfidfVectorizer(vocabulary=known, sublinear_tf=True)
-tuned = EmbeddingBagClassifier(init=0.3 * align(vectors, known), random_state=0)
+tuned = EmbeddingBagClassifier(init=align(vectors, known), random_state=0)
 print(f"  {accuracy(only, tuned):.3f}  the first of these, with the {len(known)} words that have a vector")
 print(f"\ndone in {perf_counter() - start:.1f} s")

@@ -4,6 +4,9 @@ import pytest
 from hypothesis import settings
 from simulator import SIMULATED
 
+from skbag._estimators import trained
+from skbag._training import defaults
+
 settings.register_profile("skbag", deadline=None, print_blob=True, max_examples=100)  # a first call compiles
 settings.load_profile("skbag")
 
@@ -71,3 +74,14 @@ def cuda():
     if why_no_cuda():
         pytest.skip(why_no_cuda())
     return "cuda"
+
+
+@pytest.fixture
+def free_layer(monkeypatch):
+    """Train on a table in ``init`` at one rate, with a layer whose length is not held, as the oracle does."""
+
+    def manner(self, learnt):
+        learns = isinstance(self.init, str) and not self.freeze
+        return defaults.manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, learns=learns)
+
+    monkeypatch.setattr(trained.TrainedEmbeddingBag, "_manner", manner)

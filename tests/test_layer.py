@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
 
+pytestmark = pytest.mark.usefixtures("free_layer")
 N_ROWS, N_COLUMNS, DIM = 300, 30, 5
 INFORMATIVE = [4, 11, 23]
 LOSSES = ("log_loss", "hinge", "squared_hinge", "modified_huber")

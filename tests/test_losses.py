@@ -15,6 +15,7 @@ from test_classifier_bad_input import assert_unchanged, refuses, snapshot
 
 from skbag import EmbeddingBagClassifier
 
+pytestmark = pytest.mark.usefixtures("free_layer")
 N_ROWS, N_COLUMNS, DIM, BATCH = 26, 11, 5, 8
 LOSSES = ("log_loss", "hinge", "squared_hinge", "modified_huber")
 MARGINS = LOSSES[1:]

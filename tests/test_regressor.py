@@ -19,6 +19,7 @@ from test_classifier_bad_input import assert_unchanged, refuses, snapshot
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
 from skbag._cpu import training as cpu_training
 
+pytestmark = pytest.mark.usefixtures("free_layer")
 N_ROWS, N_COLUMNS, DIM, BATCH = 26, 11, 5, 8
 LOSSES = ("squared_error", "absolute_error", "huber", "poisson")
 METHODS = ("fit", "partial_fit")

@@ -13,6 +13,7 @@ from sklearn.datasets import load_iris, make_classification
 
 from skbag import EmbeddingBagClassifier
 
+pytestmark = pytest.mark.usefixtures("free_layer")
 N_ROWS, N_COLUMNS, DIM, BATCH = 26, 11, 5, 8  # the last mini-batch has 2 rows
 UNNAMED = 10  # a column that no row has
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}

@@ -10,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 from skbag._data.bags import frozen
 from skbag._data.model import Model, Parameters
 from skbag._data.table import check_finite, check_padding_idx, take_table
-from skbag._estimators.trained import _INITIAL_STATE, _stream_of
+from skbag._estimators.trained import _stream_of
 from skbag._rules.solvers import SOLVERS
+from skbag._training.defaults import scale_of
 
 Array = NDArray[Any]
 
@@ -88,10 +89,10 @@ class ArraysMixin:
         check_padding_idx(estimator.padding_idx, len(table))
         learnt, layer, intercept = learnt_of(layer, intercept)
         estimator.init = estimator.embeddings_ = frozen(estimator._rescaled(table).copy())
-        estimator.n_features_in_ = len(table)
+        estimator.n_features_in_, estimator._start_scale = len(table), scale_of(table)
         values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
-        solver, start = SOLVERS[estimator.solver], _INITIAL_STATE / int(estimator.batch_size) ** 2
-        model = Model.of(Parameters.new(array, solver, start) for array in values)
+        states = estimator._initial_states(learnt, int(estimator.batch_size))
+        model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))
         estimator._keep(model, learnt, _stream_of(estimator._new_rng()), [], [])
         estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
         estimator.best_n_iter_ = 0

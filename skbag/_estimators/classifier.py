@@ -125,14 +125,16 @@ class EmbeddingBagClassifier(
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        drawn table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of
+        table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of
         three or more classes, and 0.2 for the other losses; the rate of the linear layer is 0.15 times as large for
         "log_loss", half of it for "hinge" and twice as large for the others, which was found by cross-validation on
-        texts. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
+        texts. A table in ``init`` whose rows are longer than 0.3, as a root mean square, counts as one of that length
+        with a layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale.
+        Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
         1.0 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. "auto" is 1e-4, and 3e-5 for the
-        softmax of three or more classes with the solver "rowwise_adagrad" and a drawn table that learns. The penalty
+        softmax of three or more classes with the solver "rowwise_adagrad" and a table that learns. The penalty
         acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
         is not held. A row that is rarely named is rarely made smaller. ``loss_curve_`` does not contain the penalty.
     batch_size : int, default=16
@@ -207,11 +209,12 @@ class EmbeddingBagClassifier(
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
         one in all for two classes. Before training they are random directions, orthogonal to one another if there are
-        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a drawn table that learns they keep
+        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a table that learns they keep
         a length, and the table learns how far apart the classes are: the root of 2 for "log_loss" with one output, 1
         for "hinge", 0.7 for "squared_hinge" and "modified_huber". For "log_loss" with more outputs they begin 1 long
-        and may become 2 long. Otherwise they begin ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no
-        ``coef_``, which other libraries take for weights of the columns of X.
+        and may become 2 long; all of this divided by how much longer than 0.3 the rows of ``init`` are. Otherwise they
+        begin ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no ``coef_``, which other libraries take for
+        weights of the columns of X.
     intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of
         the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of

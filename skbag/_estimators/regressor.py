@@ -94,8 +94,10 @@ class EmbeddingBagRegressor(
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        drawn table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half
-        of it. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
+        table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half of it.
+        A table in ``init`` whose rows are longer than 0.3, as a root mean square, counts as one of that length with a
+        layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale.
+        Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
         0.02 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty

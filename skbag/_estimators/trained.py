@@ -22,7 +22,7 @@ from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.run import Run
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
-from skbag._training.defaults import Manner, default_dim, initial_coef, manner_of
+from skbag._training.defaults import Manner, default_dim, initial_coef, manner_of, scale_of
 from skbag._training.loop import Schedule, epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import split
@@ -199,17 +199,27 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if isinstance(dim, str):
             dim = default_dim(targets.n_outputs, summed=self.mode != "max" and not self.freeze)
         table = self._new_table(bags, dim, rng)
-        if not (isinstance(self.init, str) and self.init in ("normal", "uniform")):
+        given = not (isinstance(self.init, str) and self.init in ("normal", "uniform"))
+        self._start_scale = scale_of(table) if given else 1.0
+        if given:
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], table.shape[1]
-        state = _INITIAL_STATE / min(int(self.batch_size), max(1, n_used)) ** 2
+        states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
         layer = (
             initial_coef(targets.n_outputs, dim, self._manner(learnt).length, rng),
             self._start_of(learnt, targets, weights),
         )
         arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
-        model = Model.of(Parameters.new(array, solver, state) for array in arrays)
+        model = Model.of(map(Parameters.new, arrays, (solver,) * 3, states))
         return get_trainer(self.device).keep(model, table.dtype)
+
+    def _initial_states(self, learnt: Any, n_rows: int) -> tuple[float, float, float]:
+        """Return what sums of squares of gradients begin at, for table, layer and intercepts and so many rows a step.
+
+        Longer rows of the table have shorter gradients, and those of the layer are longer then.
+        """
+        state, scale = _INITIAL_STATE / n_rows**2, self._manner(learnt).scale
+        return state / scale**2, state * scale**2, state
 
     def _model(self) -> Model:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
@@ -225,9 +235,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if self._solver == self.solver:
             parameters = [Parameters(array, *some) for array, some in zip(values, states, strict=True)]
         else:  # another solver begins anew
-            start, n_steps = _INITIAL_STATE / int(self.batch_size) ** 2, 0
-            values = np.asarray(table), *layer
-            parameters = [Parameters.new(array, SOLVERS[self.solver], start) for array in values]
+            states, n_steps = self._initial_states(self._learnt, int(self.batch_size)), 0
+            parameters = list(map(Parameters.new, (np.asarray(table), *layer), (SOLVERS[self.solver],) * 3, states))
         return get_trainer(self.device).keep(Model.of(parameters, n_steps), dtype)
 
     def _values(self) -> tuple[Any, Array, Array]:
@@ -291,8 +300,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _manner(self, learnt: Any) -> Manner:
         """Return how the model is trained."""
-        drawn = isinstance(self.init, str) and self.init in ("normal", "uniform") and not self.freeze
-        return manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, drawn=drawn)
+        scale = vars(self).get("_start_scale", 1.0)
+        loss = self._loss_of(learnt)
+        return manner_of(loss, learnt.n_outputs, self.solver, learns=not self.freeze, scale=scale)
 
     def _alpha(self, learnt: Any) -> float:
         """Return the strength of the penalty."""

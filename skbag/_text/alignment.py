@@ -104,9 +104,6 @@ def align(
 
     Notes
     -----
-    What training adds to a table does not grow with its scale, so long vectors take many epochs to move. Vectors of a
-    length of 1 or more are better multiplied by a number like 0.3 before they are trained.
-
     Memory is needed for one table, and for no copy of ``vectors``. With ``path`` it is that of the file, which the
     system writes out as it needs to.
 

@@ -5,6 +5,7 @@ Found by cross-validation on the training parts of texts with 2 to 736 classes a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ class Manner:
         The length that they are held to: at most, or exactly. Longer ones make few rows of the table decide.
     alpha : float
         Strength of the L2 penalty.
+    scale : float
+        How much longer the rows of the table are than drawn ones, and their gradients shorter.
     """
 
     rate: float
@@ -35,19 +38,56 @@ class Manner:
     length: float
     norm: tuple[float, bool] | None
     alpha: float = 1e-4
+    scale: float = 1.0
 
 
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
+_LOOKED_AT = 10_000  # rows of a table that is given
+_SHORT, _MOST = 0.3, 1e6  # rows of this length are trained as drawn ones; what scales are cut to
 
-def manner_of(loss: Loss, n_outputs: int, solver: str, *, drawn: bool) -> Manner:
-    """Return how to train; ``drawn`` says whether the table starts at random rows and learns.
 
-    Only "rowwise_adagrad" on a drawn table has rates apart and a layer that is held: other solvers do what those of
-    torch do, and a given table has a scale of its own, which the layer has to find. Two classes have one output where a
-    softmax would have two, whose difference is as long as the root of 2.
+def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0) -> Manner:
+    """Return how to train.
+
+    Only "rowwise_adagrad" on a table that learns has rates apart and a layer that is held: other solvers do what those
+    of torch do. Two classes have one output where a softmax would have two, whose difference is as long as the root
+    of 2.
+
+    Parameters
+    ----------
+    loss : Loss
+    n_outputs : int
+    solver : str
+    learns : bool
+        Whether the table is trained.
+    scale : float
+        Of the rows that the table starts with, see `scale_of`. With rows s times as long, a layer 1 / s times as long
+        and rates that change both in proportion, the model is the same.
     """
-    if solver != "rowwise_adagrad" or not drawn:
+    manner = _manner_of(loss, n_outputs, solver, learns=learns)
+    if manner.norm is None:
+        return manner
+    (most, exactly), s = manner.norm, scale
+    return Manner(
+        manner.rate * s, manner.layer / s**2, manner.length / s, (most / s, exactly), manner.alpha / s**2, s
+    )  # fmt: skip
+
+
+def scale_of(table: NDArray[Any]) -> float:
+    """Return how much longer than those of a drawn table the rows of a table are, by their root mean square; 1 if not.
+
+    Rows of zeros do not count: they are often those of words without a vector.
+    """
+    rows = np.asarray(table[:: max(1, len(table) // _LOOKED_AT)], np.float64)
+    squares = np.square(rows).sum(axis=1)
+    n = np.count_nonzero(squares)
+    scale = float(np.sqrt(squares.sum() / n)) / _SHORT if n else 1.0
+    return min(max(1.0, scale), _MOST)
+
+
+def _manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool) -> Manner:
+    if solver != "rowwise_adagrad" or not learns:
         slower = 0.02 if solver == "sgd" and loss.name in REGRESSION else 1.0  # its gradients have no bound
         return Manner(_RATES[solver] * slower, 1.0, min(n_outputs**0.75, 10.0), None)
     length = np.sqrt(2) if n_outputs == 1 else 1.0
