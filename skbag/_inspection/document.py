@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skbag._inspection.axes import axes_for, split_pipeline
+from skbag._inspection.axes import axes_for, plain, split_pipeline
 from skbag._inspection.words import words_of
 
 _FOR, _AGAINST = (33, 102, 172), (178, 24, 43)  # blue and red, which the colour-blind can tell apart
@@ -128,7 +128,7 @@ class DocumentDisplay:
         NotFittedError
             If the pipeline is not fitted.
         TypeError
-            If ``estimator`` is no such pipeline, or ``text`` is not one text.
+            If ``estimator`` is no such pipeline, ``text`` not one text or ``class_name`` not one class.
         ValueError
             If there is no such class, none is named for a regressor of several outputs, or no column has the name of an
             n-gram, as behind TruncatedSVD.
@@ -207,8 +207,8 @@ class DocumentDisplay:
                 red, green, blue, alpha = self._colour(value)
                 colour = red / 255, green / 255, blue / 255, alpha
                 ax.add_patch(Rectangle((column, line), len(text), 1, facecolor=colour, linewidth=0))
-            self.texts_.append(ax.text(column, line + 0.5, text.replace("$", r"\$"), **style))
-        ax.set(xlim=(0, width), ylim=(n_lines, 0), title=self._title())
+            self.texts_.append(ax.text(column, line + 0.5, plain(text), **style))
+        ax.set(xlim=(0, width), ylim=(n_lines, 0), title=plain(self._title()))
         ax.set_axis_off()
         return self
 
@@ -253,6 +253,8 @@ class DocumentDisplay:
 def _explained(model: Any, row: Any, class_name: Any) -> tuple[int, Any, NDArray[Any], Any]:
     """Return the number and name of an output, the intercepts of all, and what the columns of a row add to it."""
     intercept = model._both_signs(np.atleast_2d(np.asarray(model.intercepts_[0], np.float64)))[0]
+    if np.ndim(class_name):
+        raise TypeError(f"class_name must be one class, label or number of an output, got {class_name!r}.")
     names = model.classes_.tolist() if hasattr(model, "classes_") else list(range(len(intercept)))
     if class_name is None:
         if len(names) > 1 and not hasattr(model, "classes_"):

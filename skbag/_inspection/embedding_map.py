@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.table import check_padding_idx
 from skbag._estimators.names import check_count, column_of, names_of, strongest
-from skbag._inspection.axes import axes_for, split_pipeline
+from skbag._inspection.axes import axes_for, plain, split_pipeline
 
 Array = NDArray[Any]
 
@@ -107,7 +107,7 @@ class EmbeddingMapDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it has no table of vectors, or ``n_features`` is no integer.
+            If it has no table of vectors, ``n_features`` is no integer or ``features`` no sequence.
         ValueError
             If there is not one name per column, one of ``features`` is no column, or there are fewer than two.
         ImportError
@@ -123,6 +123,8 @@ class EmbeddingMapDisplay:
         names, table = names_of(model, feature_names), np.asarray(model.embeddings_)
         if features is None:
             columns = _most_important(model, table, check_count(n_features, "n_features"))
+        elif isinstance(features, (str, bytes)):
+            raise TypeError(f"features must be a sequence of names or numbers, got {features!r}.")
         else:
             columns = np.array([column_of(one, names, len(table)) for one in features], np.int64)
         vectors = table[columns].astype(np.float64)
@@ -210,7 +212,7 @@ class EmbeddingMapDisplay:
         self.points_, self.texts_ = [], []
         for number, kind in enumerate(kinds):
             members = [k for k, group in enumerate(groups) if group == kind]
-            style = {"s": 12, "color": f"C{number}", "label": str(kind), **(scatter_kw or {})}
+            style = {"s": 12, "color": f"C{number}", "label": plain(kind), **(scatter_kw or {})}
             self.points_.append(ax.scatter(*self.points[members].T, **style))
         ax.set(xticks=[], yticks=[])
         ax.margins(0.08)
@@ -223,7 +225,7 @@ class EmbeddingMapDisplay:
                 "xytext": (4 * right, 4 * up), "textcoords": "offset points", "fontsize": size,
                 "ha": ("right", "center", "left")[right + 1], "va": ("top", "center", "bottom")[up + 1],
             }  # fmt: skip
-            self.texts_.append(ax.annotate(name.replace("$", r"\$"), point, **{**style, **(text_kw or {})}))
+            self.texts_.append(ax.annotate(plain(name), point, **{**style, **(text_kw or {})}))
         if self.groups is not None:
             ax.legend()
         return self
