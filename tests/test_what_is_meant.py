@@ -1,0 +1,94 @@
+"""What users give instead of a matrix or classes, and what they are told."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from helpers import random_csr
+from scipy.sparse import csr_array, hstack, random_array
+from sklearn.base import clone
+from test_classifier_bad_input import METHODS, N_COLUMNS, N_ROWS, classifier, refuses
+
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+
+
+@pytest.fixture
+def X():  # noqa: N802
+    return random_csr(N_ROWS, N_COLUMNS, dtype="float32")
+
+
+@pytest.fixture
+def y():
+    return np.random.default_rng(0).permutation(np.arange(N_ROWS) % 3)
+
+
+TEXTS = ["a text", "another", "a third"]
+COLUMNS_OF = {
+    "list": list, "tuple": tuple, "array": np.array, "objects": lambda rows: np.array(rows, object),
+    "pandas": pd.Series, "polars": pl.Series, "Arrow": pa.array,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("column", COLUMNS_OF)
+@pytest.mark.parametrize("estimator", [EmbeddingBagClassifier(2), EmbeddingBagRegressor(2), EmbeddingBagVectorizer(2)])
+def test_texts_need_a_vectorizer(estimator, column):
+    X = COLUMNS_OF[column](TEXTS)
+    with refuses(ValueError, "X must be a matrix", "a text", "make_pipeline(TfidfVectorizer()"):
+        estimator.fit(X, [0, 1, 2])
+    fitted = clone(estimator).fit(np.eye(3), [0, 1, 2])
+    with refuses(ValueError, "X must be a matrix", "a text", "make_pipeline(TfidfVectorizer()"):
+        fitted.transform(X)
+
+
+@pytest.mark.parametrize("column", ["list", "pandas", "polars", "Arrow"])
+def test_lists_of_ids_and_of_tokens_need_a_matrix(column):
+    ids, tokens = COLUMNS_OF[column]([[0, 1], [2], []]), COLUMNS_OF[column]([["a", "b"], ["c"], []])
+    with refuses(ValueError, "X must be a matrix", "skbag.bags_to_csr(X, num_embeddings="):
+        EmbeddingBagClassifier(2).fit(ids, [0, 1, 2])
+    with refuses(ValueError, "X must be a matrix", "lists of tokens", "TfidfVectorizer(analyzer=list)"):
+        EmbeddingBagClassifier(2).fit(tokens, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [["a"], ["b", "c"], []], [("a", "b"), ("a", "c"), ("b", "c")], [{"a"}, {"b"}, set()], [[0], [1, 2], []],
+        pd.Series([["a"], ["b"], ["a", "b"]]), np.array([["a"], ["b", "c"], []], object),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("method", METHODS)
+def test_lists_of_labels_need_a_binarizer(y, method):
+    model = EmbeddingBagClassifier(2)
+    with refuses(ValueError, "y must be classes, or an indicator matrix", "MultiLabelBinarizer().fit_transform(y)"):
+        getattr(model, method)(np.eye(3), y, **({"classes": ["a", "b", "c"]} if method == "partial_fit" else {}))
+
+
+def test_one_hot_rows_are_labels_and_a_warning_says_so(X, y):
+    with pytest.warns(UserWarning, match=re.escape("each of its 3 columns is a label")) as caught:
+        model = classifier().fit(X, np.eye(3)[y])
+    assert caught[0].filename == __file__
+    assert model.predict(X).shape == (N_ROWS, 3)
+    model.partial_fit(X, np.eye(3)[y])  # it was said
+    classifier().fit(X[:4], np.eye(3)[y][:4])  # so few may be labels
+
+
+def test_columns_of_another_scale_are_warned_about():
+    rng = np.random.default_rng(0)
+    words = random_array((300, 500), density=0.04, rng=rng, format="csr", dtype=np.float32)
+    numbers, y = rng.uniform(100, 1000, (300, 3)).astype(np.float32), np.arange(300) % 2
+    X = hstack([words, numbers], format="csr")
+    for mode in ("mean", "sqrtn"):
+        with pytest.warns(UserWarning, match="3 of the columns of X, like column 50[012], hold"):
+            classifier(mode=mode).fit(X, y)
+    classifier(mode="sum").fit(X, y)
+    classifier(mode="max").fit(X, y)
+    classifier(per_sample_weights=False).fit(X, y)
+    classifier().fit(hstack([words, numbers / 1000], format="csr"), y)
+    counts = words.astype(bool).astype(np.float32)
+    stop_words = rng.poisson(20, (300, 3)).astype(np.float32) + 1  # frequent, and of the scale of the others
+    classifier().fit(hstack([counts, stop_words], format="csr"), y)
+    classifier().fit(csr_array(X.shape, dtype=np.float32), y)
