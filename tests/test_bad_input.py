@@ -278,7 +278,7 @@ def test_bad_ids_in_other_formats(bad):
 
 DENSE = [
     ("complex", ValueError, ["omplex"], np.ones((2, 4)) * 1j),
-    ("strings", ValueError, ["string"], [["a", "b", "c", "d"]]),
+    ("strings", ValueError, ["lists of tokens"], [["a", "b", "c", "d"]]),
     ("NaN", ValueError, ["X", "NaN", "row 1", "id 2"], [[1, 1, 1, 1], [0, 0, np.nan, 1]]),
     ("inf", ValueError, ["X", "infinity", "row 0", "id 3"], [[1, 1, 1, np.inf], [1, 1, 1, 1]]),
     ("1-D", ValueError, ["2D", "1D"], [1.0, 2, 3, 4]),

@@ -394,6 +394,7 @@ def test_expected_f1_finds_labels_where_one_half_finds_none():
     assert f1_score(Y[300:], model.predict(rows[300:]), average="micro") > half + 0.05
 
 
+@pytest.mark.filterwarnings("ignore:Every row of y has a single 1")
 def test_whether_rows_have_labels_is_counted_through_a_stream():
     model = EmbeddingBagClassifier(4, threshold="expected_f1", random_state=0)
     Y = np.zeros((N, 4), int)

@@ -35,6 +35,7 @@ def classifier(**params):
 # --- how much a column matters
 
 
+@pytest.mark.filterwarnings("ignore:Every row of y has a single 1")
 @pytest.mark.parametrize("kind", ["classes", "two classes", "labels", "hinge", "numbers"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_importances_are_lengths_of_the_weights_of_columns(selected, kind, dtype):

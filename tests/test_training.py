@@ -546,6 +546,7 @@ def test_scale_grad_by_freq_is_that_of_torch_embedding(dtype, mode, padding_idx)
         np.testing.assert_allclose(actual, expected.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
+@pytest.mark.filterwarnings("ignore:Every row of y has a single 1")
 def test_kinds_of_input_may_change_from_call_to_call():
     """Code is chosen by a few of the kinds: whatever else differs must not reach the kernels."""
     X, y = random_csr(30, 9), np.arange(30) % 3
