@@ -22,7 +22,7 @@ from skbag._cpu.threads import run
 
 N_COLUMNS = 9
 EVERYWHERE = bool(os.environ.get("SKBAG_INJECT_EVERYWHERE"))  # ten times as many places, and each of them
-STEP = 1 if EVERYWHERE else 3  # the calls of a method take turns
+STEP = 1 if EVERYWHERE else 5  # the calls of a method take turns
 
 
 @pytest.fixture(name="X", scope="module")

@@ -15,9 +15,9 @@ from skbag._data import bags as bags_module
 from skbag._data.bags import bags_from_csr
 
 # Few widths: each is compiled for every combination of dtypes and options, unlike those of test_every_width.
-DIMS = (1, 2, 5, 13, 40, 65)
+DIMS = (1, 5, 13, 65)
 EVERY_DIM = (*range(1, 41), 63, 64, 65, 100, 127, 300, 385, 513, 1000, 2048)
-BIG = (63, 65, 127, 300, 513, 2048)  # in float64 those between them show the same
+DOUBLE = (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 33, 64, 100, 385, 1000)  # the same source: one of each kind
 VALUES = {
     "float32": st.just(0.0) | st.floats(-100, 100, width=32).filter(lambda w: abs(w) > 1e-3),
     "float64": st.just(-0.0) | st.floats(-100, 100).filter(lambda w: abs(w) > 1e-3),
@@ -165,7 +165,7 @@ def test_embedding_is_the_reference(data, X, norm):
 
 @pytest.mark.parametrize(
     ("dtype", "dim"),
-    [("float32", dim) for dim in EVERY_DIM] + [("float64", dim) for dim in EVERY_DIM if dim not in BIG],
+    [("float32", dim) for dim in EVERY_DIM] + [("float64", dim) for dim in DOUBLE],
 )
 def test_every_width(dtype, dim):
     table = random_table(9, dim, dtype=dtype)
@@ -230,7 +230,7 @@ def test_a_bag_of_a_hundred_thousand_members(dtype, mode):
     assert_pooled(actual, reference.bags_of_ids(ids, offsets, weights), table, mode, padding_idx=7)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 16, 100, 300])
+@pytest.mark.parametrize("dim", [1, 16, 300])
 def test_a_float32_bag_of_more_members_than_float32_counts(dim):
     n = (1 << 24) + 4
     ids = np.zeros(n, np.int32)
@@ -315,7 +315,7 @@ def test_blocks_of_few_members(X, mode, n_jobs):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("dim", [1, 13, 100, 300, 1000])
+@pytest.mark.parametrize("dim", [1, 13, 1000])
 def test_prefetch_changes_nothing(request, dim, n_jobs):
     X, table = random_csr(60, 300, longest=120), random_table(300, dim, dtype="float32")
     vectorizers = [EmbeddingBagVectorizer.from_pretrained(table, mode=mode, n_jobs=n_jobs) for mode in ("sqrtn", "max")]

@@ -19,6 +19,7 @@ from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source
 from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, seed_of, take_table
+from skbag._estimators.links import LinkedMixin
 from skbag._estimators.nearest import NearestMixin
 from skbag._estimators.saved import SavedMixin
 from skbag._estimators.vectors import VectorsMixin
@@ -26,8 +27,9 @@ from skbag._rules.pooling import MODES
 
 
 class EmbeddingBagBase(
-    SavedMixin, NearestMixin, VectorsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+    SavedMixin, NearestMixin, VectorsMixin, LinkedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
+    BaseEstimator,
+):  # fmt: skip
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

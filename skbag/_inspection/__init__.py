@@ -1,0 +1,1 @@
+"""Pictures of fitted estimators, as the Displays of scikit-learn."""

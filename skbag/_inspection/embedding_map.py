@@ -1,0 +1,277 @@
+"""EmbeddingMapDisplay: learnt vectors on a plane, with their names."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
+
+from skbag._data.table import check_padding_idx
+from skbag._estimators.names import check_count, column_of, names_of, strongest
+from skbag._inspection.axes import axes_for, split_pipeline
+
+Array = NDArray[Any]
+
+_MOST_GROUPS = 10  # colours that can be told apart
+
+
+class EmbeddingMapDisplay:
+    """Vectors of the table on a plane, each with the name of its column.
+
+    Make it with `from_estimator` or `from_vectors`, which draw it. The arguments are kept as attributes.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2)
+        Where the names stand.
+    names : sequence of shape (n_points,)
+        The names.
+    groups : sequence of shape (n_points,) or None, default=None
+        What the colours tell, such as the class that each column speaks for.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        The figure.
+    points_ : list of matplotlib PathCollection
+        The points, one collection for each group.
+    texts_ : list of matplotlib Annotation
+        The names.
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import CountVectorizer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skbag import EmbeddingBagClassifier
+    >>> from skbag.inspection import EmbeddingMapDisplay
+    >>> texts = ["cats purr", "stocks fell", "cats and dogs", "stocks rose"] * 5
+    >>> model = make_pipeline(CountVectorizer(), EmbeddingBagClassifier(random_state=0))
+    >>> model = model.fit(texts, ["pets", "money", "pets", "money"] * 5)
+    >>> EmbeddingMapDisplay.from_estimator(model, n_features=4)  # doctest: +SKIP
+    >>> EmbeddingMapDisplay(points=[[0, 1], [1, 0]], names=["cats", "dogs"]).points.shape
+    (2, 2)
+    """
+
+    def __init__(self, *, points: ArrayLike, names: Any, groups: Any = None) -> None:
+        self.points, self.names = np.asarray(points, np.float64), [str(name) for name in names]
+        self.groups = None if groups is None else list(groups)
+        if self.points.shape != (len(self.names), 2) or not len(self.names):
+            raise ValueError(
+                f"points must be two numbers for each of the names, {len(self.names)}, got the shape "
+                f"{self.points.shape}."
+            )
+        if not np.isfinite(self.points).all():
+            raise ValueError("points must be finite.")
+        if self.groups is not None and len(self.groups) != len(self.names):
+            raise ValueError(f"groups must be one for each of the names, {len(self.names)}, got {len(self.groups)}.")
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, feature_names: Any = None, *, n_features: int = 50, features: Any = None,
+        reducer: Any = None, ax: Any = None, **options: Any,
+    ) -> Self:  # fmt: skip
+        """Draw the vectors of the columns that matter most.
+
+        These are the columns of the largest ``feature_importances_``; of an `EmbeddingBagVectorizer`, which has none,
+        those of the longest vectors. Where there are at most ten classes or labels, a colour tells which one a column
+        speaks for most, as in ``top_features``.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator of skbag, or a Pipeline that ends with it.
+        feature_names : array-like of shape (n_features,), default=None
+            Names of the columns. None stands for those of the steps before, if ``estimator`` is a Pipeline, else for
+            ``feature_names_in_``, or for numbers where there is none.
+        n_features : int, default=50
+            How many columns; fewer if there are not so many.
+        features : sequence of int or str, default=None
+            These columns instead, by number or name.
+        reducer : transformer, default=None
+            What makes two columns of the vectors by ``fit_transform``, such as TSNE. None is PCA.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **options : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it has no table of vectors, or ``n_features`` is no integer.
+        ValueError
+            If there is not one name per column, one of ``features`` is no column, or there are fewer than two.
+        ImportError
+            If matplotlib is missing.
+        """
+        steps, model = split_pipeline(estimator)
+        check_is_fitted(model)
+        if not hasattr(model, "embeddings_") or not hasattr(model, "nearest_features"):
+            raise TypeError(f"estimator must be one of skbag, or a Pipeline that ends with one, got {model!r}.")
+        if feature_names is None and hasattr(steps, "get_feature_names_out"):
+            feature_names = _names_before(steps)
+        model = model._snapshot()
+        names, table = names_of(model, feature_names), np.asarray(model.embeddings_)
+        if features is None:
+            columns = _most_important(model, table, check_count(n_features, "n_features"))
+        else:
+            columns = np.array([column_of(one, names, len(table)) for one in features], np.int64)
+        vectors = table[columns].astype(np.float64)
+        shown = columns if names is None else names[columns]
+        groups = _spoken_for(model, vectors)
+        return cls.from_vectors(vectors, shown, groups=groups, reducer=reducer, ax=ax, **options)
+
+    @classmethod
+    def from_vectors(
+        cls, vectors: ArrayLike, names: Any, *, groups: Any = None, reducer: Any = None, ax: Any = None, **options: Any
+    ) -> Self:
+        """Draw vectors that are given.
+
+        Parameters
+        ----------
+        vectors : array-like of shape (n_points, dim)
+            Two vectors or more, of finite numbers.
+        names : sequence of shape (n_points,)
+            Their names.
+        groups : sequence of shape (n_points,), default=None
+            What the colours tell.
+        reducer : transformer, default=None
+            What makes two columns of the vectors by ``fit_transform``, such as TSNE. None is PCA.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **options : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two vectors, numbers that are not finite, or not one name for each vector; if
+            ``reducer`` makes no two columns.
+        ImportError
+            If matplotlib is missing.
+        """
+        array = np.asarray(vectors, np.float64)
+        if array.ndim != 2 or len(array) < 2 or not array.shape[1]:
+            raise ValueError(f"vectors must be at least two, in rows, got an array of shape {array.shape}.")
+        if reducer is None:
+            points = PCA(min(2, *array.shape)).fit_transform(array)
+            points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # vectors of one number lie on a line
+        else:
+            points = np.asarray(reducer.fit_transform(array))
+            if points.shape != (len(array), 2):
+                raise ValueError(
+                    f"reducer must make two columns of the {len(array)} vectors, got the shape {points.shape}."
+                )
+        return cls(points=points, names=names, groups=groups).plot(ax, **options)
+
+    def plot(
+        self, ax: Any = None, *, scatter_kw: dict[str, Any] | None = None, text_kw: dict[str, Any] | None = None
+    ) -> Self:
+        """Draw the points and their names.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        scatter_kw : dict, default=None
+            Options of ``Axes.scatter``.
+        text_kw : dict, default=None
+            Options of ``Axes.annotate``.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        margins = {"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.98}
+        ax = axes_for(self, ax, figsize=(8, 6), gridspec_kw=margins)
+        groups = [None] * len(self.names) if self.groups is None else self.groups
+        kinds = list(dict.fromkeys(groups))
+        kinds.sort(key=str)
+        self.points_, self.texts_ = [], []
+        for number, kind in enumerate(kinds):
+            members = [k for k, group in enumerate(groups) if group == kind]
+            style = {"s": 12, "color": f"C{number}", "label": str(kind), **(scatter_kw or {})}
+            self.points_.append(ax.scatter(*self.points[members].T, **style))
+        ax.set(xticks=[], yticks=[])
+        ax.margins(0.08)
+        ax.autoscale_view()  # now, as the names need to know
+        size = 8
+        places = ax.transData.transform(self.points) * 72 / ax.figure.dpi
+        for name, point, side in zip(self.names, self.points, _sides(places, self.names, size), strict=True):
+            right, up = side
+            style = {
+                "xytext": (4 * right, 4 * up), "textcoords": "offset points", "fontsize": size,
+                "ha": ("right", "center", "left")[right + 1], "va": ("top", "center", "bottom")[up + 1],
+            }  # fmt: skip
+            self.texts_.append(ax.annotate(name.replace("$", r"\$"), point, **{**style, **(text_kw or {})}))
+        if self.groups is not None:
+            ax.legend()
+        return self
+
+
+def _sides(places: Array, names: list[str], size: float) -> list[tuple[int, int]]:
+    """Return on which side of its point each name stands: the first where it covers no point and no other name."""
+    sides = [(1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+    taken = np.column_stack([places - 2, places + 2])  # left, bottom, right, top
+    chosen = []
+    for place, name in zip(places, names, strict=True):
+        extent = np.array([0.6 * len(name), 1.0]) * size
+        boxes = np.array([(place + 4 * np.array(side) + extent * (np.array(side) - 1) / 2) for side in sides])
+        covered = [int(((low < taken[:, 2:]) & (low + extent > taken[:, :2])).all(axis=1).sum()) for low in boxes]
+        best = int(np.argmin(covered))
+        chosen.append(sides[best])
+        taken = np.vstack([taken, [*boxes[best], *(boxes[best] + extent)]])
+    return chosen
+
+
+def _names_before(steps: Any) -> Any:
+    """Return the names of the columns that a pipeline makes; None if one of its steps has no names, as hashing."""
+    try:
+        return steps.get_feature_names_out()
+    except AttributeError:
+        return None
+
+
+def _most_important(model: Any, table: Array, n: int) -> Array:
+    """Return the columns of the largest importances, or of the longest vectors."""
+    importances = getattr(model, "feature_importances_", None)
+    if importances is None:
+        importances = np.linalg.norm(table.astype(np.float64), axis=1)
+    importances = np.array(importances, np.float64)
+    padding_idx = check_padding_idx(model.padding_idx, len(table))
+    if padding_idx is None:
+        return strongest(importances, n)
+    columns = np.delete(np.arange(len(table)), padding_idx)
+    chosen: Array = columns[strongest(importances[columns], n)]
+    return chosen
+
+
+def _spoken_for(model: Any, vectors: Array) -> list[Any] | None:
+    """Return the class or label that each vector speaks for most; None if there are too many, or none."""
+    if not hasattr(model, "classes_") or len(model.classes_) > _MOST_GROUPS:
+        return None
+    coef = np.asarray(model.coefs_[0], np.float64)
+    if model._loss_of(model._learnt).normalized:
+        coef = coef - coef.mean(axis=1, keepdims=True)
+    groups: list[Any] = model.classes_[(vectors @ model._both_signs(coef)).argmax(axis=1)].tolist()
+    return groups
