@@ -1,6 +1,7 @@
 """Sphinx configuration. Build with: python -m sphinx -W -b html docs docs/_build/html."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small here: t
 import skbag
 
 sys.path.insert(0, str(Path(__file__).parent / "plots"))  # what the scripts of pictures share
+
+from recorded import STYLE
 
 project = "skbag"
 author = "The skbag developers"
@@ -37,6 +40,8 @@ plot_formats = ["svg"]
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = False
+plot_rcparams = STYLE
+plot_apply_rcparams = True
 
 html_theme = "pydata_sphinx_theme"
 suppress_warnings = ["config.cache"]  # the key of a gallery is a function
@@ -59,3 +64,19 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "remove_config_comments": True,
 }
+
+
+def put_changelog(app, docname, source):
+    """Put CHANGELOG.md into its page, as reStructuredText."""
+    if docname != "changelog":
+        return
+    text = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
+    text = re.sub(r"`([^`]+)`", r"``\1``", text)
+    text = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"`\1 <\2>`__", text)
+    for marks, line in (("##", "-"), ("###", "~")):
+        text = re.sub(rf"(?m)^{marks} (.*)$", lambda m, line=line: f"{m[1]}\n{line * len(m[1])}", text)
+    source[0] = source[0].partition("\n\n")[0] + "\n\n" + text
+
+
+def setup(app):
+    app.connect("source-read", put_changelog)

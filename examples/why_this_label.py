@@ -49,7 +49,8 @@ for topic, strongest in model[-1].top_features(4, feature_names=words).items():
 text = "Hi there, I was charged twice for my order, and the parcel is too small. How do I return it?"
 for topic, p in zip(model.classes_, model.predict_proba([text])[0], strict=True):
     print(f"{topic:9} {p:.2f}")
-figure, axes = plt.subplots(3, 1, figsize=(8, 4.2), layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(8, 3.2))
+figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=0.92, hspace=0.5)
 for ax, topic in zip(axes, model.classes_, strict=True):
     DocumentDisplay.from_estimator(model, text, class_name=topic, ax=ax, width=70)
 

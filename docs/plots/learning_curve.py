@@ -1,5 +1,4 @@
 import matplotlib.pyplot as plt
-import recorded  # noqa: F401 - its style
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline

@@ -1,6 +1,5 @@
 import matplotlib.pyplot as plt
 import numpy as np
-import recorded  # noqa: F401 - its style
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import OneHotEncoder
 

@@ -1,21 +1,27 @@
-"""What the benchmarks have printed, read from docs/benchmarks and README.md, and a style for the pictures."""
+"""What the benchmarks have printed, read from docs/benchmarks and README.md, and the style of the pictures."""
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 DOCS = Path(__file__).resolve().parent.parent
 BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#d9822b", "#3a8f5c", "#b2182b", "#8a8f98"
 
-plt.rcParams.update(
-    {
-        "figure.figsize": (5.2, 3.2), "figure.constrained_layout.use": True, "font.size": 10, "axes.titlesize": 10.5,
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 9,
-        "axes.grid": True, "grid.color": "#e6e6e6", "axes.axisbelow": True, "svg.fonttype": "path",
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
-    }
-)  # fmt: skip
+STYLE = {
+    "figure.figsize": (5.2, 3.2),
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler('color', {[BLUE, ORANGE, GREEN, RED, GREY]})",
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "path",
+}
 
 
 def tables(name):

@@ -1,6 +1,5 @@
 import matplotlib.pyplot as plt
 import numpy as np
-import recorded  # noqa: F401 - its style
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import train_test_split

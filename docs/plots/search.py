@@ -1,6 +1,5 @@
 import joblib
 import matplotlib.pyplot as plt
-import recorded  # noqa: F401 - its style
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 

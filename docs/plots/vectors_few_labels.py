@@ -1,6 +1,5 @@
 import matplotlib.pyplot as plt
 import numpy as np
-import recorded  # noqa: F401 - its style
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression

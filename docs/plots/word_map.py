@@ -1,5 +1,4 @@
 import matplotlib.pyplot as plt
-import recorded  # noqa: F401 - its style
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from texts import paragraphs
@@ -12,4 +11,4 @@ texts, labels = zip(*[pair for pair in zip(*paragraphs(), strict=True) if pair[1
 model = make_pipeline(TfidfVectorizer(min_df=3, sublinear_tf=True), EmbeddingBagClassifier(random_state=0))
 model.fit(texts, labels)
 figure, ax = plt.subplots(figsize=(5.6, 4.4))
-EmbeddingMapDisplay.from_estimator(model, n_features=36, ax=ax)
+EmbeddingMapDisplay.from_estimator(model, n_features=24, ax=ax)
