@@ -126,8 +126,16 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        losses, validation_scores, best_epoch, score_name, estimator_name
-            As in the class.
+        losses : array-like of shape (n_epochs,)
+            The training loss of each epoch.
+        validation_scores : array-like of shape (n_scores,), default=None
+            The validation scores of the last ``n_scores`` epochs.
+        best_epoch : int, default=None
+            The epoch whose model was kept, counted from 1.
+        score_name : str, default="validation score"
+            What the scores are, as in the class.
+        estimator_name : str, default=None
+            The title.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         **options : dict
