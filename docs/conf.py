@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
+    "capture_repr": (),
     "show_memory": False,
     "remove_config_comments": True,
 }
