@@ -3,8 +3,8 @@ Categorical columns
 ===================
 
 A table of categories becomes a multi-hot matrix with OneHotEncoder: every row has one member per column of the table,
-its category. `EmbeddingBagClassifier` learns a vector for every category and pools the vectors of a row. They can be
-looked at afterwards: categories that say the same about the class get vectors that lie close to one another.
+its category. `skbag.EmbeddingBagClassifier` learns a vector for every category and pools the vectors of a row. They can
+be looked at afterwards: categories that say the same about the class get vectors that lie close to one another.
 
 The data comes with scikit-learn: handwritten digits, whose 64 pixels have one of 17 grey levels each, and measurements
 of cell nuclei, which KBinsDiscretizer turns into categories.

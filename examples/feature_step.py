@@ -2,9 +2,9 @@
 A classifier as a step before another estimator
 ===============================================
 
-`EmbeddingBagClassifier` is a transformer, too: ``transform`` gives the pooled features that its own linear layer sees,
-as ``LinearDiscriminantAnalysis.transform`` does. In the middle of a Pipeline it is a dimensionality reduction that
-knows the classes: ``Pipeline.fit`` passes y to it, it trains its table, and hands a few dense columns on.
+`skbag.EmbeddingBagClassifier` is a transformer, too: ``transform`` gives the pooled features that its own linear layer
+sees, as ``LinearDiscriminantAnalysis.transform`` does. In the middle of a Pipeline it is a dimensionality reduction
+that knows the classes: ``Pipeline.fit`` passes y to it, it trains its table, and hands a few dense columns on.
 
 The texts are docstrings of NumPy, SciPy and scikit-learn, the classes are the packages. The estimator behind it looks
 for nearest neighbours.

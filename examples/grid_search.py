@@ -2,9 +2,9 @@
 Search for the mode and the width
 =================================
 
-`EmbeddingBagClassifier` is an estimator like any other, so GridSearchCV can choose its parameters: here how the bags
-are pooled, how wide the table is, and the learning rate. The texts are docstrings of NumPy, SciPy and scikit-learn, the
-classes are the packages.
+`skbag.EmbeddingBagClassifier` is an estimator like any other, so GridSearchCV can choose its parameters: here how the
+bags are pooled, how wide the table is, and the learning rate. The texts are docstrings of NumPy, SciPy and
+scikit-learn, the classes are the packages.
 """
 
 # %%

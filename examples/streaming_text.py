@@ -2,7 +2,7 @@
 Learn from a stream of texts
 ============================
 
-Texts come in batches, each is seen and forgotten, and the model is ready at any time. `HashingVectorizer` needs no
+Texts come in batches, each is seen and forgotten, and the model is ready at any time. HashingVectorizer needs no
 vocabulary, so nothing has to be read beforehand: a word is a column by its hash. ``partial_fit`` trains on one batch
 and changes the rows of the table that the batch names, so a batch costs the same however many columns there are.
 

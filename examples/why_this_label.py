@@ -2,8 +2,8 @@
 Why this label?
 ===============
 
-A prediction of `EmbeddingBagClassifier` is a sum over the words of a text, so it can be taken apart exactly. Here a
-classifier sorts messages of a shop, and we look at what it has learnt: by words, by documents, and as a map.
+A prediction of `skbag.EmbeddingBagClassifier` is a sum over the words of a text, so it can be taken apart exactly. Here
+a classifier sorts messages of a shop, and we look at what it has learnt: by words, by documents, and as a map.
 """
 
 # %%

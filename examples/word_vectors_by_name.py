@@ -3,7 +3,8 @@ Word vectors by their words
 ===========================
 
 Word vectors usually come as a file of words with a vector each, and the words of your texts are other ones, in another
-order. `skbag.text` looks them up by name. Words without a vector are left out of a text, and of what it is divided by.
+order. ``skbag.text`` looks them up by name. Words without a vector are left out of a text, and of what it is divided
+by.
 
 To stay without downloads, the vectors are learnt here, from docstrings of the libraries that are installed, and kept in
 a plain dict. With vectors from elsewhere, give gensim's ``KeyedVectors``, a data frame, or the path of a ``.vec``,
@@ -64,8 +65,8 @@ print(f"{len(vectors)} words with a vector each, learnt from {len(unlabelled)} d
 # %%
 # Features
 # --------
-# `TextEmbeddingVectorizer` takes texts, like any vectorizer, and gives their pooled vectors. ``coverage_`` tells how
-# many of the words have a vector, and how much of the texts these are. Little coverage is warned of.
+# `skbag.text.TextEmbeddingVectorizer` takes texts, like any vectorizer, and gives their pooled vectors. ``coverage_``
+# tells how many of the words have a vector, and how much of the texts these are. Little coverage is warned of.
 
 train, test, y_train, y_test = train_test_split(texts, labels, test_size=0.5, stratify=labels, random_state=0)
 pooled = TextEmbeddingVectorizer(vectors, TfidfVectorizer(sublinear_tf=True)).fit(train)
@@ -88,9 +89,9 @@ print(f"  {accuracy(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10)
 # %%
 # A start for training
 # --------------------
-# A classifier can begin at the vectors and change them. `align` makes the table: row i belongs to column i of the
-# vectorizer. What is learnt adds to the vectors, so they should not be too long: here 0.3, where their length was 1.
-# With ``freeze=True`` they stay as they are, and only the linear layer is trained.
+# A classifier can begin at the vectors and change them. `skbag.text.align` makes the table: row i belongs to column i
+# of the vectorizer. What is learnt adds to the vectors, so they should not be too long: here 0.3, where their length
+# was 1. With ``freeze=True`` they stay as they are, and only the linear layer is trained.
 
 words = TfidfVectorizer(sublinear_tf=True).fit(train)
 table = 0.3 * align(vectors, words)
