@@ -50,7 +50,7 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["skbag.css"]
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"], "navigation_with_keys": False}
-html_sidebars = {"index": []}
+html_sidebars = {name: [] for name in ("index", "benchmarks", "design", "changelog")}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
