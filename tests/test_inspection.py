@@ -376,6 +376,13 @@ def test_names_do_not_cover_each_other_where_there_is_room(scale):
     assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
 
 
+def test_what_looks_like_a_formula_is_drawn_as_it_is():
+    maps = EmbeddingMapDisplay(points=[[0, 0], [1, 1]], names=["$x$", r"$\nothing$"], groups=["$1", "$2_{$"]).plot()
+    document = DocumentDisplay(text="$x_{$", spans=[(0, 5)], contributions=[1], class_name="$_$").plot()
+    for display in (maps, document):
+        display.figure_.canvas.draw()  # which would raise
+
+
 def test_many_classes_have_one_colour(bags):
     model = EmbeddingBagClassifier(DIM, max_iter=1, random_state=0).fit(bags, np.arange(20))
     display = EmbeddingMapDisplay.from_estimator(model)

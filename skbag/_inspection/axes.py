@@ -29,6 +29,11 @@ def axes_for(display: Any, ax: Any, **figure_options: Any) -> Any:
     return ax
 
 
+def plain(text: Any) -> str:
+    """Return a text that matplotlib draws as it is, although it may look like a formula."""
+    return str(text).replace("$", r"\$")
+
+
 def split_pipeline(estimator: Any) -> tuple[Any, Any]:
     """Return the steps before the last one of a Pipeline, None if there are none, and the last one."""
     if not hasattr(estimator, "named_steps"):

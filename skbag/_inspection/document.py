@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skbag._inspection.axes import axes_for, split_pipeline
+from skbag._inspection.axes import axes_for, plain, split_pipeline
 from skbag._inspection.words import words_of
 
 _FOR, _AGAINST = (33, 102, 172), (178, 24, 43)  # blue and red, which the colour-blind can tell apart
@@ -207,8 +207,8 @@ class DocumentDisplay:
                 red, green, blue, alpha = self._colour(value)
                 colour = red / 255, green / 255, blue / 255, alpha
                 ax.add_patch(Rectangle((column, line), len(text), 1, facecolor=colour, linewidth=0))
-            self.texts_.append(ax.text(column, line + 0.5, text.replace("$", r"\$"), **style))
-        ax.set(xlim=(0, width), ylim=(n_lines, 0), title=self._title())
+            self.texts_.append(ax.text(column, line + 0.5, plain(text), **style))
+        ax.set(xlim=(0, width), ylim=(n_lines, 0), title=plain(self._title()))
         ax.set_axis_off()
         return self
 
@@ -229,8 +229,9 @@ class DocumentDisplay:
 
     def _title(self) -> str:
         name = "output" if self.class_name is None else str(self.class_name)
-        rest = f" {self.rest:+.3g} elsewhere" if self.rest else ""
-        return f"{name}: {self.output:.3g} = {self.contributions.sum():.3g} by words{rest} {self.intercept:+.3g}"
+        rest = f" {self.rest:+.3g} (elsewhere)" if self.rest else ""
+        words = f"{self.contributions.sum():.3g} (words)"
+        return f"{name}: {self.output:.3g} = {words}{rest} {self.intercept:+.3g} (intercept)"
 
     def _pieces(self) -> Iterator[tuple[str, float | None]]:
         """Yield the text in pieces: words with what they add, and what is between them with None."""

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.table import check_padding_idx
 from skbag._estimators.names import check_count, column_of, names_of, strongest
-from skbag._inspection.axes import axes_for, split_pipeline
+from skbag._inspection.axes import axes_for, plain, split_pipeline
 
 Array = NDArray[Any]
 
@@ -210,7 +210,7 @@ class EmbeddingMapDisplay:
         self.points_, self.texts_ = [], []
         for number, kind in enumerate(kinds):
             members = [k for k, group in enumerate(groups) if group == kind]
-            style = {"s": 12, "color": f"C{number}", "label": str(kind), **(scatter_kw or {})}
+            style = {"s": 12, "color": f"C{number}", "label": plain(kind), **(scatter_kw or {})}
             self.points_.append(ax.scatter(*self.points[members].T, **style))
         ax.set(xticks=[], yticks=[])
         ax.margins(0.08)
@@ -223,7 +223,7 @@ class EmbeddingMapDisplay:
                 "xytext": (4 * right, 4 * up), "textcoords": "offset points", "fontsize": size,
                 "ha": ("right", "center", "left")[right + 1], "va": ("top", "center", "bottom")[up + 1],
             }  # fmt: skip
-            self.texts_.append(ax.annotate(name.replace("$", r"\$"), point, **{**style, **(text_kw or {})}))
+            self.texts_.append(ax.annotate(plain(name), point, **{**style, **(text_kw or {})}))
         if self.groups is not None:
             ax.legend()
         return self
