@@ -133,11 +133,7 @@ class LossCurveDisplay:
         best_epoch : int, default=None
             The epoch whose model was kept, counted from 1.
         score_name : str, default="validation score"
-<<<<<<< HEAD
             What the scores are, as in the class.
-=======
-            What the scores are; see the class.
->>>>>>> 3a936023c987f3797fe8dacc0a9b6211bce14fa7
         estimator_name : str, default=None
             The title.
         ax : matplotlib Axes, default=None
