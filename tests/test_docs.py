@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import skbag.inspection
+import skbag.text
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path for path in (ROOT / "docs").rglob("*.rst") if not {"_build", "auto_examples", "api"} & {*path.parts}
@@ -40,6 +43,13 @@ def test_page(path):
     assert not printed, "".join(printed)
     if absent:
         pytest.skip(f"but for the blocks that need {', '.join(sorted(absent))}")
+
+
+@pytest.mark.parametrize("module", [skbag, skbag.text, skbag.inspection], ids=lambda module: module.__name__)
+def test_reference_has_all_public_names(module):
+    section = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8").split(f"currentmodule:: {module.__name__}\n")[1]
+    listed = set(re.findall(r"^   (\w+)$", section.split("currentmodule::")[0], re.M))
+    assert listed == {name for name in module.__all__ if not name.startswith("__")}
 
 
 def test_blocks_that_need_what_is_not_here_can_be_read():
