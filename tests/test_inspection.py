@@ -292,6 +292,7 @@ def test_drawn_lines_hold_every_word_within_the_width():
         ((lambda m: m[:-1], "text"), TypeError, "estimator must be a Pipeline with a CountVectorizer"),
         ((lambda m: m, ["text"]), TypeError, "text must be one document, a string, got list"),
         ((lambda m: m, "text", "unknown"), ValueError, r"class_name must be of classes_, .*, got 'unknown'"),
+        ((lambda m: m, "text", ["good"]), TypeError, r"class_name must be one class, .* got \['good'\]"),
         ((lambda m: make_pipeline(CountVectorizer(), EmbeddingBagClassifier()), "text"), NotFittedError, "not fitted"),
         ((lambda m: pipeline(HashingVectorizer(n_features=64)), "bad"), TypeError, "HashingVectorizer has no get_feat"),
     ],
@@ -395,6 +396,7 @@ def test_many_classes_have_one_colour(bags):
     [
         ({"feature_names": ["a"]}, ValueError, "feature_names must be one name per column of X"),
         ({"features": ["nowhere", "film"]}, ValueError, "feature='nowhere' must be one of feature_names"),
+        ({"features": "film"}, TypeError, "features must be a sequence of names or numbers, got 'film'"),
         ({"features": [0]}, ValueError, r"vectors must be at least two, in rows, got an array of shape \(1, 16\)"),
         ({"n_features": 1.5}, TypeError, "n_features must be an integer, got 1.5"),
         ({"n_features": 0}, ValueError, "n_features must be at least 1, got 0"),

@@ -128,7 +128,7 @@ class DocumentDisplay:
         NotFittedError
             If the pipeline is not fitted.
         TypeError
-            If ``estimator`` is no such pipeline, or ``text`` is not one text.
+            If ``estimator`` is no such pipeline, ``text`` not one text or ``class_name`` not one class.
         ValueError
             If there is no such class, none is named for a regressor of several outputs, or no column has the name of an
             n-gram, as behind TruncatedSVD.
@@ -253,6 +253,8 @@ class DocumentDisplay:
 def _explained(model: Any, row: Any, class_name: Any) -> tuple[int, Any, NDArray[Any], Any]:
     """Return the number and name of an output, the intercepts of all, and what the columns of a row add to it."""
     intercept = model._both_signs(np.atleast_2d(np.asarray(model.intercepts_[0], np.float64)))[0]
+    if np.ndim(class_name):
+        raise TypeError(f"class_name must be one class, label or number of an output, got {class_name!r}.")
     names = model.classes_.tolist() if hasattr(model, "classes_") else list(range(len(intercept)))
     if class_name is None:
         if len(names) > 1 and not hasattr(model, "classes_"):

@@ -107,7 +107,7 @@ class EmbeddingMapDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it has no table of vectors, or ``n_features`` is no integer.
+            If it has no table of vectors, ``n_features`` is no integer or ``features`` no sequence.
         ValueError
             If there is not one name per column, one of ``features`` is no column, or there are fewer than two.
         ImportError
@@ -123,6 +123,8 @@ class EmbeddingMapDisplay:
         names, table = names_of(model, feature_names), np.asarray(model.embeddings_)
         if features is None:
             columns = _most_important(model, table, check_count(n_features, "n_features"))
+        elif isinstance(features, (str, bytes)):
+            raise TypeError(f"features must be a sequence of names or numbers, got {features!r}.")
         else:
             columns = np.array([column_of(one, names, len(table)) for one in features], np.int64)
         vectors = table[columns].astype(np.float64)
