@@ -44,7 +44,7 @@ for topic, strongest in model[-1].top_features(4, feature_names=words).items():
 # A document
 # ----------
 # Blue words speak for the class, red ones against it, and the title adds them up. "order" is said of deliveries and of
-# returns, so it says little.
+# returns: it speaks against payment, and not much for either of the two.
 
 text = "Hi there, I was charged twice for my order, and the parcel is too small. How do I return it?"
 for topic, p in zip(model.classes_, model.predict_proba([text])[0], strict=True):
