@@ -63,6 +63,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
     "show_memory": False,
+    "write_computation_times": False,
     "remove_config_comments": True,
 }
 
