@@ -3,8 +3,8 @@ Categorical columns
 ===================
 
 A table of categories becomes a multi-hot matrix with OneHotEncoder: every row has one member per column of the table,
-its category. `EmbeddingBagClassifier` learns a vector for every category and pools the vectors of a row. They can be
-looked at afterwards: categories that say the same about the class get vectors that lie close to one another.
+its category. `skbag.EmbeddingBagClassifier` learns a vector for every category and pools the vectors of a row. They can
+be looked at afterwards: categories that say the same about the class get vectors that lie close to one another.
 
 The data comes with scikit-learn: handwritten digits, whose 64 pixels have one of 17 grey levels each, and measurements
 of cell nuclei, which KBinsDiscretizer turns into categories.
@@ -16,8 +16,7 @@ of cell nuclei, which KBinsDiscretizer turns into categories.
 # OneHotEncoder forgets that level 7 lies between 6 and 8. Levels that a pixel never had in the training rows are no
 # members (``handle_unknown="ignore"``): the bag is then smaller by one.
 
-from time import perf_counter
-
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
@@ -27,7 +26,6 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 from skbag import EmbeddingBagClassifier
 
-start = perf_counter()
 pixels, digits = load_digits(return_X_y=True)
 train, test, y_train, y_test = train_test_split(pixels, digits, test_size=0.25, stratify=digits, random_state=0)
 model = make_pipeline(
@@ -57,10 +55,11 @@ pairs = (pixel[first] == pixel[second]) & (counts[first] >= 20) & (counts[second
 first, second = first[pairs], second[pairs]
 cosine = (directions[first] * directions[second]).sum(axis=1)
 distance = np.abs(level[first] - level[second])
-print("\nmean cosine of the vectors of two levels of one pixel")
-for low, high in ((1, 1), (2, 3), (4, 7), (8, 11), (12, 16)):
-    among = (distance >= low) & (distance <= high)
-    print(f"  {cosine[among].mean():6.2f}  {low} to {high} levels apart, {among.sum()} pairs")
+figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+apart = np.arange(1, 17)
+ax.plot(apart, [cosine[distance == d].mean() for d in apart], "o-")
+ax.axhline(0, color="0.6", linewidth=1)
+ax.set(xlabel="levels apart", ylabel="mean cosine of two vectors of one pixel")
 
 # %%
 # Numbers as categories
@@ -70,9 +69,8 @@ for low, high in ((1, 1), (2, 3), (4, 7), (8, 11), (12, 16)):
 
 measurements, benign = load_breast_cancer(return_X_y=True)
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
-print(f"\naccuracy on {len(measurements)} tumours, {8 * measurements.shape[1]} bins, {folds.n_splits} folds")
+print(f"accuracy on {len(measurements)} tumours, {8 * measurements.shape[1]} bins, {folds.n_splits} folds")
 for estimator in (EmbeddingBagClassifier(8, max_iter=20, random_state=0), LogisticRegression(max_iter=1000)):
     binned = make_pipeline(KBinsDiscretizer(8, encode="onehot", strategy="uniform"), estimator)
     scores = cross_val_score(binned, measurements, benign, cv=folds)
     print(f"  {scores.mean():.3f} +- {scores.std():.3f}  {type(estimator).__name__}")
-print(f"done in {perf_counter() - start:.1f} s")

@@ -3,7 +3,8 @@ Word vectors by their words
 ===========================
 
 Word vectors usually come as a file of words with a vector each, and the words of your texts are other ones, in another
-order. `skbag.text` looks them up by name. Words without a vector are left out of a text, and of what it is divided by.
+order. ``skbag.text`` looks them up by name. Words without a vector are left out of a text, and of what it is divided
+by.
 
 To stay without downloads, the vectors are learnt here, from docstrings of the libraries that are installed, and kept in
 a plain dict. With vectors from elsewhere, give gensim's ``KeyedVectors``, a data frame, or the path of a ``.vec``,
@@ -16,24 +17,43 @@ a plain dict. With vectors from elsewhere, give gensim's ``KeyedVectors``, a dat
 # Three quarters of the docstrings teach the vectors: a word is the documents in which it stands, in 50 numbers. Labels
 # are not looked at.
 
-from time import perf_counter
+import inspect
+import re
+from importlib import import_module
 
+import matplotlib.pyplot as plt
 import numpy as np
-from _library import load_docstrings
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from skbag import EmbeddingBagClassifier
 from skbag.text import TextEmbeddingVectorizer, align, vocabulary_of
 
-threadpool_limits(1)  # the matrices are small: threads of BLAS would only wait for one another
-start = perf_counter()
-texts, labels = load_docstrings()
+PACKAGES = (
+    "numpy.linalg", "numpy.ma", "numpy.random", "scipy.integrate", "scipy.interpolate", "scipy.linalg", "scipy.ndimage",
+    "scipy.optimize", "scipy.signal", "scipy.sparse", "scipy.spatial", "scipy.special", "scipy.stats",
+    "sklearn.cluster", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.preprocessing",
+)  # fmt: skip
+
+
+def docstrings():
+    """Return the docstrings of what the packages export, each once, and the package that each is from."""
+    found = {}
+    for package in PACKAGES:
+        module = import_module(package)
+        for name in sorted(module.__all__):
+            text = inspect.getdoc(getattr(module, name)) or ""
+            text = re.sub(r"(?m)^(>>>|\.\.\.).*$|\w+(\.\w+)+", " ", text)  # code and dotted names tell the package
+            if len(text.split()) >= 15:
+                found.setdefault(text, package)
+    return list(found), list(found.values())
+
+
+texts, labels = docstrings()
 unlabelled, texts, _, labels = train_test_split(texts, labels, test_size=0.25, stratify=labels, random_state=0)
 tfidf = TfidfVectorizer(min_df=3, sublinear_tf=True)
 X = tfidf.fit_transform(unlabelled)
@@ -45,8 +65,8 @@ print(f"{len(vectors)} words with a vector each, learnt from {len(unlabelled)} d
 # %%
 # Features
 # --------
-# `TextEmbeddingVectorizer` takes texts, like any vectorizer, and gives their pooled vectors. ``coverage_`` tells how
-# many of the words have a vector, and how much of the texts these are. Little coverage is warned of.
+# `skbag.text.TextEmbeddingVectorizer` takes texts, like any vectorizer, and gives their pooled vectors. ``coverage_``
+# tells how many of the words have a vector, and how much of the texts these are. Little coverage is warned of.
 
 train, test, y_train, y_test = train_test_split(texts, labels, test_size=0.5, stratify=labels, random_state=0)
 pooled = TextEmbeddingVectorizer(vectors, TfidfVectorizer(sublinear_tf=True)).fit(train)
@@ -69,9 +89,9 @@ print(f"  {accuracy(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10)
 # %%
 # A start for training
 # --------------------
-# A classifier can begin at the vectors and change them. `align` makes the table: row i belongs to column i of the
-# vectorizer. What is learnt adds to the vectors, so they should not be too long: here 0.3, where their length was 1.
-# With ``freeze=True`` they stay as they are, and only the linear layer is trained.
+# A classifier can begin at the vectors and change them. `skbag.text.align` makes the table: row i belongs to column i
+# of the vectorizer. What is learnt adds to the vectors, so they should not be too long: here 0.3, where their length
+# was 1. With ``freeze=True`` they stay as they are, and only the linear layer is trained.
 
 words = TfidfVectorizer(sublinear_tf=True).fit(train)
 table = align(vectors, words)
@@ -91,4 +111,19 @@ known = vocabulary_of(vectors, among=words)
 only = TfidfVectorizer(vocabulary=known, sublinear_tf=True)
 tuned = EmbeddingBagClassifier(init=align(vectors, known), random_state=0)
 print(f"  {accuracy(only, tuned):.3f}  the first of these, with the {len(known)} words that have a vector")
-print(f"\ndone in {perf_counter() - start:.1f} s")
+
+# %%
+# A map of some words
+# -------------------
+# The vectors of a few words in the two directions in which these differ most.
+
+some = ["eigenvalue", "matrix", "inverse", "integral", "quadrature", "spline", "knots", "cluster", "random", "filter"]
+some = [word for word in some if word in vectors]
+points = np.stack([vectors[word] for word in some])
+points = TruncatedSVD(2, random_state=0).fit_transform(points - points.mean(axis=0))
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+ax.plot(*points.T, "o")
+for word, point in zip(some, points, strict=True):
+    ax.annotate(word, point, (5, 3), textcoords="offset points")
+ax.margins(x=0.15)
+ax.set(xticks=[], yticks=[])

@@ -39,7 +39,7 @@ class EmbeddingBagRegressor(
         How the members of a bag become one row:
 
         - "sum": ``sum(w * e_i)``.
-        - "mean": ``sum(w * e_i) / sum(abs(w))``. With counts in X this is the hidden layer of fastText [1]_.
+        - "mean": ``sum(w * e_i) / sum(abs(w))``. With counts in X this is the hidden layer of fastText.
         - "sqrtn": ``sum(w * e_i) / sqrt(sum(w ** 2))``. It does not change when a row of X is multiplied by a positive
           number, so counts, TF-IDF rows and rows of zeros and ones can share a learning rate. On rows with an L2 norm
           of 1 it is the same as "sum".
@@ -55,7 +55,7 @@ class EmbeddingBagRegressor(
           files, so a path is what suits a search.
     freeze : bool, default=False
         Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
-        problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard
+        problem, and `fit` solves it as one: by L-BFGS on the pooled features, scaled to a mean of 0 and a standard
         deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
         that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
         ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect. `partial_fit`
@@ -79,9 +79,8 @@ class EmbeddingBagRegressor(
 
         - "squared_error": ``(z - t) ** 2 / 2``. Predicts means.
         - "absolute_error": ``abs(z - t)``. Predicts medians, and does not mind outliers.
-        - "huber": the former where ``abs(z - t) <= 1.35``, else ``1.35 * (abs(z - t) - 0.675)``: 1.35 is in
-        units of the
-          scale, about one standard deviation of y.
+        - "huber": the former where ``abs(z - t) <= 1.35``, else ``1.35 * (abs(z - t) - 0.675)``: 1.35 is in units of
+          the scale, about one standard deviation of y.
         - "poisson": ``exp(z) - t * z``, for counts and other targets that are not negative; the prediction is the
           exponential of the output.
     solver : {"sgd", "rowwise_adagrad", "adagrad", "adam"}, default="rowwise_adagrad"
@@ -280,8 +279,14 @@ class EmbeddingBagRegressor(
 
         Parameters
         ----------
-        arrays, bag, linear, mode, **params
-            As those of `EmbeddingBagClassifier.from_state_dict`.
+        arrays : mapping of str to array-like
+            As in `EmbeddingBagClassifier.from_state_dict`.
+        bag, linear : str, default="embedding_bag" and "linear"
+            What the two are called in ``arrays``.
+        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+            How the members of a bag become one row. The default is torch's.
+        **params
+            Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
 
         Returns
         -------

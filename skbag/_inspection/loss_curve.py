@@ -133,7 +133,7 @@ class LossCurveDisplay:
         best_epoch : int, default=None
             The epoch whose model was kept, counted from 1.
         score_name : str, default="validation score"
-            What the scores are; see the class.
+            What the scores are, as in the class.
         estimator_name : str, default=None
             The title.
         ax : matplotlib Axes, default=None

@@ -151,7 +151,7 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
 
         Returns
         -------
-        csr_matrix of shape (n_samples, n_tokens_)
+        csr_matrix of shape (n_samples, n_tokens)
             Counts in ``dtype``, with sorted rows.
 
         Raises
