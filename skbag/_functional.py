@@ -87,7 +87,7 @@ def embedding_bag(
         same to the last bit for every ``n_jobs``.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
-        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there in
+        the extra ``cu13`` or ``cu12`` to be installed. The table is copied there in
         every call; an `EmbeddingBagVectorizer` keeps it there.
 
     Returns
@@ -204,7 +204,7 @@ def embedding(
         same to the last bit for every ``n_jobs``.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
-        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there in
+        the extra ``cu13`` or ``cu12`` to be installed. The table is copied there in
         every call; an `EmbeddingBagVectorizer` keeps it there.
 
     Returns

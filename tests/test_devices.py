@@ -306,7 +306,7 @@ def test_without_numba_cuda_the_error_names_the_extra():
         "importlib.util.find_spec = lambda name, *rest: None if name == 'numba_cuda' else find_spec(name, *rest)"
     )
     printed = run_python(NO_CUDA.format(prepare=prepare, error="ImportError"))
-    assert "pip install 'skbag[cu13]'" in printed
+    assert "pip install '.[cu13]'" in printed
     assert "[[1.]]" in printed
 
 

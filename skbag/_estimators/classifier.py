@@ -187,7 +187,7 @@ class EmbeddingBagClassifier(
         state of the solver are float64.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
-        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. Table and solver state stay there between calls;
+        the extra ``cu13`` or ``cu12`` to be installed. Table and solver state stay there between calls;
         ``embeddings_`` is a read-only copy, made when it is asked for, and takes a new array by assignment. X may also
         be a CSR matrix on the GPU, like CuPy's; then `transform` returns an array there, all other methods return NumPy
         arrays. Some last bits differ from those of the CPU.

@@ -84,7 +84,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         The dtype of the table and of the features. Sums are accumulated in it, too.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
-        ``skbag[cu13]`` or ``skbag[cu12]`` to be installed. The table is copied there when it is first used and stays;
+        the extra ``cu13`` or ``cu12`` to be installed. The table is copied there when it is first used and stays;
         ``embeddings_`` is then read-only, and takes a new array by assignment. Writing into an array given as ``init``
         is not noticed any more. X may also be a CSR matrix on the GPU, like CuPy's.
     n_jobs : int, default=None
