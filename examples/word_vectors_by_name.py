@@ -90,7 +90,8 @@ print(f"  {accuracy(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10)
 # A start for training
 # --------------------
 # A classifier can begin at the vectors and change them. `skbag.text.align` makes the table: row i belongs to column i
-# of the vectorizer. How long the vectors are does not matter. With ``freeze=True`` they stay as they are, and only the linear layer is trained.
+# of the vectorizer. How long the vectors are does not matter. With ``freeze=True`` they stay as they are, and only the
+# linear layer is trained.
 
 words = TfidfVectorizer(sublinear_tf=True).fit(train)
 table = align(vectors, words)

@@ -16,8 +16,8 @@ DeviceArray = Any  # numba.cuda's, which has no types
 
 if find_spec("numba_cuda") is None:
     raise ImportError(
-        "device='cuda' needs the package numba-cuda. Install it with its compilers, in a clone of skbag: pip install '.[cu13]' for a "
-        "driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
+        "device='cuda' needs the package numba-cuda. Install it with its compilers, in a clone of skbag: "
+        "pip install '.[cu13]' for a driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
     )
 
 from numba import cuda  # noqa: E402
@@ -62,8 +62,8 @@ def _check_available() -> None:
     error = cuda.cuda_error()
     if error is None:
         raise ImportError(
-            "device='cuda' needs the compilers of numba-cuda, which are not installed: in a clone of skbag, pip install '.[cu13]' for a "
-            "driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
+            "device='cuda' needs the compilers of numba-cuda, which are not installed: in a clone of skbag, "
+            "pip install '.[cu13]' for a driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
         )
     reason = " ".join(str(error).split())
     raise RuntimeError(f"device='cuda' needs an NVIDIA GPU and its driver; use device='cpu' here. CUDA says: {reason}")
