@@ -502,3 +502,24 @@ def test_texts_of_unknown_letters_and_no_subwords_at_all():
         TextEmbeddingVectorizer(Subwords(), oov="subwords").fit(["xyz"])
     with pytest.raises(TypeError, match="strings, got 3"):
         vocabulary_of({3: [1.0]})
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
+def test_what_is_learnt_from_vectors_does_not_depend_on_their_length(loss):
+    vectors, texts, new, y = topics()
+    counts = CountVectorizer(vocabulary=[*vectors, "the", "and"])
+    table, X = align(vectors, counts), counts.transform(texts)
+    models = [EmbeddingBagClassifier(init=s * table, loss=loss, random_state=0).fit(X, y) for s in (1, 8, 1000)]
+    for model in models:
+        assert model.score(counts.transform(new), y) > 0.97
+        np.testing.assert_allclose(model.decision_function(X), models[0].decision_function(X), rtol=0.05, atol=0.05)
+        model.partial_fit(X, y)
+        assert model.score(X, y) == 1
+
+
+def test_a_regressor_learns_from_vectors_of_any_length():
+    vectors, texts, _, y = topics()
+    counts = CountVectorizer(vocabulary=[*vectors, "the", "and"])
+    table, X = align(vectors, counts), counts.transform(texts)
+    for scale in (0.1, 1, 100):
+        assert EmbeddingBagRegressor(init=scale * table, random_state=0).fit(X, 1e3 * y).score(X, 1e3 * y) > 0.9
