@@ -550,6 +550,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("dtype", "mode", "solver", "target", "params"), CASES)
+@pytest.mark.usefixtures("free_layer")
 def test_an_epoch_is_that_of_the_oracle(device, short_windows, dtype, mode, solver, target, params):
     n, n_columns, dim = (11, 6, 6) if SIMULATED else (300, 40, 50)
     X = random_csr(n, n_columns - 1, dtype=dtype, longest=7)

@@ -11,7 +11,7 @@ from skbag._data.ragged import flattened
 
 Array = NDArray[Any]
 
-_ROWS = 1000  # that are looked at for columns of another scale
+_LOOKED_AT = 10_000  # of the members, for columns of another scale: a look should cost nothing
 _COLUMNS = 100  # of which a few can stand out
 _FEW, _SHARE, _TIMES = 0.02, 0.9, 10.0  # of the columns hold this share of X, with values so many times as large
 
@@ -109,7 +109,7 @@ def warn_of_scales(bags: Bags, mode: str) -> None:
     """Warn if a few columns are of another scale than all others, in modes that divide by what a bag weighs."""
     if mode not in RELATIVE or bags.weights is None:
         return
-    n = bags.indptr[min(_ROWS, bags.n_bags)]
+    n = min(_LOOKED_AT, bags.n_members)
     columns, place = np.unique(bags.indices[:n], return_inverse=True)
     if len(columns) < _COLUMNS:
         return
