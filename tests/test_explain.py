@@ -419,3 +419,20 @@ def test_a_threshold_needs_probabilities():
     for threshold in (0, 1, -1, "best", None, np.nan):
         with pytest.raises(ValueError, match="'threshold' parameter"):
             fitted("labels", threshold=threshold)
+
+
+def test_the_best_of_a_data_frame():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.eye(3), columns=list("abc"))
+    model = EmbeddingBagClassifier(random_state=0).fit(frame, ["x", "y", "z"])
+    classes, _ = model.predict_top_k(frame, 2)
+    assert classes.shape == (3, 2)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict_top_k(frame[list("bca")], 2)
+
+
+def test_validation_rows_say_nothing_of_rows_without_labels():
+    X, labelled, bare = np.eye(6), np.tile([[1, 1, 0], [0, 1, 1]], (3, 1)), np.zeros((6, 3), int)
+    model = EmbeddingBagClassifier(threshold="expected_f1", early_stopping=True, max_iter=2, random_state=0)
+    model.fit(X, labelled, X_val=X, y_val=bare)
+    assert model.predict(X).any(axis=1).all()

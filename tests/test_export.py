@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -396,3 +397,33 @@ def test_words_in_a_pipeline():
     words = model[:-1].get_feature_names_out()[columns]
     short = make_pipeline(CountVectorizer(vocabulary=words), small)
     assert short.predict(texts).tolist() == model.predict(texts).tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_model_from_arrays_is_trained_on_from_where_it_is(classes):
+    """Its layer has a length of its own: it must not be brought to that of a model of skbag's."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "embedding_bag.weight": rng.normal(0, 3, (14, 5)),
+        "linear.weight": rng.normal(0, 7, (classes if classes > 2 else 1, 5)),
+        "linear.bias": rng.normal(0, 1, classes if classes > 2 else 1),
+    }
+    counts, y = rng.poisson(1.0, (40, 14)).astype(float), np.arange(40) % classes
+    model = EmbeddingBagClassifier.from_state_dict(arrays, learning_rate_init=1e-9)
+    before = model.decision_function(counts)
+    for other in (model, pickle.loads(pickle.dumps(model)), deepcopy(model)):
+        init = other.init.copy()
+        other.partial_fit(counts, y)
+        np.testing.assert_allclose(other.decision_function(counts), before, rtol=1e-4, atol=1e-4)
+        other.set_params(learning_rate_init=0.1).partial_fit(counts, y)
+        np.testing.assert_array_equal(other.init, init)  # the parameter is not trained
+
+
+def test_training_goes_on_after_another_solver_or_a_frozen_table():
+    rng = np.random.default_rng(0)
+    counts, y, table = rng.poisson(1.0, (40, 14)).astype(float), np.arange(40) % 3, rng.normal(0, 3, (14, 5))
+    for first in ({"init": table, "freeze": True}, {"solver": "adam"}, {"init": table, "solver": "sgd"}):
+        model = EmbeddingBagClassifier(**first, random_state=0).fit(counts, y)
+        before = model.decision_function(counts)
+        model.set_params(freeze=False, solver="rowwise_adagrad", learning_rate_init=1e-9, alpha=0.0)
+        np.testing.assert_allclose(model.partial_fit(counts, y).decision_function(counts), before, rtol=1e-3, atol=1e-3)

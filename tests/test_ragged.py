@@ -119,6 +119,24 @@ def test_bad_weights(weights, words):
         bags_to_csr([[0, 1], [2]], num_embeddings=6, per_sample_weights=weights)
 
 
+@pytest.mark.parametrize("weights", [[[1.0], [], [2.0, 3.0]], [[1.0, 2.0, 3.0]]], ids=str)
+def test_weights_of_other_bags(weights):
+    with pytest.raises(ValueError, match="must have the shape of input"):
+        bags_to_csr([[1, 2], [3]], num_embeddings=5, per_sample_weights=weights)
+
+
+def test_matrices_of_ids_in_frames_and_tables():
+    frame = pd.DataFrame({"a": [0, 1], "b": [2, 3]})
+    for ids in (frame, pl.from_pandas(frame), frame.to_numpy()):
+        np.testing.assert_array_equal(embedding_bag(ids, TABLE, mode="sum"), TABLE[[0, 1]] + TABLE[[2, 3]])
+
+
+def test_a_missing_bag_in_a_later_piece():
+    column = pa.chunked_array([pa.array([[0], [1]]), pa.array([[2], None])])
+    with pytest.raises(ValueError, match="null for bag 3"):
+        embedding_bag(column, TABLE)
+
+
 def test_offsets_beside_lists():
     with pytest.raises(ValueError, match="offsets must be None"):
         embedding_bag([[0, 1], [2]], TABLE, [0, 2])

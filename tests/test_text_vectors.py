@@ -517,6 +517,16 @@ def test_what_is_learnt_from_vectors_does_not_depend_on_their_length(loss):
         assert model.score(X, y) == 1
 
 
+def test_a_row_that_does_not_learn_says_nothing_of_the_scale():
+    table, X, y = np.full((4, 3), 0.1), np.eye(4)[[0, 1, 2, 0, 1, 2]], [0, 1, 2] * 2
+    for value in (0.1, 1e4, 1e200):
+        table[3] = value
+        model = EmbeddingBagClassifier(init=table, padding_idx=3, dtype="float64", random_state=0).fit(X, y)
+        assert model._start_scale == 1
+    table[3] = 2.0
+    assert EmbeddingBagClassifier(init=table, dtype="float64", random_state=0).fit(X, y)._start_scale > 1
+
+
 def test_a_regressor_learns_from_vectors_of_any_length():
     vectors, texts, _, y = topics()
     counts = CountVectorizer(vocabulary=[*vectors, "the", "and"])

@@ -1,5 +1,6 @@
 """Memory for what rows of the table were before a call of partial_fit, kept from call to call."""
 
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -24,7 +25,10 @@ def take(table: Parameters, n_members: int, solver: Solver) -> structs.Undo:
     kinds = [((len(table.values) if n_rows else 0,), np.dtype(np.uint8)), ((n_rows,), np.dtype(np.int64))]
     kinds += [((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in arrays]
     sizes = [prod(shape) * dtype.itemsize for shape, dtype in kinds]
-    spare = _spare.pop() if n_rows and _spare else []
+    spare: list[Array] = []
+    if n_rows:
+        with suppress(IndexError):  # another thread may have it
+            spare = _spare.pop()
     if not all(len(old) >= size for old, size in zip(spare, sizes, strict=False)) or not spare:
         spare = [np.zeros(sizes[0], np.uint8), *(np.empty(size, np.uint8) for size in sizes[1:])]
     touched, *others = (

@@ -77,7 +77,12 @@ def _weights_of_ids(given: Any, dtype: DTypeLike | None, ids: Array, starts: Arr
     weights, others = _lists(given, "per_sample_weights", np.asarray)
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"per_sample_weights must be real numbers, got {weights.dtype!r}.")
-    if starts is not None and others is not None and len(starts) == len(others):
+    if starts is not None and others is not None:
+        if len(starts) != len(others):
+            raise ValueError(
+                f"per_sample_weights must have the shape of input, got those of {len(others) - 1} bags for "
+                f"{len(starts) - 1}."
+            )
         differ = np.diff(starts) != np.diff(others)
         if differ.any():
             k = int(np.argmax(differ))

@@ -29,6 +29,8 @@ def flattened(values: Any, name: str) -> Ragged | None:
         If a bag is missing, or has another dimension than one.
     """
     library = type(values).__module__.partition(".")[0]
+    if len(getattr(values, "shape", ())) == 2:  # a matrix, a data frame or a table
+        return None
     if library == "polars":
         values, library = values.to_arrow(), "pyarrow"
     if library == "pandas" and values.ndim == 1:
@@ -87,15 +89,8 @@ def _raise_bad_row(rows: Any, name: str) -> None:
 
 def _of_arrow(column: Any, name: str) -> Ragged | None:
     if hasattr(column, "combine_chunks"):  # one column in several pieces
-        pieces = [_of_arrow(chunk, name) for chunk in column.chunks]
-        if not pieces:
-            return np.empty(0, np.int64), np.zeros(1, np.int64)
-        found = [piece for piece in pieces if piece is not None]
-        if len(found) < len(pieces):
-            return None
-        lengths = np.concatenate([np.diff(indptr) for _, indptr in found])
-        return np.concatenate([flat for flat, _ in found]), np.concatenate(([0], np.cumsum(lengths)))
-    if "list" not in str(column.type).partition("<")[0]:
+        column = column.combine_chunks()
+    if "list" not in str(getattr(column, "type", "")).partition("<")[0]:
         return None
     if column.null_count:
         k = column.is_null().to_pylist().index(True)
@@ -109,6 +104,8 @@ def _of_arrow(column: Any, name: str) -> Ragged | None:
 
 def _of_awkward(values: Any, name: str) -> Ragged | None:
     awkward = sys.modules["awkward"]  # it made the array
+    if values.ndim == 1:
+        return None
     if values.ndim != 2:
         raise ValueError(f"{name} must have two dimensions, got {values.ndim}.")
     lengths = awkward.to_numpy(awkward.num(values, axis=1), allow_missing=False)

@@ -12,7 +12,6 @@ from skbag._data.model import Model, Parameters
 from skbag._data.table import check_finite, check_padding_idx, take_table
 from skbag._estimators.trained import _stream_of
 from skbag._rules.solvers import SOLVERS
-from skbag._training.defaults import scale_of
 
 Array = NDArray[Any]
 
@@ -89,7 +88,7 @@ class ArraysMixin:
         check_padding_idx(estimator.padding_idx, len(table))
         learnt, layer, intercept = learnt_of(layer, intercept)
         estimator.init = estimator.embeddings_ = frozen(estimator._rescaled(table).copy())
-        estimator.n_features_in_, estimator._start_scale = len(table), scale_of(table)
+        estimator.n_features_in_, estimator._held = len(table), False  # the layer has a length of its own
         values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
         states = estimator._initial_states(learnt, int(estimator.batch_size))
         model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))

@@ -68,6 +68,7 @@ class ChoosingMixin:
         if k > n_classes:
             raise ValueError(f"k must be at most the number of classes, {n_classes}, got {k}.")
         X = validate_bags(fitted, X, reset=False)
+        vars(fitted).pop("feature_names_in_", None)  # which are checked
         n = X.shape[0]
         step = n if is_on_device(X) else max(1, _TOGETHER // n_classes)
         chosen = np.empty((n, k), np.int64)

@@ -90,8 +90,8 @@ class CompactMixin:
         small.coefs_, small.intercepts_ = (
             [np.array(array) for array in some] for some in (small.coefs_, small.intercepts_)
         )
-        small._rng = np.random.RandomState(np.random.PCG64())
-        small._rng.set_state(self._rng.get_state(legacy=False))  # type: ignore[attr-defined]
+        stream, small._rng = small._rng.get_state(legacy=False), np.random.RandomState(np.random.PCG64())
+        small._rng.set_state(stream)
         small.embeddings_, small.n_features_in_ = copied(table[columns]), len(columns)
         small.padding_idx, small._drawn = None, None
         if not (isinstance(small.init, str) and small.init in ("normal", "uniform")):

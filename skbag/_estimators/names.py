@@ -1,5 +1,6 @@
 """Columns by number or by name."""
 
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
@@ -77,3 +78,9 @@ def strongest(values: Array, k: int) -> Array:
     else:
         some = np.arange(len(values))
     return some[np.argsort(-values[some], kind="stable")]
+
+
+def duplicate_of(words: Iterable[Any]) -> Any:
+    """Return the first word that was there before; None if there is none."""
+    seen: set[Any] = set()
+    return next((word for word in words if word in seen or seen.add(word)), None)  # type: ignore[func-returns-value]

@@ -71,6 +71,8 @@ class SavedMixin(VersionedStateMixin):
             state = _with_all_rows(state)
         elif "embeddings_" in state and state["embeddings_"] is None:
             state["embeddings_"] = state["init"]
+            if "coefs_" in state and isinstance(state["init"], np.ndarray):
+                state["init"].flags.writeable = False  # training then copies it, and leaves the parameter alone
         super().__setstate__(state)
 
     @classmethod

@@ -181,7 +181,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         try:
             bags = self._check_bags(X, reset=False)
             weights = _checked_weights(sample_weight, bags.n_bags)
-            _, labels = self._learn_y(y, learnt, weights, bags.n_bags)
+            _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_bags)  # they are no rows of training
             weights = self._weights_of(learnt, labels, weights)
             if not weights.any():
                 raise ValueError("the weights must be larger than 0 for at least one sample.")
@@ -200,8 +200,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             dim = default_dim(targets.n_outputs, summed=self.mode != "max" and not self.freeze)
         table = self._new_table(bags, dim, rng)
         given = not (isinstance(self.init, str) and self.init in ("normal", "uniform"))
-        self._start_scale = scale_of(table) if given else 1.0
+        self._held, self._start_scale = True, 1.0
         if given:
+            self._start_scale = scale_of(table, bags.padding_idx)
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], table.shape[1]
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
@@ -254,6 +255,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
         """Take over a trained model."""
+        self._held = self._manner(learnt).norm is not None  # a layer that was free may have any length from now on
         for name, value in self._attributes(model, learnt).items():
             setattr(self, name, value)
         self._solver_state = (*(parameters.arrays()[1:] for parameters in model.parameters()), model.n_steps)
@@ -300,9 +302,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _manner(self, learnt: Any) -> Manner:
         """Return how the model is trained."""
-        scale = vars(self).get("_start_scale", 1.0)
+        scale, learns = vars(self).get("_start_scale", 1.0), not self.freeze and vars(self).get("_held", True)
         loss = self._loss_of(learnt)
-        return manner_of(loss, learnt.n_outputs, self.solver, learns=not self.freeze, scale=scale)
+        return manner_of(loss, learnt.n_outputs, self.solver, learns=learns, scale=scale)
 
     def _alpha(self, learnt: Any) -> float:
         """Return the strength of the penalty."""

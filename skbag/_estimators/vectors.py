@@ -1,10 +1,10 @@
 """Tables that leave: text in the format of word2vec, and gensim's KeyedVectors."""
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.optional import missing
 from skbag._data.table import check_weight
-from skbag._estimators.names import names_of
+from skbag._estimators.names import duplicate_of, names_of
 
 Array = NDArray[Any]
 
@@ -71,9 +71,9 @@ class VectorsMixin:
                 raise ValueError(f"feature_names {seen[word]!r} and {name!r} would both be {word!r} in the file.")
             seen[word] = name
         path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        temporary = f"{path}.{uuid4().hex}"
         try:
-            with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            with open(temporary, "x", encoding="utf-8", newline="\n") as file:
                 file.write(f"{len(table)} {table.shape[1]}\n")
                 for first in range(0, len(table), _ROWS):
                     rows = table[first : first + _ROWS].astype("U")
@@ -131,6 +131,6 @@ class VectorsMixin:
             )
         words = [str(name) for name in names]
         if len(set(words)) < len(words):
-            twice = next(word for k, word in enumerate(words) if word in words[:k])
+            twice = duplicate_of(words)
             raise ValueError(f"feature_names must differ from one another, got {twice!r} twice.")
         return table, words

@@ -13,7 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skbag._data.table import check_dtype, check_finite
-from skbag._text.vectors import BLOCK, WordVectors, duplicate_of, open_vectors
+from skbag._estimators.names import duplicate_of
+from skbag._text.vectors import BLOCK, WordVectors, open_vectors
 
 Array = NDArray[Any]
 

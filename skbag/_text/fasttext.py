@@ -216,7 +216,7 @@ class FastTextModel:
         return Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
 
 
-class FastTextVectorizer(TransformerMixin, BaseEstimator):
+class FastTextVectorizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn texts into rows of the ids that a model of fastText has for them.
 
     The columns are the rows of the model's input matrix: its words, then its buckets of character n-grams and word

@@ -1,13 +1,14 @@
 """Vectors by their words, from wherever they are."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._estimators.names import duplicate_of
 from skbag._text.fasttext import read_fasttext
 from skbag._text.reading import is_fasttext, read_vectors
 
@@ -127,9 +128,3 @@ def _from_frame(frame: Any) -> tuple[dict[str, int], Array]:
     if len(rows) < len(words):
         raise ValueError(f"vectors must have each word once, got {duplicate_of(words)!r} twice.")
     return rows, numbers.to_numpy()
-
-
-def duplicate_of(words: Iterable[Any]) -> Any:
-    """Return the first word that was there before; None if there is none."""
-    seen: set[Any] = set()
-    return next((word for word in words if word in seen or seen.add(word)), None)  # type: ignore[func-returns-value]

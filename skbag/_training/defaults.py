@@ -74,13 +74,16 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: f
     )  # fmt: skip
 
 
-def scale_of(table: NDArray[Any]) -> float:
+def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
     """Return how much longer than those of a drawn table the rows of a table are, by their root mean square; 1 if not.
 
-    Rows of zeros do not count: they are often those of words without a vector.
+    Rows of zeros do not count: they are often those of words without a vector. The row of padding_idx does not, either.
     """
-    rows = np.asarray(table[:: max(1, len(table) // _LOOKED_AT)], np.float64)
+    step = max(1, len(table) // _LOOKED_AT)
+    rows = np.minimum(np.abs(np.asarray(table[::step], np.float64)), _MOST)
     squares = np.square(rows).sum(axis=1)
+    if padding_idx is not None and padding_idx % step == 0:
+        squares[padding_idx // step] = 0
     n = np.count_nonzero(squares)
     scale = float(np.sqrt(squares.sum() / n)) / _SHORT if n else 1.0
     return min(max(1.0, scale), _MOST)
