@@ -127,10 +127,10 @@ class Reference:
         for k, begin in enumerate(range(0, len(order), case.batch_size)):
             some = order[begin : begin + case.batch_size]
             self.t += 1
-            total += self.step(case, some, rates.initial - rates.slope * k, rates.layer)
+            total += self.step(case, some, rates.initial - rates.slope * k, rates.layer, rates.intercept)
         return total / len(order)
 
-    def step(self, case, some, rate, layer):
+    def step(self, case, some, rate, layer, bias):
         table, coef, intercept = (array.copy() for array in self.arrays)
         gradients, members = np.zeros_like(table), np.zeros(len(table), int)
         of_coef, of_intercept, total = np.zeros_like(coef), np.zeros_like(intercept), 0.0
@@ -157,7 +157,7 @@ class Reference:
                 row = self.arrays[1][k]
                 if exactly or np.linalg.norm(row) > length:
                     row *= length / (np.linalg.norm(row) + 1e-7)
-            self.change(2, k, of_intercept[k], rate * layer)
+            self.change(2, k, of_intercept[k], rate * layer * bias)
         return total
 
 
@@ -269,7 +269,7 @@ def assert_an_epoch_is_right(case, rates, n_epochs=1):
 @pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_every_loss_solver_and_mode(cuda, loss, solver, mode):
-    assert_an_epoch_is_right(case_of(loss, solver, mode, n=6), Rates(0.1, 0.02, 0.5))
+    assert_an_epoch_is_right(case_of(loss, solver, mode, n=6), Rates(0.1, 0.02, 0.5, 3.0))
 
 
 CASES = [

@@ -233,3 +233,29 @@ def test_a_drawn_table_and_columns_that_are_all_the_same():
     assert (model.coefs_[0][2] == 0).all()
     constant = EmbeddingBagClassifier(init=np.zeros((9, DIM), "float32"), freeze=True).fit(X, y)
     np.testing.assert_allclose(constant.predict_proba(X), 1 / 3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e4, 1e10])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_a_frozen_table_of_any_scale(n_classes, scale):
+    rng = np.random.default_rng(0)
+    table, X = rng.standard_normal((30, 5)), (rng.random((200, 30)) < 0.2).astype(float)
+    y = (X @ table[:, :4]).argmax(axis=1) % n_classes
+    one = EmbeddingBagClassifier(init=table, freeze=True, dtype="float64").fit(X, y)
+    other = EmbeddingBagClassifier(init=table * scale, freeze=True, dtype="float64").fit(X, y)
+    assert other.score(X, y) == pytest.approx(one.score(X, y), abs=0.01)
+    assert other.best_loss_ == pytest.approx(one.best_loss_, rel=1e-3)
+
+
+def test_a_frozen_table_beyond_its_dtype():
+    model = EmbeddingBagClassifier(init=np.full((6, 4), 3e38, np.float32), freeze=True, mode="sum")
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="training diverges"):
+        model.fit(np.eye(6) * 2 + 1, [0, 1] * 3)
+    assert not hasattr(model, "coefs_")
+
+
+def test_a_model_goes_on_in_its_own_dtype():
+    X, y = np.eye(6), [0, 1] * 3
+    for method in ("fit", "partial_fit"):
+        model = EmbeddingBagClassifier(warm_start=True, random_state=0).fit(X, y).set_params(dtype="float64")
+        assert getattr(model, method)(X, y).embeddings_.dtype == np.float32

@@ -212,7 +212,7 @@ def reference_epoch(parameters, bags, t, weights, name, alpha, rates, number):
             table.step(name, i, of_table[i] + alpha * table.values[i], number + k, rate)
         for j in range(N_OUTPUTS):
             layer.step(name, j, of_layer[j], number + k, rate * rates.layer)
-            intercept.step(name, j, of_intercept[j], number + k, rate * rates.layer)
+            intercept.step(name, j, of_intercept[j], number + k, rate * rates.layer * rates.intercept)
     return total / len(bags)
 
 
@@ -234,7 +234,7 @@ def test_a_loss_and_a_solver_from_outside(device, dtype, solver):
     training = trainer.Trainer(bags, targets, weights, model, objective, BATCH, 1)
     plain = [Plain(v.astype(dtype)) for v in values]
     tolerance = 1e-12 if dtype == "float64" else 2e-5
-    for epoch, rates in enumerate([Rates(0.1), Rates(0.1, 0.1 / 4, layer=0.5)]):
+    for epoch, rates in enumerate([Rates(0.1), Rates(0.1, 0.1 / 4, layer=0.5, intercept=3.0)]):
         loss = training.epoch(np.arange(N_ROWS), rates)
         members = reference.bags_of_csr(X)
         expected = reference_epoch(plain, members, t, weights, solver.name, 0.01, rates, 1 + 4 * epoch)

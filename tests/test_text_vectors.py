@@ -517,6 +517,15 @@ def test_what_is_learnt_from_vectors_does_not_depend_on_their_length(loss):
         assert model.score(X, y) == 1
 
 
+def test_intercepts_follow_a_stream_whatever_the_length_of_vectors():
+    X, y, moved = np.zeros((64, 3)), np.repeat([0, 1], 32), []
+    for scale in (1, 16, 256):
+        model = EmbeddingBagClassifier(init=scale * np.eye(3), random_state=0).partial_fit(X, y, classes=[0, 1])
+        moved.append(model.partial_fit(X, np.ones(64, int)).intercepts_[0][0])
+    np.testing.assert_allclose(moved, moved[0], rtol=1e-4)
+    assert moved[0] > 0.1
+
+
 def test_a_row_that_does_not_learn_says_nothing_of_the_scale():
     table, X, y = np.full((4, 3), 0.1), np.eye(4)[[0, 1, 2, 0, 1, 2]], [0, 1, 2] * 2
     for value in (0.1, 1e4, 1e200):

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, hstack, random_array
 from sklearn.base import clone
 from test_classifier_bad_input import METHODS, N_COLUMNS, N_ROWS, classifier, refuses
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, bags_to_csr
 
 
 @pytest.fixture
@@ -65,6 +65,17 @@ def test_lists_of_labels_need_a_binarizer(y, method):
     model = EmbeddingBagClassifier(2)
     with refuses(ValueError, "y must be classes, or an indicator matrix", "MultiLabelBinarizer().fit_transform(y)"):
         getattr(model, method)(np.eye(3), y, **({"classes": ["a", "b", "c"]} if method == "partial_fit" else {}))
+
+
+def test_a_frame_of_one_column():
+    for column, words in (["a text", "another"], "texts"), ([[0, 1], [2]], "lists of ids"), ([["a"], ["b"]], "tokens"):
+        with refuses(ValueError, "X must be a matrix", words):
+            EmbeddingBagClassifier(2).fit(pd.DataFrame({"c": column}), [0, 1])
+    frame = pd.DataFrame({"ids": [[0, 1], [2]]})
+    assert bags_to_csr(frame, num_embeddings=3).toarray().tolist() == [[1, 1, 0], [0, 0, 1]]
+    EmbeddingBagVectorizer(2).fit(pd.DataFrame({"c": [1.5, 2.0]}))
+    with refuses(ValueError, "masked"):
+        bags_to_csr(np.ma.array([[1, 2]], mask=[[0, 1]]), num_embeddings=3)
 
 
 def test_one_hot_rows_are_labels_and_a_warning_says_so(X, y):

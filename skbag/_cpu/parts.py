@@ -114,11 +114,11 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
 
 def step_of(
     rate: float = 1.0, slope: float = 0.0, alpha: float = 0.0, norm: Any = None, exactly: bool = False,
-    by_freq: bool = False,
+    bias: float = 1.0, by_freq: bool = False,
 ) -> structs.Step:  # fmt: skip
     """Return what a step is made with."""
     max_norm, norm_type = norm or (np.inf, 2.0)
-    return structs.Step(float(rate), float(slope), float(alpha), max_norm, norm_type, exactly, by_freq)
+    return structs.Step(float(rate), float(slope), float(alpha), max_norm, norm_type, exactly, float(bias), by_freq)
 
 
 @lru_cache(maxsize=64)

@@ -69,6 +69,7 @@ class Step(NamedTuple):
     max_norm: Any  # inf for none
     norm_type: Any
     exactly: Any  # whether rows are brought to max_norm from below, too
+    bias: Any  # times the rate for biases
     by_freq: Any  # whether the gradient of a row of the table is divided by its members in the mini-batch
 
 

@@ -148,7 +148,7 @@ class Trainer:
             step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq),
             step_of(
                 rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (float(length), 2.0),
-                bool(exactly),
+                bool(exactly), rates.intercept,
             ),
         )  # fmt: skip
         parameters = [tuple(each.arrays()) for each in model.parameters()]

@@ -134,9 +134,9 @@ def update_kernel(lanes, vectors, single, solver):
         The gradient is sum of weights[r * stride + i] * source[ids[i]] over i = terms[j] & mask for
         starts[r] <= j < stops[r].
 
-        If there are ``bias``, bias[rows[r]] changes by the sum of the weights. ``alpha`` times the row, see
-        `Solver.penalty`, is part of the gradient of a row, not of a bias. A row whose norm then exceeds max_norm is
-        rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
+        If there are ``bias``, bias[rows[r]] changes by the sum of the weights, at its own rate. ``alpha`` times the
+        row, see `Solver.penalty`, is part of the gradient of a row, not of a bias. A row whose norm then exceeds
+        max_norm is rescaled to it. tickets[STOP] becomes 1 if a row, or its state, is not finite any more.
 
         terms : (n,) int64, in. weights : (m,), ids : (m,), in. source : (k, dim), in. parts : structs.Parts; of part_
         rows, each once, starts and stops, in; row_gradients, not the source, and steps, scratch. parameters :
@@ -207,7 +207,7 @@ def update_kernel(lanes, vectors, single, solver):
                 k, g = rows[r], 0.0
                 for j in range(item(starts, r), item(stops, r)):
                     g += item(weights, r * stride + (item(terms, j) & mask))
-                state, length = row_rule(bias.state[k], g * g, number, rate)
+                state, length = row_rule(bias.state[k], g * g, number, rate * step.bias)
                 first = second = 0.0
                 if states > 0:
                     first = np.float64(bias.first[k])

@@ -31,6 +31,7 @@ class Batch:
     number: int  # of the step: 1, 2, ...
     rate: float
     layer_rate: float
+    intercept_rate: float
 
 
 class Memory:
@@ -177,6 +178,7 @@ class Steps:
         )
         segments = self.backend.segments(starts, n)
         self._update(memory, kind, source, segments, rows, n_bags * n, n_bags, step, self.layer, stop)
+        step = step_of_rows(objective.solver, batch.number, batch.intercept_rate, 0.0)
         self.backend.device.launch_blocks(
             update.finish_kernel(objective.solver, THREADS), n + 1, memory.outputs, n_bags, memory.losses, step,
             self.intercept, k, losses, stop,

@@ -116,7 +116,7 @@ class Trainer:
         order_indptr = self._order_indptr(rows)
         with device.active():
             steps, memory = self._steps(), self._memory_for(n, int(order_indptr[-1]), kept=False)
-            batch = Batch(device.put(rows), device.put(order_indptr), 0, n, int(order_indptr[-1]), 1, 0.0, 0.0)
+            batch = Batch(device.put(rows), device.put(order_indptr), 0, n, int(order_indptr[-1]), 1, 0.0, 0.0, 0.0)
             steps.forward(batch, memory)
             layer = steps.layer.values, steps.intercept.values
             device.launch(head.outputs_kernel(0, THREADS), n * n_outputs, memory.pooled, *layer, n, memory.outputs)
@@ -139,6 +139,7 @@ class Trainer:
                 batch = Batch(
                     bags[first:last], indptr[first : last + 1], int(edges[k]), last - first,
                     int(edges[k + 1] - edges[k]), self.model.n_steps + 1 + k, rate, rate * rates.layer,
+                    rate * rates.layer * rates.intercept,
                 )  # fmt: skip
                 steps.run(batch, memory, k, losses, stop)
                 if k % _STEPS_AT_ONCE == _STEPS_AT_ONCE - 1 and stop.copy_to_host()[0]:

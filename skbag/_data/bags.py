@@ -255,6 +255,8 @@ def _bags_of(
 
 def as_ids(ids: ArrayLike, name: str) -> Array:
     """Return ids as an array of int32 or int64, of any shape; TypeError if they are no integers."""
+    if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
+        raise ValueError(f"{name} must not have masked entries.")
     try:
         array = np.asarray(ids)
     except ValueError as error:

@@ -103,3 +103,4 @@ class Rates:
     initial: float
     slope: float = 0.0
     layer: float = 1.0  # times as much for the linear layer
+    intercept: float = 1.0  # times as much as the layer for its intercepts

@@ -29,8 +29,8 @@ def flattened(values: Any, name: str) -> Ragged | None:
         If a bag is missing, or has another dimension than one.
     """
     library = type(values).__module__.partition(".")[0]
-    if len(getattr(values, "shape", ())) == 2:  # a matrix, a data frame or a table
-        return None
+    if len(getattr(values, "shape", ())) == 2:  # a matrix, a data frame or a table, which may be one column of lists
+        return _of_one_column(values, name)
     if library == "polars":
         values, library = values.to_arrow(), "pyarrow"
     if library == "pandas" and values.ndim == 1:
@@ -45,6 +45,13 @@ def flattened(values: Any, name: str) -> Ragged | None:
     if isinstance(values, list | tuple) and _is_ragged(values):
         return _of_rows(values, name)
     return None
+
+
+def _of_one_column(values: Any, name: str) -> Ragged | None:
+    if values.shape[1] != 1 or not len(values):
+        return None
+    column = np.asarray(values, object)[:, 0]
+    return _of_rows(column, name) if isinstance(column[0], list | tuple | np.ndarray) else None
 
 
 def _is_ragged(rows: Sequence[Any]) -> bool:

@@ -24,8 +24,12 @@ def check_no_column(X: Any) -> None:
     ValueError
         If X has texts, or lists of ids or tokens.
     """
-    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc" or len(getattr(X, "shape", ())) == 2:
+    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
         return
+    if len(getattr(X, "shape", ())) == 2:
+        if X.shape[1] != 1 or isinstance(X, np.ndarray):
+            return
+        X = np.asarray(X, object)[:, 0]  # a data frame of one column
     column = X if np.iterable(X) and not isinstance(X, str | bytes) else ()
     for name in ("to_pylist", "to_list"):  # of Arrow, of pandas and polars
         column = getattr(X, name)() if hasattr(X, name) else column
@@ -37,7 +41,7 @@ def check_no_column(X: Any) -> None:
             f"X must be a matrix, got {what}, like {str(first)[:40]!r}: put a vectorizer in front, as in "
             f"make_pipeline(TfidfVectorizer({vectorizer}), ...), sklearn.feature_extraction.text.TfidfVectorizer."
         )
-    if flattened(X, "X") is not None:
+    if isinstance(first, list | tuple | np.ndarray) and flattened(X, "X") is not None:
         raise ValueError(
             "X must be a matrix with a column for every id, got lists of ids: make one with "
             "skbag.bags_to_csr(X, num_embeddings=...)."

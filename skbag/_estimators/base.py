@@ -122,9 +122,11 @@ class EmbeddingBagBase(
             return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
         return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
 
-    def _check_bags(self, X: Any, *, reset: bool) -> Bags:
-        """Take X as bags that are wholly checked, and made for the mode."""
+    def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
+        """Take X as bags that are wholly checked, and made for the mode; a model that goes on keeps its dtype."""
         backend, dtype = get_backend(self.device), check_dtype(self.dtype)
+        if goes_on:
+            dtype = vars(self)["embeddings_"].dtype
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
         return backend.check(bags, self.mode, self.n_jobs)
 

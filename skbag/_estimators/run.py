@@ -134,6 +134,12 @@ class Run:
         self.losses = convex.solve(
             self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
         )
+        layers = self.model.layer.values, self.model.intercept.values
+        if not all(np.isfinite(array).all() for array in (self.losses[-1:], *layers)):
+            raise ValueError(
+                "The loss became infinite or NaN, or the layer did: training diverges. Use smaller values of init, X "
+                "and sample_weight."
+            )
         if estimator.verbose:
             print(f"{len(self.losses)} iterations, loss {self.losses[-1]:.6f}")
         if self.validation is not None:

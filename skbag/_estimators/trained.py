@@ -102,7 +102,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     ) -> Self:
         warm = self.warm_start and hasattr(self, "coefs_")
         fitted = self._snapshot()
-        bags = fitted._check_bags(X, reset=not warm)
+        bags = fitted._check_bags(X, reset=not warm, goes_on=warm)
         warn_of_scales(bags, fitted.mode)
         weights = _checked_weights(sample_weight, bags.n_bags)
         learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_bags)
@@ -138,7 +138,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise ValueError("partial_fit does not support early_stopping=True.")
         first = not hasattr(self, "coefs_")
         fitted = self._snapshot()
-        bags = fitted._check_bags(X, reset=first)
+        bags = fitted._check_bags(X, reset=first, goes_on=not first)
         weights = _checked_weights(sample_weight, bags.n_bags)
         learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_bags)
         weights = fitted._weights_of(learnt, labels, weights)
@@ -179,7 +179,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if not self.early_stopping:
             raise ValueError("X_val and y_val are only used with early_stopping=True.")
         try:
-            bags = self._check_bags(X, reset=False)
+            bags = self._check_bags(X, reset=False, goes_on=self.warm_start and "embeddings_" in vars(self))
             weights = _checked_weights(sample_weight, bags.n_bags)
             _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_bags)  # they are no rows of training
             weights = self._weights_of(learnt, labels, weights)
@@ -207,7 +207,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         solver, dim = SOLVERS[self.solver], table.shape[1]
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
         layer = (
-            initial_coef(targets.n_outputs, dim, self._manner(learnt).length, rng),
+            initial_coef(targets.n_outputs, dim, 0.0 if self.freeze else self._manner(learnt).length, rng),
             self._start_of(learnt, targets, weights),
         )
         arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
@@ -312,7 +312,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _schedule(self, learnt: Any, name: str, n_epochs: int, n_batches: int) -> Schedule:
         manner, rate = self._manner(learnt), self.learning_rate_init
-        return Schedule(name, manner.rate if isinstance(rate, str) else rate, n_epochs, n_batches, manner.layer)
+        initial = manner.rate if isinstance(rate, str) else rate
+        return Schedule(name, initial, n_epochs, n_batches, manner.layer, manner.scale)
 
     # --- prediction
 

@@ -72,7 +72,8 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
             if isinstance(error, UnicodeDecodeError):
                 why = "it has words that are not UTF-8: give KeyedVectors, for which unicode_errors says what to do"
     if vectors is None:
-        _refuse(f"names a file that gensim cannot read ({why})", path)
+        hint = "; if it is a model of fastText, give read_fasttext(path)" if ".bin" in path or ".ftz" in path else ""
+        _refuse(f"names a file that gensim cannot read ({why}){hint}", path)
     return vectors.key_to_index, vectors.vectors
 
 

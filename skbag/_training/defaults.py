@@ -44,7 +44,7 @@ class Manner:
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
 _LOOKED_AT = 10_000  # rows of a table that is given
-_SHORT, _MOST = 0.3, 1e6  # rows of this length are trained as drawn ones; what scales are cut to
+_SHORT, _MOST = 0.3, 1e12  # rows of this length are trained as drawn ones; what scales are cut to
 
 
 def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0) -> Manner:

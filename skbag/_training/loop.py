@@ -21,14 +21,15 @@ class Schedule:
     n_epochs: int
     n_batches: int
     layer: float = 1.0  # times as much for the linear layer
+    intercept: float = 1.0  # times as much as the layer for its intercepts
 
     def rates(self, epoch: int) -> Rates:
         """Return the rates of an epoch."""
         initial = float(self.initial)  # the kernels are compiled for that; an int could be too large for them
         if self.name == "constant":
-            return Rates(initial, layer=self.layer)
+            return Rates(initial, layer=self.layer, intercept=self.intercept)
         slope = initial / (self.n_epochs * self.n_batches)
-        return Rates(initial - slope * epoch * self.n_batches, slope, self.layer)
+        return Rates(initial - slope * epoch * self.n_batches, slope, self.layer, self.intercept)
 
 
 @dataclass
