@@ -69,7 +69,7 @@ def solve(
     kept: list[float] = []
     result = minimize(
         objective, start, jac=True, method="L-BFGS-B", callback=lambda _: kept.append(losses[-1]),
-        options={"maxiter": max_iter or _MOST_ITERATIONS, "maxfun": 20 * _MOST_ITERATIONS, "maxcor": 20, "gtol": 1e-5},
+        options={"maxiter": max_iter or _MOST_ITERATIONS, "maxfun": 20 * _MOST_ITERATIONS, "maxcor": 20, "gtol": 1e-6},
     )  # fmt: skip
     coef = result.x[:-n_outputs].reshape(n_outputs, dim) / deviation
     model.layer.values[:] = coef
