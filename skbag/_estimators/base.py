@@ -133,7 +133,7 @@ class EmbeddingBagBase(
     def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> NDArray[Any]:
         """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
         dtype = check_dtype(self.dtype)
-        if isinstance(self.init, str) and self.init in ("normal", "uniform"):
+        if self._is_drawn:
             seed = seed_of(check_random_state(self.random_state) if rng is None else rng)
             table = draw_table(self.init, (bags.num_embeddings, dim), dtype, seed)
             self._drawn = self.init, seed
@@ -146,6 +146,11 @@ class EmbeddingBagBase(
                 n = bags.num_embeddings
                 raise ValueError(f"init must have one row per feature of X, {n}, got {len(table)} rows.")
         return self._rescaled(table)
+
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether ``init`` names a distribution, and no table."""
+        return isinstance(self.init, str) and self.init in ("normal", "uniform")
 
     def _rescaled(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return the table with no row longer than max_norm; a copy if that changes anything."""

@@ -94,7 +94,7 @@ class CompactMixin:
         small._rng.set_state(stream)
         small.embeddings_, small.n_features_in_ = copied(table[columns]), len(columns)
         small.padding_idx, small._drawn = None, None
-        if not (isinstance(small.init, str) and small.init in ("normal", "uniform")):
+        if not small._is_drawn:
             small.init = take_table(small.init, table.dtype)[columns]
         if hasattr(small, "feature_names_in_"):
             small.feature_names_in_ = small.feature_names_in_[columns]
@@ -108,7 +108,7 @@ def _changed(fitted: Any, table: Array, padding_idx: int | None) -> Array:
         before = draw_table(drawn[0], table.shape, table.dtype, drawn[1])
         if padding_idx is not None:
             before[padding_idx] = 0
-    elif isinstance(fitted.init, str) and fitted.init in ("normal", "uniform"):
+    elif fitted._is_drawn:
         return np.ones(len(table), np.bool_)
     else:
         before = take_table(fitted.init, table.dtype)

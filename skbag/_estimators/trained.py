@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: parameters, fit, partial_fit and the fitted arrays."""
 
+import warnings
 from abc import abstractmethod
 from copy import deepcopy
 from numbers import Real
@@ -22,7 +23,7 @@ from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.run import Run
 from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
-from skbag._training.defaults import Manner, default_dim, initial_coef, manner_of, scale_of
+from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_coef, manner_of, scale_of
 from skbag._training.loop import Schedule, epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import split
@@ -199,10 +200,16 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if isinstance(dim, str):
             dim = default_dim(targets.n_outputs, summed=self.mode != "max" and not self.freeze)
         table = self._new_table(bags, dim, rng)
-        given = not (isinstance(self.init, str) and self.init in ("normal", "uniform"))
         self._held, self._start_scale = True, 1.0
-        if given:
+        if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
+            if self._start_scale > MOST_SCALE / 10 and not self.freeze:
+                warnings.warn(
+                    "The rows of init are longer than training can follow, which is up to about 30,000: divide init by "
+                    "their length.",
+                    UserWarning,
+                    stacklevel=5,
+                )
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], table.shape[1]
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))

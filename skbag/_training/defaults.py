@@ -44,7 +44,8 @@ class Manner:
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
 _LOOKED_AT = 10_000  # rows of a table that is given
-_SHORT, _MOST = 0.3, 1e12  # rows of this length are trained as drawn ones; what scales are cut to
+_SHORT = 0.3  # rows of this length are trained as drawn ones
+MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
 
 
 def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0) -> Manner:
@@ -80,13 +81,13 @@ def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
     Rows of zeros do not count: they are often those of words without a vector. The row of padding_idx does not, either.
     """
     step = max(1, len(table) // _LOOKED_AT)
-    rows = np.minimum(np.abs(np.asarray(table[::step], np.float64)), _MOST)
+    rows = np.minimum(np.abs(np.asarray(table[::step], np.float64)), _SHORT * MOST_SCALE)
     squares = np.square(rows).sum(axis=1)
     if padding_idx is not None and padding_idx % step == 0:
         squares[padding_idx // step] = 0
     n = np.count_nonzero(squares)
     scale = float(np.sqrt(squares.sum() / n)) / _SHORT if n else 1.0
-    return min(max(1.0, scale), _MOST)
+    return min(max(1.0, scale), MOST_SCALE)
 
 
 def _manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool) -> Manner:
