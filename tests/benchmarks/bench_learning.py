@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from fasttext_or_none import fasttext
 from joblib import Memory
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -49,11 +50,6 @@ from sklearn.svm import LinearSVC
 from timing import geometric_mean, table
 
 from skbag import EmbeddingBagClassifier
-
-try:
-    import fasttext
-except ImportError:
-    fasttext = None
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 REFERENCE = "LinearSVC"

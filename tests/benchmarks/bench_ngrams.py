@@ -28,6 +28,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from fasttext_or_none import fasttext
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from timing import table
 
@@ -36,11 +37,6 @@ from skbag.text import HashingNgramVectorizer, read_fasttext
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fasttext_files import damaged, some_models
-
-try:
-    import fasttext
-except ImportError:
-    fasttext = None
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -79,7 +75,7 @@ def contenders(texts):
 
 def of_fasttext(texts, labels, folder):
     """Return what fastText needs for the same texts."""
-    if fasttext is None or not hasattr(fasttext, "train_supervised"):
+    if fasttext is None:
         print("fastText cannot be imported, or cannot train")
         return {}
     path = Path(folder, "train.txt")

@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from fasttext_or_none import fasttext
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -36,10 +37,6 @@ try:
     import torch
 except ImportError:
     torch = None
-try:
-    import fasttext
-except ImportError:
-    fasttext = None
 
 SEEDS = 5  # random states of texts; the first only where a fit takes more than 3 s
 DATA = Path(__file__).parents[3] / "shared" / "data"
