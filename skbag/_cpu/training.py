@@ -95,7 +95,7 @@ class Trainer:
         shape, bags = _shape(self.model), self.bags
         work = int(self.batch_size * (bags.n_members / bags.n_bags + 1 + shape.n_outputs) * shape.dim)
         n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
-        self._pace = Pace(n_threads, {1: np.inf, n_threads: 1.0} if work > _LONG_STEP else {})
+        self._pace = Pace.of_long_steps(n_threads) if work > _LONG_STEP else Pace(n_threads)
         return n_threads
 
     def outputs(self, rows: Array) -> Array:
