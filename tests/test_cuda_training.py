@@ -220,8 +220,7 @@ def targets_of(dense):
 
 
 def model_of(case, initial=0.25):
-    table, coef, intercept = (Parameters.new(array.copy(), case.solver, initial) for array in case.arrays)
-    model = Model(table, coef, intercept)
+    model = Model.of(Parameters.new(array.copy(), case.solver, initial) for array in case.arrays)
     return get_trainer("cuda").keep(model, case.dtype)
 
 
@@ -404,7 +403,7 @@ def test_predictions_in_blocks_and_from_other_tables(cuda, monkeypatch):
     bags = bags_from_csr(case.X, dtype=case.dtype)
     expected = [backend.predict(bags, model, "sum", 1, choose=choose) for choose in (False, True)]
     monkeypatch.setattr(staging, "BLOCK_BYTES", 200)
-    plain = Model(*(Parameters.new(array, case.solver) for array in case.arrays))
+    plain = Model.of(Parameters.new(array, case.solver) for array in case.arrays)
     for choose in (False, True):
         np.testing.assert_array_equal(backend.predict(bags, model, "sum", 1, choose=choose), expected[choose])
         np.testing.assert_array_equal(backend.predict(bags, plain, "sum", 1, choose=choose), expected[choose])
@@ -419,7 +418,7 @@ def test_one_output_and_ties(cuda):
 
     def predict(coef, intercept):
         table = np.array([[1.0], [0.0], [-1.0]])
-        model = Model(*(Parameters.new(np.array(array), solver) for array in (table, coef, intercept)))
+        model = Model.of(Parameters.new(np.array(array), solver) for array in (table, coef, intercept))
         return backend.predict(bags, model, "sum", 1, choose=True).tolist()
 
     assert predict([[2.0]], [0.0]) == [1, 0, 0]

@@ -226,7 +226,7 @@ def test_a_loss_and_a_solver_from_outside(device, dtype, solver):
     t, weights = rng.normal(0, 2, (N_ROWS, N_OUTPUTS)), rng.uniform(0.2, 3, N_ROWS)
     values = random_table(N_COLUMNS, DIM), rng.normal(size=(N_OUTPUTS, DIM)), rng.normal(size=N_OUTPUTS)
     trainer = get_trainer(device)
-    model = Model(*(Parameters.new(np.ascontiguousarray(v, dtype), solver) for v in values))
+    model = Model.of(Parameters.new(np.ascontiguousarray(v, dtype), solver) for v in values)
     model = trainer.keep(model, np.dtype(dtype))
     targets = Targets(np.tile(np.arange(N_OUTPUTS), N_ROWS), np.arange(N_ROWS + 1) * N_OUTPUTS, t.ravel(), N_OUTPUTS)
     bags = get_backend(device).check(bags_from_csr(X, dtype=np.dtype(dtype), weighted=True, padding_idx=None), "sum", 1)
@@ -264,7 +264,7 @@ from skbag._rules.losses import Loss
 from skbag._rules.solvers import SOLVERS
 from scipy.sparse import csr_array
 solver, dtype = SOLVERS["sgd"], np.dtype("float64")
-model = Model(*(Parameters.new(a, solver) for a in (np.ones((2, 5)), np.ones((1, 5)), np.zeros(1))))
+model = Model.of(Parameters.new(a, solver) for a in (np.ones((2, 5)), np.ones((1, 5)), np.zeros(1)))
 bags = bags_from_csr(csr_array(np.eye(2)), dtype=dtype, weighted=True, padding_idx=None)
 targets = Targets(np.zeros(2, np.int64), np.arange(3), np.zeros(2), 1)
 trainer = Trainer(bags, targets, np.ones(2), model, Objective("sum", Loss("mine", rule), solver), 2, 1)

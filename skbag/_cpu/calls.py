@@ -57,6 +57,47 @@ def stored(typingctx, fields):
     return Stored(fields)(fields), codegen
 
 
+class Several(types.Type):
+    """Numba type of NamedTuples of one kind in memory, one after the other, however many: see `nth`."""
+
+    def __init__(self, fields):
+        self.fields = fields
+        super().__init__(name=f"Several({fields})")
+
+
+@register_model(Several)
+class SeveralModel(StoredModel):
+    """The same as of one: the address of the first."""
+
+
+@cache
+def several(fields):
+    """Make the function that keeps tuples of one kind in memory as NamedTuples of a class, as `stored` does one."""
+
+    @intrinsic
+    def keep(typingctx, tuples):
+        kind = types.BaseTuple.from_types(tuples.dtype.types, fields)
+
+        def codegen(context, builder, signature, args):
+            memory = cgutils.alloca_once(builder, args[0].type)
+            builder.store(args[0], memory)
+            return cgutils.gep_inbounds(builder, memory, 0, 0)
+
+        return Several(kind)(tuples), codegen
+
+    return keep
+
+
+@intrinsic
+def nth(typingctx, several_, k):
+    """Return the k-th of several NamedTuples in memory, as `stored` has one; k is not checked."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]], inbounds=True)
+
+    return Stored(several_.fields)(several_, types.intp), codegen
+
+
 @intrinsic
 def call(typingctx, address, arguments):
     """Call the compiled kernel at an address with a tuple of arguments of exactly the types it was compiled for."""

@@ -15,7 +15,7 @@ as_rule(size)
 def reduction_of(forward, batch, progress):
     """Return the rows of a mini-batch, whose weights are those of ``collect``, as something to be reduced."""
     return Reduction(
-        forward.table, batch.weights, batch.ids, None, forward.intercept, batch.starts, batch.stops, batch.weights[:0],
+        forward.table, batch.weights, batch.ids, None, forward.spare, batch.starts, batch.stops, batch.weights[:0],
         progress, batch.pooled,
     )  # fmt: skip
 

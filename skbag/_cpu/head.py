@@ -1,4 +1,4 @@
-"""Head: from pooled rows to outputs, losses and gradients, on the CPU: a linear layer.
+"""Head: from pooled rows to outputs, losses and gradients, on the CPU: linear layers.
 
 The kernels serve all widths of at least ``lanes`` columns. A row is gone through in tiles of `WIDE` vectors, then of
 one; the last one overlaps the one before.
@@ -37,14 +37,14 @@ def row_address(array, row):
 
 
 @inlined
-def linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
-    """outputs[p] = coef @ pooled[p] + intercept.
+def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
+    """outputs[p] = coef @ inputs[p] + intercept.
 
-    pooled : (n, dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
+    inputs : (n, >= dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
     """
     dim = coef.shape[1]
     itemsize = item_bytes(coef)
-    source = row_address(pooled, p)
+    source = row_address(inputs, p)
     wide_end, full_end = dim - dim % (WIDE * lanes), dim - dim % lanes
     for k in range(len(coef)):
         target = row_address(coef, k)
@@ -74,7 +74,7 @@ def linear(tile, wide, lanes, pooled, p, coef, intercept, outputs):
 def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
     """out[p] = sum of weights[p, k] * rows[k].
 
-    rows : (n, dim), in. weights : (m, >= n), in. out : (m, dim), out.
+    rows : (n, dim), in. weights : (m, >= n), in. out : (m, >= dim), out.
     """
     n, dim = rows.shape
     itemsize = item_bytes(rows)
@@ -122,26 +122,26 @@ def _log_sum_exp(tile, block, outputs, p, n):
 
 @cache
 def head_kernel(lanes, block, loss):
-    """Make the kernel of a linear layer and a loss (``skbag._rules.losses.Loss``), called by its address.
+    """Make the kernel of the last layer and a loss (``skbag._rules.losses.Loss``), called by its address.
 
     ``block`` is how many outputs, a vector of them, the rule of the loss takes at once.
     """
     rule, normalized = as_rule(loss.rule), loss.normalized
 
     @part
-    def head(targets, forward, batch, parts, part_, begin, end, first, n_bags):
+    def head(targets, layer, batch, parts, part_, begin, end, first, n_bags):
         """Go through the bags begin <= p < end of a mini-batch of n_bags bags, which begins at order[first].
 
-        outputs[p] = derivatives of loss * weight / n_bags with respect to coef @ pooled[p] + intercept, losses[p] =
-        loss * weight / n_bags, gradients[p] = derivatives with respect to pooled[p], unless gradients has no rows.
+        outputs[p] = derivatives of loss * weight / n_bags with respect to coef @ inputs[p] + intercept, losses[p] =
+        loss * weight / n_bags, gradients[p] = derivatives with respect to inputs[p], unless gradients has no rows.
 
-        targets : structs.Targets, forward : structs.Forward, in. batch : structs.Batch; pooled, in; outputs, losses,
-        gradients, out. parts : structs.Parts; targets[part_], scratch, zeros before and after.
+        targets : structs.Targets, in. layer : structs.Layer; inputs, in; outputs, which are its deltas, gradients, out.
+        batch : structs.Batch; losses, out. parts : structs.Parts; targets[part_], scratch, zeros before and after.
         """
         order, indices, indptr, values = targets.order, targets.indices, targets.indptr, targets.values
         sample_weight, target = targets.sample_weight, parts.targets[part_]
-        coef, intercept, pooled, outputs = forward.coef, forward.intercept, batch.pooled, batch.outputs
-        losses, gradients = batch.losses, batch.gradients
+        coef, intercept, inputs, outputs = layer.coef, layer.intercept, layer.inputs, layer.outputs
+        losses, gradients = batch.losses, layer.gradients
         zero = coef.dtype.type(0)
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, block, 1, 1)
@@ -149,7 +149,7 @@ def head_kernel(lanes, block, loss):
         n = len(coef)
         for p in range(begin, end):
             bag = order[first + p]
-            linear(tile, wide, lanes, pooled, p, coef, intercept, outputs)
+            linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)
             shift = zero
             if normalized:
                 shift = _log_sum_exp(outer, block, outputs, p, n)

@@ -1,4 +1,4 @@
-"""Prediction on the CPU: bags are checked, pooled and taken through the linear layer in one call of compiled code.
+"""Prediction on the CPU: bags are checked, pooled and taken through the layers in one call of compiled code.
 
 A row goes through the same operations alone and among others, so its outputs are the same to the last bit.
 """
@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from skbag._cpu.calls import call, stored
+from skbag._cpu.calls import call, nth, several, stored
 from skbag._cpu.checking import in_range, increases, moderate, rising
 from skbag._cpu.forward import collect, reduction_of
 from skbag._cpu.head import WIDE, linear
@@ -15,8 +15,10 @@ from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import fetch_add, item
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, first_bag
-from skbag._cpu.structs import Bags, Batch, Forward
+from skbag._cpu.structs import Bags, Batch, Forward, Layer
 from skbag._cpu.tile import full
+
+_layers = several(Layer)
 
 
 @inlined
@@ -49,21 +51,23 @@ def _largest(outputs, p, n):
 
 @cache
 def predict_kernel(lanes):
-    """Make the prediction kernel for tables of at least ``lanes`` columns."""
+    """Make the prediction kernel for a last layer of at least ``lanes`` inputs."""
 
     @kernel
-    def predict(mode, reduce, bags, forward, scratch, blocks, progress, outputs, choices):
-        """outputs[b] = coef @ pooled[b] + intercept, choices[b] = number of the largest of these.
+    def predict(mode, reduce, bags, forward, layers, scratch, blocks, progress, outputs, choices):
+        """outputs[b] = what the last of the layers makes of pooled[b], choices[b] = number of the largest of these.
 
         One output is chosen, 1, if it is above 0; of equal ones the first.
 
         mode, reduce : as in structs.Plan; for MAX the kernel for maxima. bags : structs.Bags, without an order.
-        forward : structs.Forward. scratch : the arrays of structs.Batch, for each thread. blocks, progress : see
-        ``pooling``; ids, offsets and weights are checked here. outputs : (n_bags, n_outputs), out, or without rows;
-        choices : (n_bags,) int64, out, or empty.
+        forward : structs.Forward. layers : structs.Layer of each, with scratch for the bags of all threads. scratch :
+        the arrays of structs.Batch, for each thread. blocks, progress : see ``pooling``; ids, offsets and weights are
+        checked here. outputs : (n_bags, n_outputs), out, or without rows; choices : (n_bags,) int64, out, or empty.
         """
-        bags, forward = stored(Bags(*bags)), stored(Forward(*forward))
-        table, coef, intercept, indptr = forward.table, forward.coef, forward.intercept, bags.indptr
+        bags, forward, n_layers = stored(Bags(*bags)), stored(Forward(*forward)), len(layers)
+        last_layer = nth(_layers(layers), n_layers - 1)
+        coef, intercept, inputs, rows_out = last_layer.coef, last_layer.intercept, last_layer.inputs, last_layer.outputs
+        table, indptr = forward.table, bags.indptr
         ids, weights, owners, starts, stops, pooled, winners, rows, gradients, losses = scratch
         t = fetch_add(progress, THREAD, 1)
         batch = stored(
@@ -73,7 +77,7 @@ def predict_kernel(lanes):
             )
         )  # fmt: skip
         reduction = stored(reduction_of(forward, batch, progress))
-        zero, n_outputs = table.dtype.type(0), len(coef)
+        zero, n_outputs, place = coef.dtype.type(0), len(coef), t * starts.shape[1]
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
@@ -88,13 +92,14 @@ def predict_kernel(lanes):
                     to = collect(mode, bags, bag, bag - first, to, batch.ids, batch.weights, batch.bags)
                     batch.stops[bag - first] = to
                 call(reduce, (reduction, 0, last - first, 0, table.shape[1]))
-                for p in range(last - first):
-                    linear(tile, wide, lanes, batch.pooled, p, coef, intercept, batch.outputs)
+                for p in range(place, place + last - first):
+                    bag = first + p - place
+                    linear(tile, wide, lanes, inputs, p, coef, intercept, rows_out)
                     if len(choices) > 0:
-                        choices[first + p] = _largest(batch.outputs, p, n_outputs)
+                        choices[bag] = _largest(rows_out, p, n_outputs)
                     if len(outputs) > 0:
                         for k in range(n_outputs):
-                            outputs[first + p, k] = batch.outputs[p, k]
+                            outputs[bag, k] = rows_out[p, k]
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 

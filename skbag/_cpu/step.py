@@ -2,7 +2,7 @@
 
 A mini-batch has two phases of ``n_parts`` parts each. FORWARD: each part takes some of the bags, copies their members
 together, lists them by the part that owns their row, pools them and leaves the gradients of the loss with respect to
-outputs and pooled rows. UPDATE: each part changes the rows of the table and of the linear layer that it owns. So every
+outputs and pooled rows. UPDATE: each part changes the rows of the table and of the layers that it owns. So every
 row has one writer, which goes through the members in the order of the bags, and the result does not depend on who runs
 which part.
 
@@ -18,7 +18,7 @@ calls by their addresses, once for some dozens of bags or rows.
 
 import numpy as np
 
-from skbag._cpu.calls import call, stored
+from skbag._cpu.calls import call, nth, several, stored
 from skbag._cpu.forward import collect, pool_max, reduction_of
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import inlined, kernel
@@ -35,7 +35,7 @@ from skbag._cpu.memory import (
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign, sorted_pairs
-from skbag._cpu.structs import Bags, Batch, Forward, Parameters, Parts, Plan, Step, Targets, Undo
+from skbag._cpu.structs import Bags, Batch, Forward, Layer, Parameters, Parts, Plan, Step, Targets, Undo
 from skbag._rules.pooling import MAX
 
 _LINE = 64  # bytes of a cache line
@@ -43,6 +43,8 @@ _ITEMS_OF_A_LINE = 16  # of four bytes
 _BAGS_AHEAD = 4  # whose members are asked for
 _MEMBERS_AHEAD = 128  # of a bag: the processor sees by itself where a longer one goes on
 _SPINS = 2000
+
+_layers, _parameters, _steps = several(Layer), several(Parameters), several(Step)
 
 
 @inlined
@@ -109,7 +111,9 @@ def _keep(plan, table, rows, n_rows, fresh, undo):
 
 
 @inlined
-def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, reduction, parts, tickets):
+def _forward(
+    plan, begin, end, first, n_bags, part, bags, targets, forward, layers, n_layers, batch, reduction, parts, tickets
+):  # fmt: skip
     """Run FORWARD for the bags begin <= p < end of a mini-batch of n_bags bags."""
     n_parts = len(parts.firsts)
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
@@ -131,13 +135,14 @@ def _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batc
                 pool_max(forward.table, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
         else:
             call(plan.reduce, (reduction, first_bag, last_bag, 0, forward.table.shape[1]))
-        call(plan.head, (targets, forward, batch, parts, part, first_bag, last_bag, first, n_bags))
+        last = nth(layers, n_layers - 1)
+        call(plan.head, (targets, last, batch, parts, part, first_bag, last_bag, first, n_bags))
 
 
 @inlined
-def _update_layer(plan, step, number, rate, part, n_bags, layer, intercept, batch, parts, tickets):
-    """Change the weights and intercepts of the outputs that belong to a part."""
-    n_parts, n_outputs = len(parts.firsts), len(layer.values)
+def _update_layer(step, number, place, part, n_bags, layer, coef, intercept, parts, tickets):
+    """Change the weights and intercepts of the outputs of a layer that belong to a part."""
+    n_parts, n_outputs, rate = len(parts.firsts), len(coef.values), step.rate - step.rate_step * place
     weights, starts, stops, rows = parts.weights[part], parts.starts[part], parts.stops[part], parts.rows[part]
     most = max(1, min(len(rows), len(weights) // n_bags))
     begin, end = part * n_outputs // n_parts, (part + 1) * n_outputs // n_parts
@@ -147,12 +152,12 @@ def _update_layer(plan, step, number, rate, part, n_bags, layer, intercept, batc
         n_rows = min(most, end - first)
         for r in range(n_rows):
             rows[r], starts[r], stops[r] = first + r, 0, n_bags
-        outputs = batch.outputs
+        deltas = layer.deltas
         for p in range(n_bags):
             for r in range(n_rows):
-                put(weights, r * n_bags + p, outputs[p, first + r])
-        terms = parts.terms, -1, weights, n_bags, parts.ranks, batch.pooled
-        call(plan.update, (*terms, parts, part, n_rows, layer, intercept, step, number, rate, tickets))
+                put(weights, r * n_bags + p, deltas[p, first + r])
+        terms = parts.terms, -1, weights, n_bags, parts.ranks, layer.inputs
+        call(layer.update, (*terms, parts, part, n_rows, coef, intercept, step, number, rate, tickets))
 
 
 @inlined
@@ -235,22 +240,24 @@ def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
 
 @kernel
 def train(
-    plan, step, layer_step, bags, targets, forward, table, layer, intercept, nothing, batch, parts, undo, tickets,
-    batch_losses,
+    plan, step, bags, targets, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch, parts, undo,
+    tickets, batch_losses,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, step and layer_step (each Step), bags, targets, forward, in; table, layer
-    (n_outputs, dim) and intercept (n_outputs,), each Parameters, in-out; nothing: Parameters of no numbers; batch,
-    parts, scratch; undo, in-out.
+    Tuples of ``skbag._cpu.structs``: plan, step (of the table), bags, targets, forward, in; table, Parameters, in-out;
+    nothing, Parameters of no numbers; batch, parts, scratch; undo, in-out. Tuples of one for each layer, from the first
+    to the last: layers (each Layer), scratch; coefs and intercepts (each Parameters) of (n_outputs, n_inputs) and
+    (n_outputs,), in-out; layer_steps (each Step), in.
     batch_losses : (n_batches,), out: mean loss per bag.
     tickets : (5,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.
     """
-    plan, step, layer_step = stored(Plan(*plan)), stored(Step(*step)), stored(Step(*layer_step))
+    plan, step = stored(Plan(*plan)), stored(Step(*step))
     bags, targets, forward = stored(Bags(*bags)), stored(Targets(*targets)), stored(Forward(*forward))
-    table, layer = stored(Parameters(*table)), stored(Parameters(*layer))
-    intercept, nothing = stored(Parameters(*intercept)), stored(Parameters(*nothing))
+    table, nothing, n_layers = stored(Parameters(*table)), stored(Parameters(*nothing)), len(layers)
+    layers_, steps = _layers(layers), _steps(layer_steps)
+    coefs_, intercepts_ = _parameters(coefs), _parameters(intercepts)
     batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
     reduction = stored(reduction_of(forward, batch, tickets))
     n_parts = len(parts.firsts)
@@ -272,11 +279,13 @@ def train(
         n_bags = min(plan.batch_size, len(bags.order) - first)
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
-            _forward(plan, begin, end, first, n_bags, part, bags, targets, forward, batch, reduction, parts, tickets)
+            _forward(
+                plan, begin, end, first, n_bags, part, bags, targets, forward, layers_, n_layers, batch, reduction,
+                parts, tickets,
+            )  # fmt: skip
         else:
             place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
             number, rate = plan.number + place, step.rate - step.rate_step * place
-            layer_rate = layer_step.rate - layer_step.rate_step * place
             if part == 0:
                 total = 0.0
                 for p in range(n_bags):
@@ -284,7 +293,11 @@ def train(
                 batch_losses[k] = total
                 if not np.isfinite(total):
                     tickets[STOP] = 1
-            _update_layer(plan, layer_step, number, layer_rate, part, n_bags, layer, intercept, batch, parts, tickets)
+            for j in range(n_layers):
+                _update_layer(
+                    nth(steps, j), number, place, part, n_bags, nth(layers_, j), nth(coefs_, j), nth(intercepts_, j),
+                    parts, tickets,
+                )  # fmt: skip
             if plan.linear and not plan.freeze:
                 _add_to_table(plan, rate, part, table, batch, parts, undo, tickets)
             elif not plan.freeze:

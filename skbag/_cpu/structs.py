@@ -44,11 +44,26 @@ class Targets(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What a forward pass reads, as read-only views: files may be mapped into memory; in."""
+    """What is pooled, as read-only views: files may be mapped into memory; in."""
 
     table: Any  # (n_rows, dim)
-    coef: Any  # (n_outputs, dim)
-    intercept: Any  # (n_outputs,)
+    spare: Any  # (any,): what `Reduction` has
+
+
+class Layer(NamedTuple):
+    """A layer z = coef @ inputs[p] + intercept for each bag p of a mini-batch, and how it is gone through.
+
+    Rows of what is scratch may be longer, for whole vectors. A row of a hidden layer's ``outputs`` is one of the next
+    layer's ``inputs``, and its ``deltas`` are the next layer's ``gradients``.
+    """
+
+    coef: Any  # (n_outputs, n_inputs), read-only view; in
+    intercept: Any  # (n_outputs,), read-only view; in
+    inputs: Any  # (n_bags, >= n_inputs), in
+    outputs: Any  # (n_bags, >= n_outputs), out: z, of a hidden layer its activation
+    deltas: Any  # (n_bags, >= n_outputs), out: derivatives of the loss with respect to z
+    gradients: Any  # (n_bags, >= n_inputs), out: those with respect to inputs; without rows where nothing asks for them
+    update: Any  # address of update.update_kernel's kernel for rows of n_inputs
 
 
 class Parameters(NamedTuple):
@@ -101,7 +116,7 @@ class Batch(NamedTuple):
     stops: Any
     pooled: Any  # (n_bags, dim)
     winners: Any  # (n_bags, dim) int64, for MAX
-    outputs: Any  # (n_bags, n_outputs or more: whole vectors): outputs, then the derivative of the loss
+    outputs: Any  # (n_bags, n_outputs or more: whole vectors): of the last layer, then the derivative of the loss
     gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
     losses: Any  # (n_bags,) float64
 
@@ -118,7 +133,7 @@ class Parts(NamedTuple):
     fresh: Any  # (n_parts, r) int64: those of them that no step changed before
     starts: Any  # (n_parts, r) int64: where the terms of the gradient of each begin in a list of terms
     stops: Any
-    weights: Any  # (n_parts, n): of terms of the gradients of the layer, row by row
+    weights: Any  # (n_parts, n): of terms of the gradients of a layer, row by row
     terms: Any  # (n_bags or more,) int64: 0, 1, 2, ...
     ranks: Any  # the same as batch.ids has them
     row_gradients: Any  # (n_parts, r, dim)

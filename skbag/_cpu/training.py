@@ -1,6 +1,6 @@
 """The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
-from functools import lru_cache, partial
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, pooling, step, structs
 from skbag._cpu.pace import Pace
-from skbag._cpu.parts import Shape, batch_memory, forward_of, parts_memory, reduce_address, step_addresses, step_of
+from skbag._cpu.parts import (
+    Shape,
+    batch_memory,
+    forward_of,
+    head_address,
+    lanes_of,
+    layers_of,
+    nothing,
+    parts_memory,
+    reduce_address,
+    step_of,
+    update_addresses,
+)
 from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, STOP, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
@@ -27,18 +39,9 @@ _LONG_STEP = 1 << 22  # multiplications of a mini-batch: with more, waiting for 
 _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
 
 
-def _shape(model: Model) -> Shape:
-    return Shape.of(model.table.values, model.layer.values)
-
-
-@lru_cache(maxsize=2)
-def _nothing(dtype: np.dtype[Any]) -> Array:
-    return frozen(np.empty(0, dtype))
-
-
 def _in_kernel(bags: Bags, dtype: np.dtype[Any], order: Array, order_indptr: Array) -> tuple[Any, ...]:
     """Return bags as structs.Bags has them."""
-    weights = _nothing(dtype) if bags.weights is None else bags.weights
+    weights = nothing(dtype) if bags.weights is None else bags.weights
     padding_idx = -1 if bags.padding_idx is None else int(bags.padding_idx)
     return weights, bags.indices, bags.indptr, padding_idx, order, order_indptr
 
@@ -92,8 +95,8 @@ class Trainer:
 
     def _threads(self, n_jobs: int | None) -> int:
         """Return how many threads a mini-batch may have; scratch memory grows with the square of them."""
-        shape, bags = _shape(self.model), self.bags
-        work = int(self.batch_size * (bags.n_members / bags.n_bags + 1 + shape.n_outputs) * shape.dim)
+        shape, bags = Shape.of(self.model), self.bags
+        work = int(self.batch_size * ((bags.n_members / bags.n_bags + 1) * shape.dim + shape.work))
         n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
         self._pace = Pace.of_long_steps(n_threads) if work > _LONG_STEP else Pace(n_threads)
         return n_threads
@@ -138,29 +141,25 @@ class Trainer:
         n_threads: int,
     ) -> bool:
         """Run some mini-batches of an epoch in so many threads; return whether training diverged."""
-        model, objective, shape = self.model, self.objective, _shape(self.model)
+        model, objective, shape = self.model, self.objective, Shape.of(self.model)
         begin, end = batches.start * self.batch_size, min(batches.stop * self.batch_size, len(order))
         order, order_indptr = order[begin:end], order_indptr[begin : end + 1]
         losses = losses[batches.start : batches.stop]
         tickets = np.zeros(5, np.int64)
-        length, exactly = objective.layer_norm or (np.inf, False)
-        steps = (
-            step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq),
-            step_of(
-                rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (float(length), 2.0),
-                bool(exactly), rates.intercept,
-            ),
-        )  # fmt: skip
-        parameters = [tuple(each.arrays()) for each in model.parameters()]
+        step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq)
+        table, *layers = (parameters.arrays() for parameters in model.parameters())
         members = _in_kernel(self.bags, shape.dtype, order, order_indptr)
+        scratch_of_layers, batch, parts = scratch
         arguments = (
-            tuple(self._plan(shape, batches.start)), *map(tuple, steps), members, (order, *self._targets),
-            tuple(forward_of(*(values for values, *_ in parameters))), *parameters,
-            tuple(array[:0] for array in parameters[2]), *scratch, self._undo, tickets, losses,
+            tuple(self._plan(shape, batches.start)), tuple(step_of_table), members, (order, *self._targets),
+            tuple(forward_of(model.table.values, shape.dtype)), table, tuple(array[:0] for array in layers[1]),
+            scratch_of_layers, tuple(layers[::2]), tuple(layers[1::2]), self._layer_steps(rates), batch, parts,
+            self._undo, tickets, losses,
         )  # fmt: skip
-        train = partial(calls.call_as, (shape.dtype, self.bags.indices.dtype, shape.many), step.train, *arguments)
+        key = shape.dtype, self.bags.indices.dtype, shape.many, len(model.layers)
+        train = partial(calls.call_as, key, step.train, *arguments)
         n_tickets = 2 * self.n_jobs * len(losses)
-        work = int(order_indptr[-1] - order_indptr[0] + len(order) * (1 + shape.n_outputs)) * shape.dim
+        work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + len(order) * shape.work
 
         def stop() -> None:
             tickets[STOP] = 1
@@ -173,6 +172,16 @@ class Trainer:
             apart=work > _LONG_WORK,
         )  # fmt: skip
         return bool(tickets[STOP])
+
+    def _layer_steps(self, rates: Rates) -> tuple[Any, ...]:
+        """Return what the steps of each layer are made with."""
+        objective = self.objective
+        length, exactly = objective.layer_norm or (np.inf, False)
+        of_last = step_of(
+            rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (float(length), 2.0),
+            bool(exactly), rates.intercept,
+        )  # fmt: skip
+        return (tuple(of_last),)
 
     @property
     def _by_freq(self) -> bool:
@@ -190,7 +199,8 @@ class Trainer:
             objective.scale_grad_by_freq and not self._by_freq, linear, solver.row_state,
             solver.element_states,
             reduce_address(layout, shape.dtype, shape.many, maximum=False),
-            *step_addresses(layout[0], shape.dim, shape.dtype, shape.many, objective.loss, solver),
+            head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss),
+            *update_addresses(shape.dim, shape.dtype, shape.many, solver),
         )  # fmt: skip
 
     def take_back(self) -> None:
@@ -212,10 +222,12 @@ class Trainer:
     def _scratch_for(self, n_members: int) -> tuple[Any, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         if self._scratch is None or n_members > self._scratch_members:
-            shape, n, back = _shape(self.model), self.batch_size, not self.objective.freeze
+            shape, n, back = Shape.of(self.model), self.batch_size, not self.objective.freeze
             batch = batch_memory(shape, n, n_members, won=self.objective.mode == "max", back=back)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
-            self._scratch, self._scratch_members = (tuple(batch), tuple(parts)), n_members
+            update = [update_addresses(k, shape.dtype, shape.many, self.objective.solver)[0] for k in shape.widths[:-1]]
+            layers = tuple(map(tuple, layers_of(self.model, batch, update)))
+            self._scratch, self._scratch_members = (layers, tuple(batch), tuple(parts)), n_members
         return self._scratch
 
 
@@ -228,7 +240,7 @@ def _most_members(bags: Bags) -> int:
 
 
 def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
-    """Pool bags and take them through the linear layer.
+    """Pool bags and take them through the layers.
 
     Parameters
     ----------
@@ -250,15 +262,18 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
     ValueError
         If indptr decreases, an id is out of range or a weight is not finite.
     """
-    forward = forward_of(*(np.ascontiguousarray(each.values) for each in model.parameters()))
-    shape, n, layout = Shape.of(forward.table, forward.coef), bags.n_bags, cpu.layout(forward.table)
+    shape, n = Shape.of(model), bags.n_bags
+    forward = forward_of(model.table.values, shape.dtype)
+    layout = cpu.layout(forward.table)
     blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
     scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
     address = reduce_address(layout, shape.dtype, shape.many, maximum=mode == "max")
-    members = _in_kernel(bags, shape.dtype, *(_nothing(np.dtype(np.int64)),) * 2)
+    members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
     outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
-    arguments = MODES[mode], address, members, tuple(forward), tuple(scratch)
-    kernel = partial(calls.call_as, (shape.dtype, bags.indices.dtype, shape.many), predict_kernel(layout[0]))
+    layers = tuple(map(tuple, layers_of(model, scratch)))
+    arguments = MODES[mode], address, members, tuple(forward), layers, tuple(scratch)
+    key, lanes = (shape.dtype, bags.indices.dtype, shape.many, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
+    kernel = partial(calls.call_as, key, predict_kernel(lanes))
     progress = cpu._run(kernel, arguments, blocks, (outputs, choices), ordered=bags.stored is not None)
     if progress[INVALID]:
         bags.raise_bad_member()

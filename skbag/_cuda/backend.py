@@ -128,8 +128,9 @@ class Backend:
 
     def predict(self, bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
         """Pool bags and take them through the linear layer; parameters, result and errors as in the CPU backend."""
-        layer = model.layer.values, model.intercept.values
-        found: Array = self._forward(bags, model.table.values, mode, n_jobs, None, _Head(*layer, choose))
+        (layer,) = model.layers
+        head = _Head(layer.weights.values, layer.intercepts.values, choose)
+        found: Array = self._forward(bags, model.table.values, mode, n_jobs, None, head)
         return found
 
     def _forward(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skbag._cuda import backend as cuda  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import THREADS, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
-from skbag._data.model import Model, Objective, Parameters, Rates
+from skbag._data.model import Layer, Model, Objective, Parameters, Rates
 from skbag._data.resident import Resident
 from skbag._data.targets import Targets
 from skbag._rules.solvers import Solver
@@ -45,8 +45,8 @@ def keep(model: Model, dtype: np.dtype[Any]) -> Model:
     def kept(parameters: Parameters, where: Any) -> Parameters:
         return Parameters(*map(where, parameters.arrays(), (dtype, np.dtype(np.float64), dtype, dtype)))
 
-    layers = kept(model.layer, on_host), kept(model.intercept, on_host)
-    return Model(kept(model.table, resident), *layers, model.n_steps)
+    layers = tuple(Layer(kept(layer.weights, on_host), kept(layer.intercepts, on_host)) for layer in model.layers)
+    return Model(kept(model.table, resident), layers, model.n_steps)
 
 
 def _used(solver: Solver) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class Trainer:
 
     def outputs(self, rows: Array) -> Array:
         """Return the outputs of some bags, (len(rows), n_outputs)."""
-        n, device, n_outputs = len(rows), self.device, len(self.model.layer.values)
+        n, device, n_outputs = len(rows), self.device, self.model.widths[-1]
         order_indptr = self._order_indptr(rows)
         with device.active():
             steps, memory = self._steps(), self._memory_for(n, int(order_indptr[-1]), kept=False)
@@ -174,7 +174,7 @@ class Trainer:
         return Steps(self.backend, self.objective, self._members, self.bags.padding_idx, self._targets, table, *layers)
 
     def _copy_back(self, steps: Steps) -> None:
-        for parameters, there in ((self.model.layer, steps.layer), (self.model.intercept, steps.intercept)):
+        for parameters, there in zip(self.model.parameters()[1:], (steps.layer, steps.intercept), strict=True):
             for name in _used(self.objective.solver):
                 host = getattr(parameters, name)
                 host[:] = getattr(there, name).copy_to_host().reshape(host.shape)
@@ -197,7 +197,7 @@ class Trainer:
         table, objective = self.model.table.values, self.objective
         if kept:
             self._memory = None  # its memory first
-        shape = *table.shape, len(self.model.layer.values)
+        shape = *table.shape, self.model.widths[-1]
         won, back = kept and objective.mode == "max", kept and not objective.freeze
         memory = Memory(self.backend, shape, table.dtype, n_bags, n_members, won=won, back=back)
         if kept:

@@ -40,23 +40,36 @@ class Parameters:
 
 
 @dataclass
+class Layer:
+    """A linear layer: a row of weights and an intercept for each of its outputs."""
+
+    weights: Parameters  # (n_outputs, n_inputs)
+    intercepts: Parameters  # (n_outputs,)
+
+
+@dataclass
 class Model:
     """The parameters that training changes."""
 
     table: Parameters  # (num_embeddings, dim)
-    layer: Parameters  # (n_outputs, dim)
-    intercept: Parameters  # (n_outputs,)
+    layers: tuple[Layer, ...]  # the first one reads pooled rows, the last one gives the outputs
     n_steps: int = 0  # so far
 
     @classmethod
     def of(cls, parameters: Iterable[Parameters], n_steps: int = 0) -> Self:
-        """Return a model of table, layer and intercept."""
-        table, layer, intercept = parameters
-        return cls(table, layer, intercept, n_steps)
+        """Return a model of the table, and then weights and intercepts of each layer."""
+        table, *others = parameters
+        return cls(table, tuple(map(Layer, others[::2], others[1::2])), n_steps)
 
     def parameters(self) -> tuple[Parameters, ...]:
-        """Return table, layer and intercept."""
-        return self.table, self.layer, self.intercept
+        """Return the table, and then weights and intercepts of each layer."""
+        layers = ((layer.weights, layer.intercepts) for layer in self.layers)
+        return self.table, *(parameters for both in layers for parameters in both)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Return how many numbers each layer reads, and last the number of outputs."""
+        return self.layers[0].weights.values.shape[1], *(len(layer.intercepts.values) for layer in self.layers)
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""

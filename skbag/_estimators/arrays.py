@@ -60,7 +60,7 @@ class ArraysMixin:
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         table = np.array(fitted.embeddings_)
-        coef, intercept = fitted._values()[1:]
+        ((coef, intercept),) = fitted._values()[1]
         weight, bias = np.array(coef.T, table.dtype, order="C"), np.array(intercept, table.dtype)
         return {f"{bag}.weight": table, f"{linear}.weight": weight, f"{linear}.bias": bias}
 

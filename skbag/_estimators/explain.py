@@ -106,7 +106,7 @@ class ExplainedMixin:
 
     def _layer_for(self, output: Any, n_bags: int) -> tuple[Array, Array | None]:
         """Return the columns of the layer that are asked for, and the number of the one of each row."""
-        coef = self._values()[1]  # type: ignore[attr-defined]
+        ((coef, _),) = self._values()[1]  # type: ignore[attr-defined]
         if output is None:
             return coef, None
         numbers = self._outputs_named(output)  # type: ignore[attr-defined]
@@ -167,7 +167,7 @@ class ExplainedMixin:
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         k, names = check_count(k, "k"), names_of(fitted, feature_names)
-        table, coef = fitted.embeddings_, np.asarray(fitted._values()[1], np.float64)
+        table, coef = fitted.embeddings_, np.asarray(fitted._values()[1][0][0], np.float64)
         if fitted._loss_of(fitted._learnt).normalized:
             coef = coef - coef.mean(axis=1, keepdims=True)
         coef, regresses = fitted._both_signs(coef), not hasattr(fitted, "classes_")

@@ -86,7 +86,7 @@ class LinearMixin:
             )
         table = check_weight(fitted.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        layer, intercept = (np.asarray(array, np.float64) for array in fitted._values()[1:])
+        layer, intercept = (np.asarray(array, np.float64) for array in fitted._values()[1][0])
         coef = np.empty((layer.shape[1], len(table)))
         for first in range(0, len(table), _ROWS):
             coef[:, first : first + _ROWS] = (table[first : first + _ROWS].astype(np.float64) @ layer).T

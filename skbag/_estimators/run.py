@@ -134,8 +134,8 @@ class Run:
         self.losses = convex.solve(
             self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
         )
-        layers = self.model.layer.values, self.model.intercept.values
-        if not all(np.isfinite(array).all() for array in (self.losses[-1:], *layers)):
+        arrays = [parameters.values for parameters in self.model.parameters()[1:]]
+        if not (np.isfinite(self.losses[-1]) and all(np.isfinite(array).all() for array in arrays)):
             raise ValueError(
                 "The loss became infinite or NaN, or the layer did: training diverges. Use smaller values of init, X "
                 "and sample_weight."

@@ -2,7 +2,9 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -32,7 +34,8 @@ Array = NDArray[Any]
 
 _INITIAL_STATE = 0.1  # over the square of the rows per step, as gradients are means: a row's state before training
 _NO_STATE = np.empty(0)
-_FITTED = "embeddings_", "coefs_", "intercepts_"
+
+Layers = Sequence[tuple[Array, Array]]  # coefficients and intercepts of each
 
 
 class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
@@ -232,33 +235,41 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _model(self) -> Model:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
         dtype = vars(self)["embeddings_"].dtype
-        table, coef, intercept = self._values()
-        factor, offset = self._layer_of(self._learnt)
-        layer = coef.T, intercept
-        if np.ndim(factor):
-            layer = (coef / factor).T.astype(dtype), ((intercept - offset) / factor).astype(dtype)
-        values = table, *layer
+        table, layers = self._values()
+        values = table, *self._layers_of_training(layers)
         kept: Any = self._solver_state
         *states, n_steps = kept
         if self._solver == self.solver:
             parameters = [Parameters(array, *some) for array, some in zip(values, states, strict=True)]
         else:  # another solver begins anew
             states, n_steps = self._initial_states(self._learnt, int(self.batch_size)), 0
-            parameters = list(map(Parameters.new, (np.asarray(table), *layer), (SOLVERS[self.solver],) * 3, states))
+            table, *layers = values
+            parameters = list(map(Parameters.new, (np.asarray(table), *layers), (SOLVERS[self.solver],) * 3, states))
         return get_trainer(self.device).keep(Model.of(parameters, n_steps), dtype)
 
-    def _values(self) -> tuple[Any, Array, Array]:
-        """Return the fitted table, layer and intercepts, checked: they may have been assigned."""
+    def _layers_of_training(self, layers: Layers) -> Iterator[Array]:
+        """Yield weights and intercepts of each layer in training, where outputs may have another scale."""
+        factor, offset = self._layer_of(self._learnt)
+        for k, (coef, intercept) in enumerate(layers):
+            if k == len(layers) - 1 and np.ndim(factor):
+                coef, intercept = coef / factor, (intercept - offset) / factor
+            yield from (coef.T, intercept)
+
+    def _values(self) -> tuple[Any, Layers]:
+        """Return the fitted table, and coefficients and intercepts of each layer; checked: they may be assigned."""
         table = get_backend(self.device).hold(vars(self)["embeddings_"])  # the attribute would fetch it from a GPU
         check_weight(table, "embeddings_")
-        coef, intercept = np.asarray(self.coefs_[0]), np.asarray(self.intercepts_[0])
-        dim, n_outputs = self._layer_shape
-        named = (_FITTED[0], table), (f"{_FITTED[1]}[0]", coef), (f"{_FITTED[2]}[0]", intercept)
-        shapes = (self.n_features_in_, dim), (dim, n_outputs), (n_outputs,)
-        for (name, array), shape in zip(named, shapes, strict=True):
-            if np.shape(array) != shape:
-                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
-        return table, coef, intercept
+        shapes = list(pairwise(self._layer_shape))
+        for name in ("coefs_", "intercepts_"):
+            if len(getattr(self, name)) != len(shapes):
+                raise ValueError(f"{name} must be {len(shapes)} arrays, got {len(getattr(self, name))}.")
+        arrays = zip(self.coefs_, self.intercepts_, strict=True)
+        layers = [(np.asarray(coef), np.asarray(intercept)) for coef, intercept in arrays]
+        _check_shape("embeddings_", table, (self.n_features_in_, self._layer_shape[0]))
+        for k, (coef, intercept) in enumerate(layers):
+            _check_shape(f"coefs_[{k}]", coef, shapes[k])
+            _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
+        return table, layers
 
     def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
         """Take over a trained model."""
@@ -272,13 +283,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _attributes(self, model: Model, learnt: Any) -> dict[str, Any]:
         """Return the fitted attributes that a model has by itself."""
         factor, offset = self._layer_of(learnt)
-        coef, intercept = model.layer.values.T, model.intercept.values
+        coefs = [layer.weights.values.T for layer in model.layers]
+        intercepts = [layer.intercepts.values for layer in model.layers]
         if np.ndim(factor):
-            coef, intercept = coef * factor.astype(coef.dtype), intercept * factor + offset
-        shape = model.layer.values.shape[::-1]
+            coefs[-1], intercepts[-1] = coefs[-1] * factor.astype(coefs[-1].dtype), intercepts[-1] * factor + offset
         return {
-            "embeddings_": model.table.values, "coefs_": [coef], "intercepts_": [intercept], "_learnt": learnt,
-            "_layer_shape": shape, **self._attributes_of_y(learnt),
+            "embeddings_": model.table.values, "coefs_": coefs, "intercepts_": intercepts, "_learnt": learnt,
+            "_layer_shape": model.widths, **self._attributes_of_y(learnt),
         }  # fmt: skip
 
     def _attributes_of_y(self, learnt: Any) -> dict[str, Any]:
@@ -326,12 +337,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _outputs(self, X: Any, *, choose: bool = False) -> Array:
         """Return the outputs of training for X, or the number of the largest of each row; called on a snapshot."""
-        table, coef, intercept = self._values()
-        factor, offset = self._layer_of(self._learnt)
+        table, layers = self._values()
         dtype = table.dtype
-        if np.ndim(factor):
-            coef, intercept = coef / factor, (intercept - offset) / factor
-        arrays = table, np.ascontiguousarray(coef.T, dtype), np.ascontiguousarray(intercept, dtype)
+        arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
         outputs: Array = get_trainer(self.device).predict(bags, model, self.mode, self.n_jobs, choose=choose)
@@ -355,6 +363,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             rows = table[first : first + (1 << 14)].astype(np.float64)
             result[first : first + len(rows)] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
         return result
+
+
+def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:
+    if np.shape(array) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
 
 
 def _checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:

@@ -20,7 +20,7 @@ _ENTRIES_AT_ONCE = 1 << 20  # outputs of the rows that are looked at together
 def solve(
     model: Model, features: Array, targets: Targets, weights: Array, loss: Loss, alpha: float, max_iter: int | None
 ) -> list[float]:
-    """Make the layer and the intercept of a model the best for some features; return the loss of each iteration.
+    """Make the layer of a model the best for some features; return the loss of each iteration.
 
     The objective is ``sum(weight * loss) / n`` plus ``alpha / 2`` times the squared lengths of the weights of features
     that are scaled to a mean of 0 and a standard deviation of 1: neither the scale of the table nor a part that all its
@@ -29,7 +29,7 @@ def solve(
     Parameters
     ----------
     model : Model
-        Its layer and intercept are where the search starts, and are changed.
+        Its layer, of which there is one, is where the search starts, and is changed.
     features : ndarray of shape (n_samples, dim)
     targets : Targets
     weights : ndarray of shape (n_samples,)
@@ -63,17 +63,18 @@ def solve(
         losses.append(value)
         return value + alpha / 2 * float((coef**2).sum()), np.concatenate((of_coef.ravel(), of_intercept))
 
-    coef = model.layer.values.astype(np.float64)
+    (layer,) = model.layers
+    coef = layer.weights.values.astype(np.float64)
     finite = np.where(np.isfinite(deviation), deviation, 0)
-    start = np.concatenate(((coef * finite).ravel(), model.intercept.values + coef @ mean))
+    start = np.concatenate(((coef * finite).ravel(), layer.intercepts.values + coef @ mean))
     kept: list[float] = []
     result = minimize(
         objective, start, jac=True, method="L-BFGS-B", callback=lambda _: kept.append(losses[-1]),
         options={"maxiter": max_iter or _MOST_ITERATIONS, "maxfun": 20 * _MOST_ITERATIONS, "maxcor": 20, "gtol": 1e-6},
     )  # fmt: skip
     coef = result.x[:-n_outputs].reshape(n_outputs, dim) / deviation
-    model.layer.values[:] = coef
-    model.intercept.values[:] = result.x[-n_outputs:] - coef @ mean
+    layer.weights.values[:] = coef
+    layer.intercepts.values[:] = result.x[-n_outputs:] - coef @ mean
     return kept or losses[-1:]
 
 
