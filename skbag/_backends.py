@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from skbag._compiled.shield import drop_orphans, shielded
 from skbag._data.bags import Bags
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
+from skbag._rules.pooling import Mode
 
 Array = NDArray[Any]
 Norm = tuple[float, float] | None  # max_norm, norm_type
@@ -29,11 +31,14 @@ class Backend(Protocol):
     def hold(self, table: Any) -> Any:
         """Return a table as an estimator keeps it between calls; TypeError or ValueError if it is none."""
 
-    def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+    def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
         """Return bags that are wholly checked and made for a mode."""
 
-    def pool(self, bags: Bags, table: Any, mode: str, n_jobs: int | None, norm: Norm = None) -> Any:
-        """Return the pooled rows of each bag."""
+    def split(self, bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
+        """Return the bags of each field in the place of each bag."""
+
+    def pool(self, bags: Bags, table: Any, mode: Mode, n_jobs: int | None, norm: Norm = None) -> Any:
+        """Return the pooled rows of each bag, the modes and the fields side by side."""
 
     def lookup(self, bags: Bags, table: Any, n_jobs: int | None) -> Array:
         """Return one row of the table per member."""
@@ -80,8 +85,11 @@ class Training(Protocol):
     def keep(self, model: Model, dtype: np.dtype[Any]) -> Model:
         """Return a model as it is trained there."""
 
-    def predict(self, bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
-        """Return the outputs of bags, or the number of the largest of each."""
+    def predict(
+        self, bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False,
+        pooled: bool = False,
+    ) -> Array:  # fmt: skip
+        """Return the outputs of rows, the number of the largest of each, or the pooled rows."""
 
 
 if TYPE_CHECKING:  # the types of both are what the protocols say

@@ -1,5 +1,6 @@
 """torch-shaped functions on arrays."""
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Literal
 
@@ -11,11 +12,11 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skbag._backends import get_backend
 from skbag._data.bags import Bags, as_ids, frozen
+from skbag._data.blocks import check_mode
 from skbag._data.ids import bags_from_ids
 from skbag._data.limits import COLUMNS, NORM
 from skbag._data.ragged import flattened
 from skbag._data.table import check_padding_idx, check_weight
-from skbag._rules.pooling import MODES
 
 Mode = Literal["sum", "mean", "sqrtn", "max"]
 
@@ -25,7 +26,7 @@ def embedding_bag(
     weight: ArrayLike,
     offsets: ArrayLike | None = None,
     *,
-    mode: Mode = "mean",
+    mode: Mode | Sequence[Mode] = "mean",
     per_sample_weights: ArrayLike | None = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
@@ -64,12 +65,13 @@ def embedding_bag(
     offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
         Where each bag starts in a 1-D ``input``: the first is 0, and none is smaller than the one before. Two equal
         offsets make an empty bag. It must be None for a 2-D ``input``.
-    mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+    mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="mean"
         How the rows of a bag become one. "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag``, "sqrtn" is
-        TensorFlow's combiner of that name.
+        TensorFlow's combiner of that name. A list or tuple of different modes gives the rows of each, side by side in
+        this order; all but "max" are one pass.
     per_sample_weights : array-like of the shape of ``input``, or a column of lists, default=None
         A weight for each id, finite; converted to the dtype of ``weight``. None stands for weights of 1. It goes with
-        every mode but "max", where torch takes it with "sum" only.
+        every mode but "max" alone, where torch takes it with "sum" only; "max" beside other modes does not see it.
     include_last_offset : bool, default=False
         Whether ``offsets`` has one more entry, ``len(input)``, at its end. It then is what SciPy calls ``indptr``.
     padding_idx : int, default=None
@@ -92,7 +94,7 @@ def embedding_bag(
 
     Returns
     -------
-    ndarray of shape (n_bags, embedding_dim)
+    ndarray of shape (n_bags, n_modes * embedding_dim)
         The pooled rows, in the dtype of ``weight``. Sums are accumulated in that dtype, too.
 
     Raises
@@ -145,6 +147,11 @@ def embedding_bag(
            [5., 6.],
            [0., 0.]])
 
+    The sum beside the maximum:
+
+    >>> embedding_bag([[0, 1]], weight, mode=["sum", "max"])
+    array([[4., 6., 3., 4.]])
+
     A weighted mean, (3 * [1, 2] + 1 * [5, 6]) / (3 + 1):
 
     >>> embedding_bag([[0, 2]], weight, per_sample_weights=[[3, 1]])
@@ -152,9 +159,8 @@ def embedding_bag(
     """
     backend = get_backend(device)
     table = check_weight(weight)
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}.")
-    if mode == "max" and per_sample_weights is not None:
+    modes = check_mode(mode)
+    if modes == "max" and per_sample_weights is not None:
         raise ValueError("per_sample_weights must be None with mode='max': a maximum has no weights.")
     bags = bags_from_ids(
         input,
@@ -165,7 +171,7 @@ def embedding_bag(
         include_last_offset=include_last_offset,
         padding_idx=check_padding_idx(padding_idx, len(table)),
     )
-    return backend.pool(bags, table, mode, _jobs(n_jobs), _norm(max_norm, norm_type, "embedding_bag"))
+    return backend.pool(bags, table, modes, _jobs(n_jobs), _norm(max_norm, norm_type, "embedding_bag"))
 
 
 def embedding(

@@ -56,7 +56,8 @@ def is_memory_mapped(array):
 def test_the_signature_is_the_documented_one():
     parameters = inspect.signature(EmbeddingBagVectorizer).parameters
     assert {name: p.default for name, p in parameters.items()} == {
-        "embedding_dim": 100, "mode": "mean", "init": "normal", "per_sample_weights": True, "padding_idx": None,
+        "embedding_dim": 100, "mode": "mean", "fields": None, "init": "normal", "per_sample_weights": True,
+        "padding_idx": None,
         "max_norm": None, "norm_type": 2.0, "dtype": "float32", "device": "cpu", "n_jobs": None, "random_state": None,
     }  # fmt: skip
     assert [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY] == ["embedding_dim"]

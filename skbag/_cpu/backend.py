@@ -1,5 +1,6 @@
 """The CPU backend: output memory, blocks of bags, threads, and the choice of a kernel's tile."""
 
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,9 +12,10 @@ from skbag._cpu import calls, checking, structs
 from skbag._cpu import pooling as kernels
 from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
-from skbag._data.bags import RELATIVE, Bags, frozen
+from skbag._cpu.tile import LARGEST, TOTAL
+from skbag._data.bags import Bags, frozen, is_relative
 from skbag._data.resident import Resident
-from skbag._rules.pooling import MODES
+from skbag._rules.pooling import MODES, Mode, modes_of, passes_of
 
 Array = NDArray[Any]
 
@@ -35,7 +37,7 @@ def _registers() -> tuple[int, int]:
     return (32, 12) if features.get("avx") else (16, 12)
 
 
-def _tile(dim: int, itemsize: int) -> tuple[int, int]:
+def tile_of(dim: int, itemsize: int) -> tuple[int, int]:
     """Lanes and number of the vectors that hold one tile of a row of this width."""
     register, most = _registers()
     lanes = min(register // itemsize, 1 << (dim.bit_length() - 1))
@@ -74,7 +76,7 @@ def layout(table: Array) -> tuple[int, ...]:
 @lru_cache(maxsize=64)
 def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, ...]:
     row_bytes = dim * itemsize
-    lanes, vectors = _tile(dim, itemsize)
+    lanes, vectors = tile_of(dim, itemsize)
     single, whole = dim <= lanes * vectors, False
     if dim == lanes * vectors and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0):
         # where a table begins matters to rows of less than a line, of which half would lie in two; it differs between
@@ -83,24 +85,25 @@ def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, 
     return lanes, vectors, _copies(vectors), *_prefetching(n_bytes, row_bytes, vectors), int(single), int(whole)
 
 
-def reduce_of(layout: tuple[int, ...], *, maximum: bool) -> Any:
+def reduce_of(layout: tuple[int, ...], kind: int) -> Any:
     """Return the kernel that reduces bags of rows of a layout."""
     lanes, vectors, copies, ahead, every, _, whole = layout
-    return kernels.reduce_kernel(lanes, vectors, copies, ahead, every, whole, int(maximum))
+    return kernels.reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind)
 
 
 @lru_cache(maxsize=256)
 def _reduce_address(
-    layout: tuple[int, ...], dtype: np.dtype[Any], ids: np.dtype[Any], maximum: bool, weighted: bool, padded: bool
+    layout: tuple[int, ...], dtype: np.dtype[Any], ids: np.dtype[Any], kind: int, weighted: bool, padded: bool
 ) -> int:  # fmt: skip
     """Return the address of `reduce_of` for bags as they are given: what they have is what its code depends on."""
     numbers, places = frozen(np.empty(1, dtype)), frozen(np.empty(1, ids))
     example = structs.Reduction(
         frozen(np.empty((1, 1), dtype)), numbers if weighted else None, places, 0 if padded else None, numbers,
         places, places, np.empty(1, dtype), np.empty(1, np.int64), np.empty((1, 1), dtype),
+        frozen(np.zeros(1, np.int64)),
     )  # fmt: skip
-    kinds = map(calls.kind_of, (example, *(0,) * 4))
-    return calls.address_of(reduce_of(layout, maximum=maximum), *kinds)
+    kinds = map(calls.kind_of, (example, *(0,) * 5))
+    return calls.address_of(reduce_of(layout, kind), *kinds)
 
 
 def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
@@ -154,7 +157,7 @@ def hold(table: Any) -> Any:
     return table.host() if isinstance(table, Resident) else table
 
 
-def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     """Return bags that are wholly checked and made for a mode: canonical, and rescaled where it needs that.
 
     Raises
@@ -172,10 +175,39 @@ def check(bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
         if progress[UNSORTED]:
             return check(bags.canonical(), mode, n_jobs)
         bags.stored = None  # members as they are are what the matrix means
-    return bags.rescaled() if extreme and mode in RELATIVE and not bags.is_rescaled else bags
+    return bags.rescaled() if extreme and is_relative(mode) and not bags.is_rescaled else bags
 
 
-def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
+def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
+    """Return the bags of each field in the place of each bag: the same members, canonical, with more edges.
+
+    Parameters
+    ----------
+    bags : Bags
+        Of a matrix.
+    edges : ndarray of shape (n_fields + 1,), int64
+        The columns [edges[f], edges[f + 1]) are field f.
+    n_jobs : int or None
+
+    Raises
+    ------
+    ValueError
+        If indptr decreases or an id is out of range.
+    """
+    n_fields, ordered = len(edges) - 1, bags.stored is not None
+    indptr = np.empty(bags.n_bags * n_fields + 1, bags.indptr.dtype)
+    indptr[-1] = bags.n_members
+    blocks = _blocks(bags.n_members + bags.n_bags * n_fields * 16, n_jobs)
+    arguments = bags.indices, bags.indptr, bags.num_embeddings, frozen(edges)
+    progress = _run(checking.split, arguments, blocks, (indptr,), ordered=ordered)
+    if progress[INVALID]:
+        bags.raise_bad_member()
+    if progress[UNSORTED] and ordered:
+        return split(bags.canonical(), edges, n_jobs)
+    return replace(bags, indptr=frozen(indptr), n_fields=n_fields, stored=None)
+
+
+def pool(bags: Bags, table: Array, mode: Mode, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
     """Pool the rows of a table that the members of every bag name.
 
     Parameters
@@ -183,7 +215,8 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
     bags : Bags
         With weights of the table's dtype, or none.
     table : ndarray of shape (num_embeddings, dim), frozen
-    mode : {"sum", "mean", "sqrtn", "max"}
+    mode : {"sum", "mean", "sqrtn", "max"} or a tuple of some of them
+        All but "max" are one pass over the members.
     n_jobs : int or None
         As in joblib.
     norm : (max_norm, norm_type) or None
@@ -191,38 +224,60 @@ def pool(bags: Bags, table: Array, mode: str, n_jobs: int | None, norm: tuple[fl
 
     Returns
     -------
-    ndarray of shape (n_bags, dim), of the table's dtype
+    ndarray of shape (n_bags / n_fields, n_fields * n_modes * dim), of the table's dtype
+        The modes side by side, in their order, and those of the fields.
 
     Raises
     ------
     ValueError
         If indptr decreases, an id is out of range or a weight is not finite.
     """
-    dim = table.shape[1]
-    kind = layout(table)
-    span = kind[0] * kind[1]
     bags = bags if norm is None else check(bags, mode, n_jobs)
-    multipliers = None if mode == "max" else bags.weights
-    if norm is not None:
-        factors = norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
-        multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
-    spare = _filled(dim, -np.inf if mode == "max" else 0.0, table.dtype)
-    out = np.empty((bags.n_bags, dim), table.dtype)
-    blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
-    address = _reduce_address(
-        kind, table.dtype, bags.indices.dtype, mode == "max", multipliers is not None, bags.padding_idx is not None
-    )
-    sizes = np.empty((blocks[2], 0 if mode == "sum" else kernels.BAGS_TOGETHER), table.dtype)
-    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
-    arguments = MODES[mode], address, span, table, *members, bags.padding_idx, spare, sizes
-    progress = _run(kernels.pool, arguments, blocks, (out,), -(-dim // span), bags.stored is not None)
+    factors = None if norm is None else norm_factors(table, norm, n_jobs, bags.indices[: bags.n_members])
+    modes = modes_of(mode)
+    out = np.empty((bags.n_bags, len(modes) * table.shape[1]), table.dtype)
+    progress = np.zeros(6, np.int64)
+    for some in passes_of(modes):
+        progress |= _pass(bags, table, some, tuple(map(modes.index, some)), n_jobs, factors, out)
     if progress[INVALID]:
         bags.raise_bad_member()
     if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
         fit = check(bags, mode, n_jobs)  # what rows or an overflow make not finite is the result
         if fit is not bags:
             return pool(fit, table, mode, n_jobs, norm)
-    return out
+        if progress[EXTREME] and len(modes) > 1 and not is_relative(mode):  # some must be rescaled, others not
+            return bags.beside([pool(bags, table, each, n_jobs, norm) for each in modes])
+    return bags.rows_of(out)
+
+
+def _pass(
+    bags: Bags, table: Array, modes: tuple[str, ...], places: tuple[int, ...], n_jobs: int | None,
+    factors: Array | None, out: Array,
+) -> Array:  # fmt: skip
+    """Pool bags in modes that share a pass, of which each has its place in a row; return the ``progress``."""
+    dim, maximum, kind = table.shape[1], modes == ("max",), layout(table)
+    span, multipliers = kind[0] * kind[1], None if maximum else bags.weights
+    if factors is not None:
+        multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
+    spare = _filled(dim, -np.inf if maximum else 0.0, table.dtype)
+    blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
+    address = _reduce_address(
+        kind, table.dtype, bags.indices.dtype, LARGEST if maximum else TOTAL, multipliers is not None,
+        bags.padding_idx is not None,
+    )  # fmt: skip
+    n_sizes = 0 if modes == ("sum",) else len(modes) * kernels.BAGS_TOGETHER
+    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
+    arguments = (
+        *numbers_of(modes, places, dim), address, span, table, *members, bags.padding_idx, spare,
+        np.empty((blocks[2], n_sizes), table.dtype),
+    )  # fmt: skip
+    return _run(kernels.pool, arguments, blocks, (out,), -(-dim // span), bags.stored is not None)
+
+
+@lru_cache(maxsize=64)
+def numbers_of(modes: tuple[str, ...], places: tuple[int, ...], dim: int) -> tuple[Array, Array]:
+    """Return modes as kernels number them, and the columns at which what they make begins."""
+    return frozen(np.array([MODES[mode] for mode in modes], np.int64)), frozen(np.array(places, np.int64) * dim)
 
 
 def lookup(bags: Bags, table: Array, n_jobs: int | None) -> Array:

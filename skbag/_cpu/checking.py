@@ -89,3 +89,39 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
                 progress[UNSORTED] = 1
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
+
+
+@kernel
+def split(indices, indptr, n_rows, edges, blocks, progress, out):
+    """out[b * n_fields + f] = where field f of bag b begins: at its first member that is at least edges[f].
+
+    progress[INVALID] = 1 if an id is out of range or indptr decreases, [UNSORTED] = 1 if the ids of a bag do not
+    increase strictly; what is written then means nothing.
+
+    indices, indptr : as in ``pool``. n_rows : of the table. edges : (n_fields + 1,) int64, in: 0, ..., n_rows.
+    blocks, progress : see above. out : (n_bags * n_fields + 1,), out, but for the last.
+    """
+    n_bags, n_fields = len(indptr) - 1, len(edges) - 1
+    n_members = np.intp(item(indptr, n_bags))
+    block = fetch_add(progress, NEXT, 1)
+    while block < blocks[0]:
+        first, last = first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)
+        for bag in range(first, last):
+            start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+            if not (0 <= start <= stop <= n_members and in_range(indices, n_rows, start, stop)):
+                progress[INVALID] = 1
+                break
+            if progress[UNSORTED] == 0 and not increases(indices, start, stop):
+                progress[UNSORTED] = 1
+            out[bag * n_fields] = start
+            for f in range(1, n_fields):
+                low, high = np.intp(out[bag * n_fields + f - 1]), stop
+                while low < high:
+                    middle = (low + high) // 2
+                    if item(indices, middle) < edges[f]:
+                        low = middle + 1
+                    else:
+                        high = middle
+                out[bag * n_fields + f] = low
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, head, structs, update
+from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._data.bags import frozen
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model
 from skbag._rules.losses import Loss
+from skbag._rules.pooling import modes_of, sums_in
 from skbag._rules.solvers import Solver
 
 Array = NDArray[Any]
@@ -33,12 +36,18 @@ class Shape(NamedTuple):
     dim: int
     widths: tuple[int, ...]  # how many numbers each layer reads, and last the number of outputs
     dtype: np.dtype[Any]
+    blocks: Blocks = Blocks("sum")
 
     @classmethod
-    def of(cls, model: Model) -> Self:
-        """Return the sizes of a model."""
+    def of(cls, model: Model, blocks: Blocks) -> Self:
+        """Return the sizes of a model of pooled rows that are made so."""
         n_rows, dim = model.table.values.shape
-        return cls(n_rows, dim, model.widths, model.layers[0].weights.values.dtype)
+        return cls(n_rows, dim, model.widths, model.layers[0].weights.values.dtype, blocks)
+
+    @property
+    def n_pooled(self) -> int:
+        """Return the width of a pooled row."""
+        return self.widths[0]
 
     @property
     def n_outputs(self) -> int:
@@ -67,21 +76,46 @@ class Shape(NamedTuple):
         return -(-self.n_outputs // block) * block
 
 
+@lru_cache(maxsize=64)
+def layout_of(blocks: Blocks, dim: int) -> structs.Layout:
+    """Return how a pooled row is made of blocks of rows of so many columns."""
+    modes, sums = modes_of(blocks.mode), sums_in(blocks.mode)
+    maximum = modes.index("max") * dim if "max" in modes else -1
+    return structs.Layout(
+        blocks.n_fields, *cpu.numbers_of(sums, tuple(map(modes.index, sums)), dim),
+        maximum, frozen(np.array([maximum], np.int64)), len(modes) * dim if blocks.interaction else -1,
+        frozen(np.zeros(1, np.int64)),
+    )  # fmt: skip
+
+
 def batch_memory(
-    shape: Shape, n_bags: int, n_members: int, *, won: bool = False, back: bool = False, times: tuple[int, ...] = ()
+    shape: Shape, n_rows: int, n_members: int, *, won: bool = False, back: bool = False, times: tuple[int, ...] = ()
 ) -> structs.Batch:
     """Return scratch memory of a mini-batch.
 
     ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table. ``times``
     is a dimension before all others.
     """
-    dim, dtype, ids = shape.dim, shape.dtype, shape.ids
+    dim, dtype, ids, blocks = shape.dim, shape.dtype, shape.ids, shape.blocks
+    n_bags, n_sums, n_squares = n_rows * blocks.n_fields, len(sums_in(blocks.mode)), n_rows * blocks.n_fields
+    n_squares, alone = n_bags if blocks.interaction else 0, blocks.per_field == 1
+
+    def empty(*size: int, kind: Any = dtype) -> Array:
+        return np.empty((*times, *size), kind)
+
+    def wide(n_rows: int) -> tuple[Array, Array]:
+        rows = empty(n_rows, shape.n_pooled)
+        return rows, rows.reshape(*times, n_rows * blocks.n_fields, blocks.per_field * dim)
+
+    gradients, of_blocks = wide(n_rows if back else 0)
+    folded = back and n_sums and not alone
     return structs.Batch(
-        np.empty((*times, n_members), ids), np.empty((*times, n_members), dtype), np.empty((*times, n_members), ids),
-        np.empty((*times, n_bags), np.int64), np.empty((*times, n_bags), np.int64),
-        np.empty((*times, n_bags, dim), dtype),
-        np.empty((*times, n_bags if won else 0, dim), np.int64), np.empty((*times, n_bags, shape.columns), dtype),
-        np.empty((*times, n_bags if back else 0, dim), dtype), np.empty((*times, n_bags)),
+        empty(n_members, kind=ids), empty(n_members), empty(n_members, kind=ids),
+        empty(n_bags, kind=np.int64), empty(n_bags, kind=np.int64), *wide(n_rows),
+        empty(n_sums * n_bags if n_sums > 1 else 0), empty(n_squares, dim),
+        empty(n_bags if won else 0, dim, kind=np.int64), empty(n_rows, shape.columns),
+        gradients, of_blocks, of_blocks if alone else empty(n_bags if folded else 0, dim),
+        empty(n_squares if back else 0, dim), empty(n_rows, kind=np.float64),
     )  # fmt: skip
 
 
@@ -134,11 +168,15 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
     batch, parts = batch_memory(shape, 1, 1), parts_memory(shape, 1, 1, 1)
     forward, spare = forward_of(rows, dtype), nothing(dtype)
     layer = structs.Layer(forward.table, spare, rows, rows, rows, rows, 0)
-    reduction = structs.Reduction(forward.table, batch.weights, batch.ids, None, spare, n, n, numbers, n, batch.pooled)
+    reduction = structs.Reduction(
+        forward.table, batch.weights, batch.ids, None, spare, n, n, numbers, n, batch.pooled,
+        layout_of(shape.blocks, 1).places,
+    )  # fmt: skip
     examples = {
         "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch,
         "parts": parts, "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,
+        "unweighted": reduction._replace(multipliers=None),
     }  # fmt: skip
     return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
 
@@ -153,15 +191,23 @@ def step_of(
 
 
 @lru_cache(maxsize=64)
-def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, *, maximum: bool) -> int:
+def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, kind: int) -> int:
     """Return the address of ``pooling.reduce_kernel``'s kernel for a mini-batch; for layouts see ``backend.layout``."""
     kinds = _kinds(dtype, many)
-    return calls.address_of(cpu.reduce_of(layout, maximum=maximum), kinds.reduction, *(kinds.count,) * 4)
+    reduction = kinds.unweighted if kind == LARGEST else kinds.reduction
+    return calls.address_of(cpu.reduce_of(layout, kind), reduction, *(kinds.count,) * 5)
+
+
+def reduce_addresses(layout: tuple[int, ...], shape: Shape) -> tuple[int, int]:
+    """Return the addresses of the kernels for sums of a mini-batch and for sums of squares, 0 where there are none."""
+    kinds = (TOTAL, SQUARES) if shape.blocks.interaction else (TOTAL,) if sums_in(shape.blocks.mode) else ()
+    sums, squares, *_ = *(reduce_address(layout, shape.dtype, shape.many, kind) for kind in kinds), 0, 0
+    return sums, squares
 
 
 def lanes_of(width: int, dtype: np.dtype[Any]) -> int:
     """Return how many columns of rows of a width are taken at once."""
-    return cpu._tile(width, dtype.itemsize)[0]
+    return cpu.tile_of(width, dtype.itemsize)[0]
 
 
 @lru_cache(maxsize=64)
@@ -177,9 +223,8 @@ def head_address(n_inputs: int, dtype: np.dtype[Any], many: bool, loss: Loss) ->
 @lru_cache(maxsize=64)
 def update_addresses(dim: int, dtype: np.dtype[Any], many: bool, solver: Solver) -> tuple[int, int]:
     """Return the addresses of ``update.update_kernel``'s and ``update.add_kernel``'s kernels; 0 if there is none."""
-    kinds, lanes = _kinds(dtype, many), lanes_of(dim, dtype)
-    count, tickets, n_vectors = kinds.count, kinds.tickets, -(-dim // lanes)
-    tile = lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
+    kinds, tile = _kinds(dtype, many), _tile_of(dim, dtype)
+    count, tickets = kinds.count, kinds.tickets
     updating = calls.address_of(
         update.update_kernel(*tile, solver),
         kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table,
@@ -190,3 +235,22 @@ def update_addresses(dim: int, dtype: np.dtype[Any], many: bool, solver: Solver)
         arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
         adding = calls.address_of(update.add_kernel(*tile), *arguments)
     return updating, adding
+
+
+@lru_cache(maxsize=64)
+def gather_address(dim: int, dtype: np.dtype[Any], many: bool, blocks: Blocks) -> int:
+    """Return the address of ``update.gather_kernel``'s kernel; 0 if none is needed."""
+    if not (sums_in(blocks.mode) and (blocks.interaction or "max" in modes_of(blocks.mode))):
+        return 0
+    kinds, count = _kinds(dtype, many), _kinds(dtype, many).count
+    return calls.address_of(
+        update.gather_kernel(*_tile_of(dim, dtype), bool(blocks.interaction)),
+        kinds.terms, count, kinds.table, kinds.batch, kinds.parts, count, count,
+    )  # fmt: skip
+
+
+def _tile_of(dim: int, dtype: np.dtype[Any]) -> tuple[int, int, bool]:
+    """Return the tile by which rows of a width are changed, and whether one holds a row."""
+    lanes = lanes_of(dim, dtype)
+    n_vectors = -(-dim // lanes)
+    return lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS

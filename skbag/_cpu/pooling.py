@@ -16,6 +16,7 @@ from skbag._cpu.memory import fetch_add, item, item_bytes, put
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, begin_of, first_bag
 from skbag._cpu.structs import Reduction
 from skbag._cpu.tile import (
+    LARGEST,
     add_window,
     divide,
     fold_copies,
@@ -31,7 +32,7 @@ from skbag._cpu.tile import (
     window,
     window_memory,
 )
-from skbag._rules.pooling import MAX, SQRTN
+from skbag._rules.pooling import MAX, SQRTN, SUM
 
 BAGS_TOGETHER = 64  # bags that a part of a kernel is called for
 _SIZE_LANES = 16  # members whose weights are added up together
@@ -120,35 +121,38 @@ def reduce_bag(
 
 
 @cache
-def reduce_kernel(lanes, vectors, copies, ahead, every, whole, maximum):
+def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
     """Make the kernel that reduces bags, for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
 
     Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
-    ``whole`` says that a row fills a tile and is whole cache lines or in one; ``maximum`` that the largest is sought,
-    not the sum.
+    ``whole`` says that a row fills a tile and is whole cache lines or in one; ``kind`` what is sought: `TOTAL`, the
+    sum; `LARGEST`, the maximum; `SQUARES`, the sum of squares.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. The last tile of a row overlaps the
     one before.
     """
     span = lanes * vectors
-    neutral = -np.inf if maximum else 0.0
+    neutral = -np.inf if kind == LARGEST else 0.0
 
     @part
-    def reduce(reduction, first, last, begin, end):
+    def reduce(reduction, first, last, begin, end, sized):
         """out[b] = sum or maximum of multipliers[i] * table[indices[i]] over starts[b] <= i < stops[b]; or zeros.
 
         For the bags first <= b < last, and the tiles that start at the columns begin, begin + lanes * vectors, ... of
-        those before ``end``. Sums are divided by sizes[b - first], if there are sizes; where that is 0 a row is zeros.
+        those before ``end``. It is written at each of the places k of the row. If there are sizes, n for each place,
+        sums are divided by sizes[k * n + b - sized]; where that is 0 a row is zeros.
 
         reduction : structs.Reduction, in; out, out. progress : [INVALID] becomes 1 if an id is out of range; it is
         looked at before its row is read. [EXTREME] if a sum with multipliers is not finite.
         """
         table, multipliers, indices = reduction.table, reduction.multipliers, reduction.indices
         padding_idx, sizes, progress = reduction.padding_idx, reduction.sizes, reduction.progress
+        places = reduction.places
+        n_places, n_sizes = len(places), len(sizes) // len(places)
         zero = table.dtype.type(0)
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
         itemsize = item_bytes(table)
-        row_bytes = np.uintp(dim) * itemsize
+        row_bytes, out_bytes = np.uintp(dim) * itemsize, np.uintp(reduction.out.shape[1]) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         for column in range(begin, end, span):
             offset = np.uintp(max(0, min(column, dim - span))) * itemsize
@@ -157,33 +161,38 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, maximum):
             for bag in range(first, last):
                 start, stop = np.intp(item(reduction.starts, bag)), np.intp(item(reduction.stops, bag))
                 acc, until = reduce_bag(
-                    full(table.dtype.type(neutral), maximum, lanes, vectors, copies), base, n_rows, row_bytes,
+                    full(table.dtype.type(neutral), kind, lanes, vectors, copies), base, n_rows, row_bytes,
                     spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole,
                 )  # fmt: skip
                 if until < stop:
                     progress[INVALID] = 1
                 if multipliers is not None and not is_finite(acc):
                     progress[EXTREME] = 1
-                size = zero + (start < stop)
-                if len(sizes) > 0:
-                    size = item(sizes, bag - first)
-                    if size != 0 and not maximum:
-                        acc = divide(acc, size)
-                if size == 0:
-                    acc = full(zero, maximum, lanes, vectors, copies)
-                store(acc, target + np.uintp(bag) * row_bytes, tail)
+                row = target + np.uintp(bag) * out_bytes
+                for k in range(n_places):
+                    result, size = acc, zero + (start < stop)
+                    if n_sizes > 0:
+                        size = item(sizes, k * n_sizes + bag - sized)
+                        if size != 0 and kind != LARGEST:
+                            result = divide(acc, size)
+                    if size == 0:
+                        result = full(zero, kind, lanes, vectors, copies)
+                    store(result, row + np.uintp(item(places, k)) * itemsize, tail)
 
     return reduce
 
 
 @inlined
-def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes, progress):
-    """sizes[b - first] = what the sum of bag b is divided by; tells ``progress`` if that cannot be told precisely."""
+def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes, to, progress):
+    """sizes[to + b - first] = what the sum of bag b is divided by; tells ``progress`` if that is not precise."""
     lanes = full(sizes.dtype.type(0), 0, _SIZE_LANES, 1, 1)
     for bag in range(first, last):
         start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+        if mode == SUM:
+            put(sizes, to + bag - first, start < stop)
+            continue
         size = sizes.dtype.type(_bag_size(mode, lanes, weights, indices, start, stop, padding_idx))
-        put(sizes, bag - first, size)
+        put(sizes, to + bag - first, size)
         if weights is not None and mode != MAX:
             if is_extreme(size):
                 progress[EXTREME] = 1
@@ -193,13 +202,16 @@ def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes,
 
 @kernel
 def pool(
-    mode, reduce, span, table, multipliers, weights, indices, indptr, starts, stops, padding_idx, spare, sizes,
+    modes, places, reduce, span, table, multipliers, weights, indices, indptr, starts, stops, padding_idx, spare, sizes,
     blocks, progress, out,
 ):  # fmt: skip
     """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
 
     SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum. Of rows wider than
     a tile all bags are pooled tile by tile, so that less of the table has to stay in the cache.
+
+    modes, places : (n_modes,) int64, in: sums are written with the divisor of each mode, MAX stands alone; and the
+        columns of ``out`` at which each begins.
 
     reduce : the address of a kernel of ``reduce_kernel``, whose tiles have ``span`` columns.
     table : (n_rows, dim), float32 or float64, in.
@@ -208,15 +220,17 @@ def pool(
         that it does not decrease is checked here. starts, stops : indptr[:-1], indptr[1:].
     padding_idx : members with this index are left out; or None.
     spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-    sizes : (n_threads, BAGS_TOGETHER) of the table's dtype, scratch; (n_threads, 0) for SUM.
+    sizes : (n_threads, n_modes * BAGS_TOGETHER) of the table's dtype, scratch; (n_threads, 0) for SUM alone.
     blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row is
         read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag so,
         which sets progress[EXTREME], as does a bag whose size cannot be told precisely. Nor does an order of ids that
         sets progress[UNSORTED] change the result.
-    out : (n_bags, dim), out.
+    out : (n_bags, columns), out.
     """
     some = sizes[fetch_add(progress, THREAD, 1)]
-    reduction = stored(Reduction(table, multipliers, indices, padding_idx, spare, starts, stops, some, progress, out))
+    reduction = stored(
+        Reduction(table, multipliers, indices, padding_idx, spare, starts, stops, some, progress, out, places)
+    )
     n_members, dim = np.intp(item(indptr, len(indptr) - 1)), table.shape[1]
     n_tiles = -(-dim // span)
     block = fetch_add(progress, NEXT, 1)
@@ -229,9 +243,10 @@ def pool(
             if not (rising(indptr, first, last) and start >= 0 and stop <= n_members):
                 progress[INVALID] = 1
                 break
-            if len(some) > 0:
-                _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, some, progress)
-            call(reduce, (reduction, first, last, column, column + 1))
+            for k in range(len(some) // BAGS_TOGETHER):
+                to = k * BAGS_TOGETHER
+                _find_sizes(modes[k], first, last, weights, indices, indptr, padding_idx, some, to, progress)
+            call(reduce, (reduction, first, last, column, column + 1, first))
             if column == 0 and progress[UNSORTED] == 0:
                 for bag in range(first, last):
                     if not increases(indices, np.intp(item(starts, bag)), np.intp(item(stops, bag))):

@@ -19,7 +19,7 @@ calls by their addresses, once for some dozens of bags or rows.
 import numpy as np
 
 from skbag._cpu.calls import call, nth, several, stored
-from skbag._cpu.forward import collect, pool_max, reduction_of
+from skbag._cpu.forward import collect_row, fold_gradients, pool_max, pool_sums, squares_of, sums_of
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import (
@@ -35,8 +35,7 @@ from skbag._cpu.memory import (
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign, sorted_pairs
-from skbag._cpu.structs import Bags, Batch, Forward, Layer, Parameters, Parts, Plan, Step, Targets, Undo
-from skbag._rules.pooling import MAX
+from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
 
 _LINE = 64  # bytes of a cache line
 _ITEMS_OF_A_LINE = 16  # of four bytes
@@ -69,12 +68,12 @@ def _prefetch_row(array, row):
 
 
 @inlined
-def _prefetch_bag(bags, p):
-    """Ask for the members of the bag order[p], and for where a later one begins; bags come in any order."""
+def _prefetch_row_of_members(bags, n_fields, p):
+    """Ask for the members of row order[p], and for where those of a later one begin; rows come in any order."""
     last = len(bags.order) - 1
-    prefetch_item(bags.indptr, bags.order[min(last, p + _BAGS_AHEAD)])
-    bag = bags.order[min(last, p)]
-    start, stop = np.intp(item(bags.indptr, bag)), np.intp(item(bags.indptr, bag + 1))
+    prefetch_item(bags.indptr, bags.order[min(last, p + _BAGS_AHEAD)] * n_fields)
+    row = bags.order[min(last, p)]
+    start, stop = np.intp(item(bags.indptr, row * n_fields)), np.intp(item(bags.indptr, (row + 1) * n_fields))
     for i in range(start, min(stop, start + _MEMBERS_AHEAD), _ITEMS_OF_A_LINE):
         prefetch_item(bags.indices, i)
         if len(bags.weights) > 0:
@@ -112,31 +111,33 @@ def _keep(plan, table, rows, n_rows, fresh, undo):
 
 @inlined
 def _forward(
-    plan, begin, end, first, n_bags, part, bags, targets, forward, layers, n_layers, batch, reduction, parts, tickets
+    plan, layout, begin, end, first, n_bags, part, bags, targets, forward, layers, n_layers, batch, sums, squares,
+    parts, tickets,
 ):  # fmt: skip
-    """Run FORWARD for the bags begin <= p < end of a mini-batch of n_bags bags."""
-    n_parts = len(parts.firsts)
+    """Run FORWARD for the rows begin <= p < end of a mini-batch of n_bags rows."""
+    n_parts, n_fields, dim = len(parts.firsts), layout.n_fields, forward.table.shape[1]
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
     for owner in range(n_parts):
         parts.n_owned[part, owner] = 0
     for p in range(begin, end):
-        _prefetch_bag(bags, first + p + _BAGS_AHEAD)
+        _prefetch_row_of_members(bags, n_fields, first + p + _BAGS_AHEAD)
         start = bags.order_indptr[first + p] - bags.order_indptr[first]
-        stop = collect(plan.mode, bags, bags.order[first + p], p, start, batch.ids, batch.weights, batch.bags)
-        batch.starts[p], batch.stops[p] = start, stop
+        stop = collect_row(layout, bags, bags.order[first + p], p, start, batch)
         if not plan.freeze:
             assign(n_parts, start, stop, batch.ids, parts.firsts[part], parts.owned, parts.n_owned[part])
     for first_bag in range(begin, end, BAGS_TOGETHER):
         if load_acquire(tickets, STOP):
             break
         last_bag = min(end, first_bag + BAGS_TOGETHER)
-        if plan.mode == MAX:
-            for p in range(first_bag, last_bag):
-                pool_max(forward.table, batch.ids, batch.starts[p], batch.stops[p], batch.pooled, batch.winners, p)
-        else:
-            call(plan.reduce, (reduction, first_bag, last_bag, 0, forward.table.shape[1]))
+        pool_sums(layout, plan.reduce, plan.reduce_squares, sums, squares, batch, first_bag, last_bag, dim)
+        if layout.maximum >= 0:
+            for q in range(first_bag * n_fields, last_bag * n_fields):
+                start, stop = batch.starts[q], batch.stops[q]
+                pool_max(forward.table, batch.ids, start, stop, batch.blocks, layout.maximum, batch.winners, q)
         last = nth(layers, n_layers - 1)
         call(plan.head, (targets, last, batch, parts, part, first_bag, last_bag, first, n_bags))
+        if not plan.freeze and len(layout.places) > 0 and batch.blocks.shape[1] > dim:
+            fold_gradients(layout, batch, first_bag, last_bag, dim)
 
 
 @inlined
@@ -161,27 +162,42 @@ def _update_layer(step, number, place, part, n_bags, layer, coef, intercept, par
 
 
 @inlined
-def _max_gradient(row, pairs, mask, start, stop, by_freq, batch, row_gradients, to):
-    """row_gradients[to] = sum of the gradients of the bags, in the columns in which the row won."""
-    gradients, winners = batch.gradients, batch.winners
-    dim = gradients.shape[1]
-    for d in range(dim):
-        row_gradients[to, d] = 0
+def _add_max_gradient(row, pairs, mask, start, stop, place, batch, row_gradients, to):
+    """Add to row_gradients[to] the gradients of the maxima of the bags, in the columns in which the row won."""
+    gradients, winners = batch.of_blocks, batch.winners
     before = -1
     for j in range(start, stop):
-        p = batch.bags[pairs[j] & mask]
-        if p != before:  # a bag that names the row twice has one first winner
-            for d in range(dim):
-                if winners[p, d] >= 0 and batch.ids[winners[p, d]] == row:
-                    row_gradients[to, d] += gradients[p, d]
-        before = p
-    if by_freq:
-        for d in range(dim):
-            row_gradients[to, d] /= stop - start
+        q = batch.bags[pairs[j] & mask]
+        if q != before:  # a bag that names the row twice has one first winner
+            for d in range(winners.shape[1]):
+                if winners[q, d] >= 0 and batch.ids[winners[q, d]] == row:
+                    row_gradients[to, d] += gradients[q, place + d]
+        before = q
 
 
 @inlined
-def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, nothing, batch, parts, undo, tickets):
+def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
+    """parts.sums = the gradients of rows that are no sum over members of what ``batch`` has: block by block."""
+    rows, starts, stops, sums = parts.rows[part], parts.starts[part], parts.stops[part], parts.sums[part]
+    dim = sums.shape[1]
+    if len(layout.places) > 0:
+        call(plan.gather, (pairs, mask, table, batch, parts, part, n_rows))
+    else:
+        for r in range(n_rows):
+            for d in range(dim):
+                sums[r, d] = 0
+    for r in range(n_rows):
+        if layout.maximum >= 0:
+            _add_max_gradient(rows[r], pairs, mask, starts[r], stops[r], layout.maximum, batch, sums, r)
+        if plan.by_freq:
+            for d in range(dim):
+                sums[r, d] /= stops[r] - starts[r]
+
+
+@inlined
+def _update_table(
+    plan, layout, step, number, rate, part, pairs, n, member_bits, table, nothing, batch, parts, undo, tickets
+):  # fmt: skip
     """Change each row that the sorted pairs name, once."""
     starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
     mask = (1 << member_bits) - 1
@@ -206,16 +222,15 @@ def _update_table(plan, step, number, rate, part, pairs, n, member_bits, table, 
             start = stop
         if len(undo.touched) > 0:
             _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
-        if plan.mode == MAX:
+        if plan.gathers:
             sums, weights = parts.sums[part], parts.weights[part]
-            for r in range(n_rows):
-                _max_gradient(rows[r], pairs, mask, starts[r], stops[r], plan.max_by_freq, batch, sums, r)
+            _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts)
             for r in range(n_rows):  # each is a term of its own
                 starts[r], stops[r], weights[r] = r, r + 1, 1
             terms = parts.terms, -1, weights, 0, parts.ranks, sums
             call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
         else:
-            terms = pairs, mask, batch.weights, 0, batch.bags, batch.gradients
+            terms = pairs, mask, batch.weights, 0, batch.bags, batch.of_sums
             call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
 
 
@@ -240,26 +255,27 @@ def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
 
 @kernel
 def train(
-    plan, step, bags, targets, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch, parts, undo,
-    tickets, batch_losses,
+    plan, layout, step, bags, targets, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch, parts,
+    undo, tickets, batch_losses,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, step (of the table), bags, targets, forward, in; table, Parameters, in-out;
-    nothing, Parameters of no numbers; batch, parts, scratch; undo, in-out. Tuples of one for each layer, from the first
-    to the last: layers (each Layer), scratch; coefs and intercepts (each Parameters) of (n_outputs, n_inputs) and
-    (n_outputs,), in-out; layer_steps (each Step), in.
+    Tuples of ``skbag._cpu.structs``: plan, layout, step (of the table), bags, targets, forward, in; table, Parameters,
+    in-out; nothing, Parameters of no numbers; batch, parts, scratch; undo, in-out. Tuples of one for each layer, from
+    the first to the last: layers (each Layer), scratch; coefs and intercepts (each Parameters) of (n_outputs, n_inputs)
+    and (n_outputs,), in-out; layer_steps (each Step), in.
     batch_losses : (n_batches,), out: mean loss per bag.
     tickets : (5,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.
     """
-    plan, step = stored(Plan(*plan)), stored(Step(*step))
+    plan, layout, step = stored(Plan(*plan)), stored(Layout(*layout)), stored(Step(*step))
     bags, targets, forward = stored(Bags(*bags)), stored(Targets(*targets)), stored(Forward(*forward))
     table, nothing, n_layers = stored(Parameters(*table)), stored(Parameters(*nothing)), len(layers)
     layers_, steps = _layers(layers), _steps(layer_steps)
     coefs_, intercepts_ = _parameters(coefs), _parameters(intercepts)
     batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
-    reduction = stored(reduction_of(forward, batch, tickets))
+    sums = stored(sums_of(forward, batch, layout, tickets))
+    squares = stored(squares_of(forward, batch, layout, tickets))
     n_parts = len(parts.firsts)
     n_bits = 0
     while len(table.values) - 1 >> n_bits:
@@ -280,8 +296,8 @@ def train(
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(
-                plan, begin, end, first, n_bags, part, bags, targets, forward, layers_, n_layers, batch, reduction,
-                parts, tickets,
+                plan, layout, begin, end, first, n_bags, part, bags, targets, forward, layers_, n_layers, batch, sums,
+                squares, parts, tickets,
             )  # fmt: skip
         else:
             place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
@@ -303,8 +319,8 @@ def train(
             elif not plan.freeze:
                 n, where = sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts)
                 _update_table(
-                    plan, step, number, rate, part, parts.pairs[part, where], n, member_bits, table, nothing, batch,
-                    parts, undo, tickets,
+                    plan, layout, step, number, rate, part, parts.pairs[part, where], n, member_bits, table, nothing,
+                    batch, parts, undo, tickets,
                 )  # fmt: skip
         fetch_add(tickets, DONE, 1)
         ticket = fetch_add(tickets, NEXT, 1)

@@ -28,9 +28,22 @@ class Reduction(NamedTuple):
     spare: Any  # (dim,), in; never read without padding_idx
     starts: Any  # (n_bags,) int32 or int64: where the members of a bag begin, in
     stops: Any
-    sizes: Any  # what the sums of the bags that a call is made for are divided by; of length 0 for nothing, in
+    sizes: Any  # (len(places) * n,): what sums are divided by, place by place; of length 0 for nothing, in
     progress: Any  # (5 or more,) int64, in-out
-    out: Any  # (n_bags, dim), out
+    out: Any  # (n_bags, columns), out
+    places: Any  # int64: the columns of ``out`` at which the reduced row is written, divided by the sizes of each, in
+
+
+class Layout(NamedTuple):
+    """How a pooled row is made of blocks, see ``skbag._data.blocks.Blocks``; the columns are those of a field; in."""
+
+    n_fields: Any  # a row is so many bags
+    modes: Any  # (n,) int64: of the sums, of which the first is what the members' weights are made for
+    places: Any  # (n,) int64: where the block of each begins
+    maximum: Any  # where that of MAX begins, -1 for none
+    maxima: Any  # (1,) int64: the same
+    interaction: Any  # where that of the interaction begins, -1 for none
+    origin: Any  # (1,) int64: 0, the place of what is no block
 
 
 class Targets(NamedTuple):
@@ -93,17 +106,19 @@ class Plan(NamedTuple):
 
     number: Any  # of the first one of the epoch: 1, 2, ...
     first: Any  # mini-batches of the epoch that were run before
-    mode: Any
     batch_size: Any
     freeze: Any  # leave the table alone
-    max_by_freq: Any  # what ``Step.by_freq`` says, for MAX
+    gathers: Any  # gradients of rows before they are used, as they are no sum over members of what ``batch`` has
+    by_freq: Any  # what ``Step.by_freq`` says, where they are gathered
     linear: Any  # add the gradient of each member as it comes
     row_state: Any  # of the solver
     element_states: Any
-    reduce: Any  # addresses of kernels: pooling.reduce_kernel, head.head_kernel, update.update_kernel, .add_kernel
-    head: Any
-    update: Any
+    reduce: Any  # addresses of kernels: pooling.reduce_kernel for sums and for squares
+    reduce_squares: Any
+    head: Any  # head.head_kernel
+    update: Any  # update.update_kernel, .add_kernel, .gather_kernel
     add: Any
+    gather: Any
 
 
 class Batch(NamedTuple):
@@ -112,13 +127,19 @@ class Batch(NamedTuple):
     ids: Any  # (n_members,) int32, or int64 for tables of 2 ** 31 rows
     weights: Any  # (n_members,)
     bags: Any  # (n_members,) like ids
-    starts: Any  # (n_bags,) int64
+    starts: Any  # (n_bags,) int64; a bag is a field of a row, of which there are n_rows
     stops: Any
-    pooled: Any  # (n_bags, dim)
+    pooled: Any  # (n_rows, n_pooled): what the first layer reads
+    blocks: Any  # (n_bags, columns of a field): the same memory
+    sizes: Any  # (n_sums * n_bags,): divisors of the sums, sum by sum; of length 0 where there is one
+    squares: Any  # (n_bags, dim), for the interaction: sums of the squares of weighted rows
     winners: Any  # (n_bags, dim) int64, for MAX
-    outputs: Any  # (n_bags, n_outputs or more: whole vectors): of the last layer, then the derivative of the loss
-    gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
-    losses: Any  # (n_bags,) float64
+    outputs: Any  # (n_rows, n_outputs or more: whole vectors): of the last layer, then the derivative of the loss
+    gradients: Any  # (n_rows, n_pooled): the derivative of the loss with respect to pooled
+    of_blocks: Any  # (n_bags, columns of a field): the same memory
+    of_sums: Any  # (n_bags, dim): the derivative with respect to sums with the weights; the same memory if that is all
+    of_squares: Any  # (n_bags, dim), for the interaction: minus twice the derivative with respect to squares
+    losses: Any  # (n_rows,) float64
 
 
 class Parts(NamedTuple):
@@ -137,7 +158,7 @@ class Parts(NamedTuple):
     terms: Any  # (n_bags or more,) int64: 0, 1, 2, ...
     ranks: Any  # the same as batch.ids has them
     row_gradients: Any  # (n_parts, r, dim)
-    sums: Any  # (n_parts, r, dim): gradients of rows, for MAX
+    sums: Any  # (n_parts, r, dim): gradients of rows, where they are gathered
     steps: Any  # (n_parts, r) float64
     targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two
 

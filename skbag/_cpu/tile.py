@@ -16,15 +16,20 @@ from numba.extending import intrinsic, register_model
 from skbag._cpu.memory import ask_for
 
 _BYTES = ir.IntType(8).as_pointer()
+TOTAL, LARGEST, SQUARES = range(3)  # what a tile takes in rows by: their sum, maximum or the sum of their squares
 _WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lose nothing
 
 
 class Tile(types.Type):
-    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by + or max."""
+    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by a kind."""
 
-    def __init__(self, scalar, lanes, vectors, copies, maximum):
-        self.scalar, self.lanes, self.vectors, self.copies, self.maximum = scalar, lanes, vectors, copies, maximum
-        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {maximum})")
+    def __init__(self, scalar, lanes, vectors, copies, kind):
+        self.scalar, self.lanes, self.vectors, self.copies, self.kind = scalar, lanes, vectors, copies, kind
+        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {kind})")
+
+    @property
+    def maximum(self):
+        return self.kind == LARGEST
 
     @property
     def itemsize(self):
@@ -111,9 +116,9 @@ def _combine(tile, builder, acc, row, weight=None):
 
 
 @intrinsic(prefer_literal=True)
-def full(typingctx, value, maximum, lanes, vectors, copies):
-    """A tile filled with ``value``; all but the value must be compile-time integers, 1 for ``maximum``."""
-    shape = lanes, vectors, copies, maximum
+def full(typingctx, value, kind, lanes, vectors, copies):
+    """A tile filled with ``value``; all but the value must be compile-time integers."""
+    shape = lanes, vectors, copies, kind
     if not all(isinstance(number, types.IntegerLiteral) for number in shape):
         return None
     tile = Tile(value, *(number.literal_value for number in shape))
@@ -125,13 +130,13 @@ def full(typingctx, value, maximum, lanes, vectors, copies):
             acc = builder.insert_value(acc, vector, v)
         return acc
 
-    return tile(value, maximum, lanes, vectors, copies), codegen
+    return tile(value, kind, lanes, vectors, copies), codegen
 
 
 @intrinsic
 def one_copy(typingctx, tile):
     """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
-    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.maximum)
+    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.kind)
 
     def codegen(context, builder, signature, args):
         return ir.Constant(context.get_value_type(single), ir.Undefined)
@@ -169,6 +174,9 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
                     if member % 2:
                         value = _with_nan(builder, value, before[v - tile.vectors], row)
                     before[v] = row
+                elif tile.kind == SQUARES:
+                    row = row if weight is None else builder.fmul(row, weight)
+                    value = _add(builder, builder.extract_value(acc, v), row, row)
                 else:
                     value = _combine(tile, builder, builder.extract_value(acc, v), row, weight)
                 acc = builder.insert_value(acc, value, v)

@@ -14,23 +14,28 @@ from skbag._cpu.parts import (
     Shape,
     batch_memory,
     forward_of,
+    gather_address,
     head_address,
     lanes_of,
     layers_of,
+    layout_of,
     nothing,
     parts_memory,
     reduce_address,
+    reduce_addresses,
     step_of,
     update_addresses,
 )
 from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, STOP, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
+from skbag._cpu.tile import LARGEST
 from skbag._cpu.undo import give_back, take
-from skbag._data.bags import Bags, frozen
+from skbag._data.bags import Bags
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
-from skbag._rules.pooling import MODES
+from skbag._rules.pooling import modes_of
 
 Array = NDArray[Any]
 
@@ -81,8 +86,9 @@ class Trainer:
         undo: bool = False,
     ) -> None:
         self.bags, self.model, self.objective = bags, model, objective
-        self.batch_size = min(batch_size, bags.n_bags)
-        self.lengths = np.diff(bags.indptr).astype(np.int64)
+        self.blocks = Blocks(objective.mode, bags.n_fields, objective.interaction)
+        self.batch_size = min(batch_size, bags.n_rows)
+        self.lengths = np.diff(bags.indptr[:: bags.n_fields]).astype(np.int64)
         dtype = model.table.values.dtype
         values = np.empty(0, dtype) if targets.values is None else np.ascontiguousarray(targets.values, dtype)
         self._targets = targets.indices, targets.indptr, values, sample_weight
@@ -95,20 +101,19 @@ class Trainer:
 
     def _threads(self, n_jobs: int | None) -> int:
         """Return how many threads a mini-batch may have; scratch memory grows with the square of them."""
-        shape, bags = Shape.of(self.model), self.bags
-        work = int(self.batch_size * ((bags.n_members / bags.n_bags + 1) * shape.dim + shape.work))
+        shape, bags = self._shape, self.bags
+        work = int(self.batch_size * ((bags.n_members / bags.n_rows + 1) * shape.dim + shape.work))
         n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
         self._pace = Pace.of_long_steps(n_threads) if work > _LONG_STEP else Pace(n_threads)
         return n_threads
 
+    @property
+    def _shape(self) -> Shape:
+        return Shape.of(self.model, self.blocks)
+
     def outputs(self, rows: Array) -> Array:
-        """Return the outputs of some bags, (len(rows), n_outputs)."""
-        bags, lengths = self.bags, self.lengths[rows]
-        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(bags.indptr.dtype)
-        members = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-        weights = None if bags.weights is None else frozen(bags.weights[members])
-        some = Bags(frozen(bags.indices[members]), frozen(indptr), weights, bags.num_embeddings, bags.padding_idx)
-        return predict(some, self.model, self.objective.mode, self._pool_jobs)
+        """Return the outputs of some rows, (len(rows), n_outputs)."""
+        return predict(self.bags.of_rows(rows), self.model, self.blocks, self._pool_jobs)
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
@@ -141,7 +146,7 @@ class Trainer:
         n_threads: int,
     ) -> bool:
         """Run some mini-batches of an epoch in so many threads; return whether training diverged."""
-        model, objective, shape = self.model, self.objective, Shape.of(self.model)
+        model, objective, shape = self.model, self.objective, self._shape
         begin, end = batches.start * self.batch_size, min(batches.stop * self.batch_size, len(order))
         order, order_indptr = order[begin:end], order_indptr[begin : end + 1]
         losses = losses[batches.start : batches.stop]
@@ -151,8 +156,9 @@ class Trainer:
         members = _in_kernel(self.bags, shape.dtype, order, order_indptr)
         scratch_of_layers, batch, parts = scratch
         arguments = (
-            tuple(self._plan(shape, batches.start)), tuple(step_of_table), members, (order, *self._targets),
-            tuple(forward_of(model.table.values, shape.dtype)), table, tuple(array[:0] for array in layers[1]),
+            tuple(self._plan(shape, batches.start)), tuple(layout_of(self.blocks, shape.dim)), tuple(step_of_table),
+            members, (order, *self._targets), tuple(forward_of(model.table.values, shape.dtype)), table,
+            tuple(array[:0] for array in layers[1]),
             scratch_of_layers, tuple(layers[::2]), tuple(layers[1::2]), self._layer_steps(rates), batch, parts,
             self._undo, tickets, losses,
         )  # fmt: skip
@@ -184,23 +190,26 @@ class Trainer:
         return (tuple(of_last),)
 
     @property
+    def _gathers(self) -> bool:
+        return self.blocks.interaction or "max" in modes_of(self.blocks.mode)
+
+    @property
     def _by_freq(self) -> bool:
-        return self.objective.scale_grad_by_freq and self.objective.mode != "max"
+        return self.objective.scale_grad_by_freq and not self._gathers
 
     def _plan(self, shape: Shape, first: int) -> structs.Plan:
         """Return how mini-batches go from the one with the number ``first`` on, and the kernels for them."""
         objective, solver, layout = self.objective, self.objective.solver, cpu.layout(self.model.table.values)
         linear = (
             solver.linear and objective.alpha == 0 and objective.norm is None
-            and not objective.scale_grad_by_freq and objective.mode != "max"
+            and not objective.scale_grad_by_freq and not self._gathers
         )  # fmt: skip
         return structs.Plan(
-            self.model.n_steps + 1, first, MODES[objective.mode], self.batch_size, objective.freeze,
-            objective.scale_grad_by_freq and not self._by_freq, linear, solver.row_state,
-            solver.element_states,
-            reduce_address(layout, shape.dtype, shape.many, maximum=False),
-            head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss),
+            self.model.n_steps + 1, first, self.batch_size, objective.freeze, self._gathers,
+            objective.scale_grad_by_freq and self._gathers, linear, solver.row_state, solver.element_states,
+            *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss),
             *update_addresses(shape.dim, shape.dtype, shape.many, solver),
+            gather_address(shape.dim, shape.dtype, shape.many, self.blocks),
         )  # fmt: skip
 
     def take_back(self) -> None:
@@ -222,8 +231,8 @@ class Trainer:
     def _scratch_for(self, n_members: int) -> tuple[Any, ...]:
         """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
         if self._scratch is None or n_members > self._scratch_members:
-            shape, n, back = Shape.of(self.model), self.batch_size, not self.objective.freeze
-            batch = batch_memory(shape, n, n_members, won=self.objective.mode == "max", back=back)
+            shape, n, back = self._shape, self.batch_size, not self.objective.freeze
+            batch = batch_memory(shape, n, n_members, won="max" in modes_of(self.blocks.mode), back=back)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
             update = [update_addresses(k, shape.dtype, shape.many, self.objective.solver)[0] for k in shape.widths[:-1]]
             layers = tuple(map(tuple, layers_of(self.model, batch, update)))
@@ -233,13 +242,16 @@ class Trainer:
 
 def _most_members(bags: Bags) -> int:
     """Return how many members bags that are predicted together may have, if indptr does not decrease."""
-    if bags.n_bags <= pooling.BAGS_TOGETHER:
+    if bags.n_rows <= pooling.BAGS_TOGETHER:
         return bags.n_members
-    most = int((bags.indptr[pooling.BAGS_TOGETHER :] - bags.indptr[: -pooling.BAGS_TOGETHER]).max())
+    indptr = bags.indptr[:: bags.n_fields]
+    most = int((indptr[pooling.BAGS_TOGETHER :] - indptr[: -pooling.BAGS_TOGETHER]).max())
     return max(0, min(most, bags.n_members))
 
 
-def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
+def predict(
+    bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False, pooled: bool = False
+) -> Array:
     """Pool bags and take them through the layers.
 
     Parameters
@@ -248,37 +260,45 @@ def predict(bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: 
         Checked here.
     model : Model
         With arrays of one dtype, of which only the values are read.
-    mode : {"sum", "mean", "sqrtn", "max"}
+    blocks : Blocks
+        Of the fields of the bags.
     n_jobs : int or None
-    choose : bool
+    choose, pooled : bool
 
     Returns
     -------
-    ndarray of shape (n_bags, n_outputs), or (n_bags,) int64
-        The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0.
+    ndarray of shape (n_rows, n_outputs), (n_rows, n_pooled), or (n_rows,) int64
+        The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0. With
+        ``pooled`` what the layer reads.
 
     Raises
     ------
     ValueError
         If indptr decreases, an id is out of range or a weight is not finite.
     """
-    shape, n = Shape.of(model), bags.n_bags
+    shape, n = Shape.of(model, blocks), bags.n_rows
     forward = forward_of(model.table.values, shape.dtype)
     layout = cpu.layout(forward.table)
-    blocks = cpu._blocks((bags.n_members + n * (1 + shape.n_outputs)) * (shape.dim + 16), n_jobs)
-    scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(blocks[2],))
-    address = reduce_address(layout, shape.dtype, shape.many, maximum=mode == "max")
+    work = bags.n_members * (shape.dim + 16) + n * (1 + shape.n_outputs) * (shape.n_pooled + 16)
+    shares = cpu._blocks(work, n_jobs)
+    scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
+    largest = reduce_address(layout, shape.dtype, shape.many, LARGEST) if "max" in modes_of(blocks.mode) else 0
+    addresses = *reduce_addresses(layout, shape), largest
     members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
-    outputs, choices = np.empty((0 if choose else n, shape.n_outputs), shape.dtype), np.empty(n * choose, np.int64)
+    features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
+    outputs, choices = (
+        np.empty((n * (not (choose or pooled)), shape.n_outputs), shape.dtype),
+        np.empty(n * choose, np.int64),
+    )
     layers = tuple(map(tuple, layers_of(model, scratch)))
-    arguments = MODES[mode], address, members, tuple(forward), layers, tuple(scratch)
+    arguments = tuple(layout_of(blocks, shape.dim)), addresses, members, tuple(forward), layers, tuple(scratch)
     key, lanes = (shape.dtype, bags.indices.dtype, shape.many, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
     kernel = partial(calls.call_as, key, predict_kernel(lanes))
-    progress = cpu._run(kernel, arguments, blocks, (outputs, choices), ordered=bags.stored is not None)
+    progress = cpu._run(kernel, arguments, shares, (features, outputs, choices), ordered=bags.stored is not None)
     if progress[INVALID]:
         bags.raise_bad_member()
     if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
-        fit = cpu.check(bags, mode, n_jobs)
+        fit = cpu.check(bags, blocks.mode, n_jobs)
         if fit is not bags:
-            return predict(fit, model, mode, n_jobs, choose=choose)
-    return choices if choose else outputs
+            return predict(fit, model, blocks, n_jobs, choose=choose, pooled=pooled)
+    return features if pooled else choices if choose else outputs

@@ -226,19 +226,62 @@ def update_kernel(lanes, vectors, single, solver):
 
 
 @cache
+def gather_kernel(lanes, vectors, single, squares):
+    """Make the kernel that gathers gradients of rows, called by its address; ``squares`` says with the interaction's.
+
+    For the others see `update_kernel`.
+    """
+    span = lanes * vectors
+
+    @part
+    def gather(pairs, mask, parameters, batch, parts, part_, n_rows):
+        """sums[r] = sum of w * of_sums[b] - values[rows[r]] * sum of w * w * of_squares[b], for r < n_rows.
+
+        Over the members i = pairs[j] & mask with starts[r] <= j < stops[r], their weights w and bags b.
+
+        pairs : (n,) int64, in. parameters : structs.Parameters, in. batch : structs.Batch, in. parts : structs.Parts;
+        of part_ rows, starts and stops, in; sums, out.
+        """
+        rows, starts, stops, sums = parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.sums[part_]
+        values, weights, bags = parameters.values, batch.weights, batch.bags
+        zero, dim, itemsize = values.dtype.type(0), values.shape[1], item_bytes(values)
+        tile = full(zero, 0, lanes, vectors, 1)
+        memory = window_memory(tile)
+        tail, columns = min(span, dim) - lanes, 1 if single else dim
+        for r in range(n_rows):
+            start, stop = item(starts, r), item(stops, r)
+            for column in range(0, columns, span):
+                offset = _offset(dim, column, span, itemsize)
+                g = _sum_of_terms(
+                    tile, memory, pairs, mask, start, stop, weights, 0, bags, batch.of_sums, offset, tail
+                )  # fmt: skip
+                if squares:
+                    row, own = load(tile, row_address(values, rows[r]) + offset, tail), tile
+                    for j in range(start, stop):
+                        i = item(pairs, j) & mask
+                        weight = item(weights, i)
+                        source = row_address(batch.of_squares, item(bags, i)) + offset
+                        own = add_scaled(own, weight * weight, load(tile, source, tail))
+                    g = g - own * row
+                store(g, row_address(sums, r) + offset, tail)
+
+    return gather
+
+
+@cache
 def add_kernel(lanes, vectors, single):
     """Make the kernel of steps that are linear in the gradient, called by its address; see `update_kernel`."""
     span = lanes * vectors
 
     @part
     def add(batch, parts, part_, first, last, step, parameters, tickets):
-        """values[ids[i]] += step * weights[i] * gradients[bags[i]] for the members i = owned[first], ...
+        """values[ids[i]] += step * weights[i] * of_sums[bags[i]] for the members i = owned[first], ...
 
         batch : structs.Batch, in. parts : structs.Parts; owned[part_] to owned[part_, last - 1], in. parameters :
         structs.Parameters; values, in-out. tickets : int64, tickets[STOP] becomes 1 if a row is not finite any more.
         """
         members, ids, weights, bags = parts.owned[part_], batch.ids, batch.weights, batch.bags
-        gradients, table = batch.gradients, parameters.values
+        gradients, table = batch.of_sums, parameters.values
         zero, dim, itemsize = table.dtype.type(0), table.shape[1], item_bytes(table)
         tile = full(zero, 0, lanes, vectors, 1)
         tail, columns = min(span, dim) - lanes, 1 if single else dim

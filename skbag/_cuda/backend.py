@@ -1,5 +1,6 @@
 """The CUDA backend: what goes to the GPU and back, block by block, and the choice of a kernel's shape."""
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -10,10 +11,11 @@ from skbag._cpu import backend as cpu
 from skbag._cuda import device as _opening  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model
 from skbag._data.resident import Resident
 from skbag._data.table import check_weight
-from skbag._rules.pooling import MODES
+from skbag._rules.pooling import MODES, Mode
 
 # isort: split
 from skbag._cuda import head
@@ -67,7 +69,7 @@ class Backend:
         check_weight(table, "embeddings_")
         return Resident(table)
 
-    def check(self, bags: Bags, mode: str, n_jobs: int | None = 1) -> Bags:
+    def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
         """Raise and return as the CPU backend does; bags from the host are checked there, before any launch.
 
         Bags on the GPU with extreme weights, or whose ids do not increase, are checked on the host, too, and come back
@@ -101,6 +103,11 @@ class Backend:
         return bags if fit is given else fit
 
     @staticmethod
+    def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
+        """Return the bags of each field in the place of each bag, which the CPU backend does."""
+        return cpu.split(bags, edges, n_jobs)
+
+    @staticmethod
     def _length(bags: DeviceBags) -> int:
         """Return the number of members, or -1 if indptr cannot be right."""
         ends = _opening.as_device_array(bags.indptr)
@@ -111,7 +118,7 @@ class Backend:
         self,
         bags: Bags,
         table: Array | Resident,
-        mode: str,
+        mode: Mode,
         n_jobs: int | None,
         norm: tuple[float, float] | None = None,
     ) -> Any:
@@ -122,19 +129,31 @@ class Backend:
 
         Returns
         -------
-        ndarray of shape (n_bags, dim), of the table's dtype; an array on the GPU for bags that are there
+        ndarray of the shape and dtype that the CPU backend has; an array on the GPU for bags that are there
         """
-        return self._forward(bags, table, mode, n_jobs, norm)
+        if isinstance(mode, str):
+            return bags.rows_of(self._forward(bags, table, mode, n_jobs, norm))
+        bags, found = self.check(bags, mode, n_jobs), []  # of the host
+        for each in mode:  # a maximum has no weights
+            some = replace(bags, weights=None) if each == "max" else bags
+            found.append(self._forward(some, table, each, n_jobs, norm))
+        return bags.beside(found)
 
-    def predict(self, bags: Bags, model: Model, mode: str, n_jobs: int | None, *, choose: bool = False) -> Array:
-        """Pool bags and take them through the linear layer; parameters, result and errors as in the CPU backend."""
+    def predict(
+        self, bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False,
+        pooled: bool = False,
+    ) -> Array:  # fmt: skip
+        """Pool bags and take them through the linear layer; parameters, result and errors as in the CPU backend.
+
+        There is one block, and ``pooled`` is False.
+        """
         (layer,) = model.layers
         head = _Head(layer.weights.values, layer.intercepts.values, choose)
-        found: Array = self._forward(bags, model.table.values, mode, n_jobs, None, head)
+        found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head)
         return found
 
     def _forward(
-        self, bags: Bags, table: Array | Resident, mode: str, n_jobs: int | None, norm: tuple[float, float] | None,
+        self, bags: Bags, table: Array | Resident, mode: Any, n_jobs: int | None, norm: tuple[float, float] | None,
         layer: "_Head | None" = None,
     ) -> Any:  # fmt: skip
         """Check and pool bags, and take them through a layer if there is one; see `pool` and `predict`."""

@@ -140,7 +140,7 @@ class Steps:
             memory.rows, weights, batch.indptr, batch.base, batch.n_bags, batch.n_members, every.longest
         )  # fmt: skip
         self.backend.pool_members(
-            self.table.values, members, self.objective.mode, self.n_rows, memory.pooled,
+            self.table.values, members, str(self.objective.mode), self.n_rows, memory.pooled,
             training=(memory.winners, memory.sizes) if training else None, windows=memory.windows,
         )  # fmt: skip
         return members

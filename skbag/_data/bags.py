@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array
 
+from skbag._rules.pooling import Mode, sums_in
+
 Array = NDArray[Any]
 
 RELATIVE = "mean", "sqrtn"  # modes in which a bag times a positive number is the same features
 _PIECE = 1 << 16  # members that are looked at, or summed, at once: some milliseconds, after which a call may be stopped
 _ID_DTYPES = np.dtype("int32"), np.dtype("int64")
+
+
+def is_relative(mode: Mode) -> bool:
+    """Whether a bag times a positive number is the same features, and its weights matter."""
+    return bool(sums_in(mode)) and all(name in RELATIVE for name in sums_in(mode))
 
 
 @dataclass(slots=True)
@@ -34,6 +41,8 @@ class Bags:
     shape: tuple[int, ...] | None = None  # of the user's ids, where they are no bags
     is_rescaled: bool = False
     stored: tuple[Array, Array, Array] | None = None  # data, indices, indptr of a matrix that may not be canonical yet
+    n_fields: int = 1  # a row of X is so many bags, one after the other
+    without_zeros: bool = False  # whether a weight of 0 names no member
 
     def __post_init__(self) -> None:
         if self.padding_idx is not None and self.padding_idx > np.iinfo(self.indices.dtype).max:
@@ -43,6 +52,43 @@ class Bags:
     def n_bags(self) -> int:
         """Number of bags."""
         return len(self.indptr) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of X."""
+        return self.n_bags // self.n_fields
+
+    def rows_of(self, pooled: Any) -> Any:
+        """Return what was made of bags as rows, (n_rows, n_fields * columns): no copy."""
+        if self.n_fields == 1:
+            return pooled
+        return pooled.reshape(self.n_rows, self.n_fields * pooled.shape[1])
+
+    def of_rows(self, rows: Array) -> "Bags":
+        """Return the bags, which were checked, of some rows of X, copied together."""
+        bags = rows
+        if self.n_fields > 1:
+            bags = (rows[:, None] * self.n_fields + np.arange(self.n_fields)).ravel()
+        return self._some(bags, self.n_fields)
+
+    def of_field(self, field: int) -> "Bags":
+        """Return the bags, which were checked, of one field of each row, copied together."""
+        return self._some(np.arange(field, self.n_bags, self.n_fields), 1)
+
+    def _some(self, bags: Array, n_fields: int) -> "Bags":
+        lengths = np.diff(self.indptr)[bags]
+        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(self.indptr.dtype)
+        members = np.repeat(self.indptr[bags] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        weights = None if self.weights is None else frozen(self.weights[members])
+        return Bags(
+            frozen(self.indices[members]), frozen(indptr), weights, self.num_embeddings, self.padding_idx,
+            n_fields=n_fields,
+        )  # fmt: skip
+
+    def beside(self, features: list[Any]) -> Any:
+        """Return features of several modes, as rows, in one array: the modes of a field side by side."""
+        several = [some.reshape(self.n_bags, -1) for some in features]
+        return self.rows_of(np.hstack(several))
 
     @property
     def n_members(self) -> int:
@@ -80,7 +126,8 @@ class Bags:
         assert self.stored is not None
         weighted, dtype = self.weights is not None, None if self.weights is None else self.weights.dtype
         shape, name = (self.n_bags, self.num_embeddings), f"{self.name} (its duplicates summed)"
-        bags = _bags_of(_summed(*self.stored, shape[1]), shape, dtype, weighted, self.padding_idx, name)
+        summed = _summed(*self.stored, shape[1])
+        bags = _bags_of(summed, shape, dtype, weighted, self.padding_idx, name, self.without_zeros)
         bags.stored = None
         return bags
 
@@ -109,7 +156,7 @@ class Bags:
         if self.shape is not None:
             return f"position {tuple(int(i) for i in np.unravel_index(member, self.shape))}"
         row = int(np.searchsorted(self.indptr, member, side="right")) - 1
-        return f"row {row} (position {member})"
+        return f"row {row // self.n_fields} (position {member})"
 
 
 @dataclass(slots=True)
@@ -204,6 +251,7 @@ def bags_from_csr(
     dtype: DTypeLike,
     weighted: bool = True,
     padding_idx: int | None = None,
+    without_zeros: bool = False,
 ) -> Bags:
     """Take the rows of a CSR matrix as bags.
 
@@ -218,6 +266,8 @@ def bags_from_csr(
         Whether the stored values weigh the members; otherwise they count as 1.
     padding_idx : int or None, default=None
         Members with this index are left out.
+    without_zeros : bool, default=False
+        Whether stored zeros are taken out beforehand: a sum does not see them, a maximum would.
 
     Returns
     -------
@@ -228,7 +278,7 @@ def bags_from_csr(
     ValueError
         If indptr or the lengths of the arrays are not those of a CSR matrix.
     """
-    return _bags_of((X.data, X.indices, X.indptr), X.shape, dtype, weighted, padding_idx)
+    return _bags_of((X.data, X.indices, X.indptr), X.shape, dtype, weighted, padding_idx, without_zeros=without_zeros)
 
 
 def _bags_of(
@@ -238,6 +288,7 @@ def _bags_of(
     weighted: bool,
     padding_idx: int | None,
     name: str = "X",
+    without_zeros: bool = False,
 ) -> Bags:
     """Take data, indices and indptr of a CSR matrix as bags; see `bags_from_csr`."""
     indices, indptr = index_pair(*arrays[1:], "X")
@@ -246,10 +297,13 @@ def _bags_of(
         raise ValueError(f"X.data must be a 1-D array of real numbers, got {data.ndim}-D of {data.dtype!r}.")
     check_indptr(indptr, shape[0], min(len(indices), len(data)), "X.indptr")
     bags = Bags(indices, indptr, None, shape[1], padding_idx, name, name, stored=(data, indices, indptr))
+    bags.without_zeros = without_zeros = without_zeros or not weighted
+    if without_zeros and not _all_finite_nonzero(data[: indptr[-1]]):
+        data = data[: indptr[-1]]
+        bags.indices, bags.indptr = _without_stored_zeros(replace(bags, weights=data), data)
+        data = data[data != 0] if weighted else data
     if weighted:
         bags.weights = frozen(data, dtype)
-    elif not _all_finite_nonzero(data[: indptr[-1]]):
-        bags.indices, bags.indptr = _without_stored_zeros(replace(bags, weights=data), data[: indptr[-1]])
     return bags
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skbag._data.resident import Resident
 from skbag._rules.losses import Loss
+from skbag._rules.pooling import Mode
 from skbag._rules.solvers import Solver
 
 Array = NDArray[Any]
@@ -98,7 +99,7 @@ def _usable(array: Any, dtype: np.dtype[Any]) -> Array:
 class Objective:
     """What a step does."""
 
-    mode: str
+    mode: Mode
     loss: Loss
     solver: Solver
     alpha: float = 0.0
@@ -107,6 +108,7 @@ class Objective:
     freeze: bool = False
     layer_alpha: float = 0.0  # the penalty of the layer
     layer_norm: tuple[float, bool] | None = None  # length of the rows of the layer: at most, or exactly
+    interaction: bool = False  # see ``skbag._data.blocks.Blocks``
 
 
 @dataclass(frozen=True)

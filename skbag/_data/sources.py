@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skbag._data.bags import RELATIVE, Bags, as_ids, check_indptr, check_order, index_pair
 from skbag._data.ragged import flattened
+from skbag._rules.pooling import Mode
 
 Array = NDArray[Any]
 
@@ -109,9 +110,9 @@ def _check_limit(ids: Array, limit: int, name: str) -> None:
         raise ValueError(f"X contains the {name} index {bad}; it must be at least 0 and less than {limit}.")
 
 
-def warn_of_scales(bags: Bags, mode: str) -> None:
+def warn_of_scales(bags: Bags, mode: Mode) -> None:
     """Warn if a few columns are of another scale than all others, in modes that divide by what a bag weighs."""
-    if mode not in RELATIVE or bags.weights is None:
+    if mode not in RELATIVE or bags.weights is None or bags.n_fields > 1:
         return
     n = min(_LOOKED_AT, bags.n_members)
     columns, place = np.unique(bags.indices[:n], return_inverse=True)

@@ -38,6 +38,8 @@ class ArraysMixin:
         ------
         NotFittedError
             Before `fit` or `partial_fit`.
+        ValueError
+            With several modes, ``fields`` or ``interaction``.
 
         Notes
         -----
@@ -59,6 +61,11 @@ class ArraysMixin:
         """
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
+        if fitted._blocks.n_blocks > 1:
+            raise ValueError(
+                "to_state_dict needs one mode, no fields and no interaction, as an EmbeddingBag of torch has, got mode"
+                f"={fitted.mode!r}, fields={fitted.fields!r} and interaction={fitted.interaction!r}."
+            )
         table = np.array(fitted.embeddings_)
         ((coef, intercept),) = fitted._values()[1]
         weight, bias = np.array(coef.T, table.dtype, order="C"), np.array(intercept, table.dtype)
@@ -86,9 +93,15 @@ class ArraysMixin:
         estimator: Any = cls(table.shape[1], dtype=table.dtype.name, **params)  # type: ignore[call-arg]
         estimator._validate_params()
         check_padding_idx(estimator.padding_idx, len(table))
+        estimator.n_features_in_ = len(table)
+        if estimator._blocks.n_blocks > 1:
+            raise ValueError(
+                f"from_state_dict makes estimators of one mode, without fields and interaction, got mode="
+                f"{estimator.mode!r}, fields={estimator.fields!r} and interaction={estimator.interaction!r}."
+            )
         learnt, layer, intercept = learnt_of(layer, intercept)
         estimator.init = estimator.embeddings_ = frozen(estimator._rescaled(table).copy())
-        estimator.n_features_in_, estimator._held = len(table), False  # the layer has a length of its own
+        estimator._held = False  # the layer has a length of its own
         values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
         states = estimator._initial_states(learnt, int(estimator.batch_size))
         model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))

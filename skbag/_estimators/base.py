@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 
 from skbag._backends import get_backend
 from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
+from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NORM
 from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source
@@ -23,7 +24,7 @@ from skbag._estimators.links import LinkedMixin
 from skbag._estimators.nearest import NearestMixin
 from skbag._estimators.saved import SavedMixin
 from skbag._estimators.vectors import VectorsMixin
-from skbag._rules.pooling import MODES
+from skbag._rules.pooling import modes_of
 
 
 class EmbeddingBagBase(
@@ -34,7 +35,8 @@ class EmbeddingBagBase(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "embedding_dim": [COUNT],
-        "mode": [StrOptions({"sum", "mean", "sqrtn", "max"})],
+        "mode": [StrOptions({"sum", "mean", "sqrtn", "max"}), list, tuple],
+        "fields": "no_validation",
         "init": [str, os.PathLike, "array-like"],
         "per_sample_weights": ["boolean"],
         "padding_idx": [Integral, None],
@@ -59,9 +61,10 @@ class EmbeddingBagBase(
 
         Returns
         -------
-        ndarray of shape (n_samples, embedding_dim)
+        ndarray of shape (n_samples, n_features_out)
             The features, in the dtype of the table; a data frame if `set_output` asks for one. If X is on the GPU, an
-            array there.
+            array there. There are ``embedding_dim`` of them for each mode in each field: those of a field stand side by
+            side, in the order of ``mode``.
 
         Raises
         ------
@@ -103,24 +106,36 @@ class EmbeddingBagBase(
         return attributes
 
     def _pool(self, X: Any) -> NDArray[Any]:
-        backend = get_backend(self.device)
-        if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {tuple(MODES)}, got {self.mode!r}.")
         table = check_weight(vars(self)["embeddings_"], "embeddings_")
         if len(table) != self.n_features_in_:
             raise ValueError(
                 f"embeddings_ must have one row per feature, {self.n_features_in_}, got {len(table)} rows."
             )
         bags = self._read_bags(validate_bags(self, X, reset=False), table.dtype)
-        return backend.pool(bags, table, self.mode, self.n_jobs)
+        return self._features_of(bags, table)
 
-    def _read_bags(self, X: Any, dtype: Any) -> Bags:
-        """Take a CSR matrix as bags; their members are not checked yet."""
-        weighted = self.per_sample_weights and self.mode != "max"
-        padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
+    def _features_of(self, bags: Bags, table: Any) -> NDArray[Any]:
+        """Return the pooled rows of bags of the fields."""
+        return get_backend(self.device).pool(bags, table, check_mode(self.mode), self.n_jobs)
+
+    def _read_bags(self, X: Any, dtype: Any, *, whole: bool = False) -> Bags:
+        """Take a CSR matrix as bags, one for each field of a row, or if ``whole`` for a row.
+
+        Their members are not checked yet.
+        """
+        modes = modes_of(check_mode(self.mode))
+        weighted = self.per_sample_weights and modes != ("max",)
+        padding_idx, fields = check_padding_idx(self.padding_idx, X.shape[1]), Fields.of(self.fields, X.shape[1])
         if is_on_device(X):
+            if len(modes) > 1 or self.fields is not None:
+                raise ValueError("X must be on the host where there are fields or several modes, and is on a GPU.")
             return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
-        return bags_from_csr(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
+        bags = bags_from_csr(
+            X, dtype=dtype, weighted=weighted, padding_idx=padding_idx, without_zeros="max" in modes
+        )  # fmt: skip
+        if fields.n_fields == 1 or whole:
+            return bags
+        return get_backend("cpu").split(bags, fields.edges, self.n_jobs)
 
     def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
         """Take X as bags that are wholly checked, and made for the mode; a model that goes on keeps its dtype."""
@@ -128,7 +143,7 @@ class EmbeddingBagBase(
         if goes_on:
             dtype = vars(self)["embeddings_"].dtype
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
-        return backend.check(bags, self.mode, self.n_jobs)
+        return backend.check(bags, check_mode(self.mode), self.n_jobs)
 
     def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> NDArray[Any]:
         """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
@@ -168,7 +183,42 @@ class EmbeddingBagBase(
 
     @property
     def _n_features_out(self) -> int:
-        return self.embeddings_.shape[1]
+        return self._blocks.n_blocks * self.embeddings_.shape[1]
+
+    @property
+    def _blocks(self) -> Blocks:
+        """Return how a pooled row of the fitted estimator is made."""
+        return Blocks(check_mode(self.mode), Fields.of(self.fields, self.n_features_in_).n_fields)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Return names of the features: the class and a number, with the field and the mode where there are several.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            Such as "embeddingbagvectorizer0"; with ``mode=["mean", "max"]`` "embeddingbagvectorizer_mean0", and with
+            ``fields`` "embeddingbagvectorizer_field0_mean0", or the name of the field.
+        """
+        blocks = self._blocks if "embeddings_" in vars(self) else Blocks("mean")
+        if blocks.n_blocks == 1:
+            return super().get_feature_names_out(input_features)
+        kinds = [*modes_of(blocks.mode), *["interaction"] * blocks.interaction] if blocks.per_field > 1 else []
+        fields = Fields.of(self.fields, self.n_features_in_).names if blocks.n_fields > 1 else ()
+        dim = self._n_features_out // blocks.n_blocks
+        return np.array(
+            [
+                "_".join(filter(None, (type(self).__name__.lower(), field, f"{kind}{k}")))
+                for field in fields or [""]
+                for kind in kinds or [""]
+                for k in range(dim)
+            ],
+            dtype=object,
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

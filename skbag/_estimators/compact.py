@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skbag._data.blocks import Fields
 from skbag._data.table import check_padding_idx, check_weight, copied, draw_table, take_table
 from skbag._estimators.names import check_count, strongest
 
@@ -94,6 +95,9 @@ class CompactMixin:
         small._rng.set_state(stream)
         small.embeddings_, small.n_features_in_ = copied(table[columns]), len(columns)
         small.padding_idx, small._drawn = None, None
+        if small.fields is not None:
+            edges = Fields.of(small.fields, len(table)).edges
+            small.fields = [int(n) for n in np.diff(np.searchsorted(columns, edges))]
         if not small._is_drawn:
             small.init = take_table(small.init, table.dtype)[columns]
         if hasattr(small, "feature_names_in_"):

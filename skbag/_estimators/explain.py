@@ -1,5 +1,6 @@
 """Why an output: what each column adds to it, and the strongest columns."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ from scipy.sparse import csr_array
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._backends import contributions, get_backend
+from skbag._data.blocks import Blocks, Fields
 from skbag._data.table import check_padding_idx, check_weight
 from skbag._estimators.base import validate_bags
 from skbag._estimators.names import check_count, named, names_of, strongest
+from skbag._rules.pooling import modes_of
 
 Array = NDArray[Any]
 
@@ -23,10 +26,10 @@ class ExplainedMixin:
     def contributions(self, X: Any, output: Any = None) -> Any:
         """Return what each column of X adds to an output of each row.
 
-        An output is a sum over the members of a row, so that nothing has to be estimated: the contributions of a row
-        add up to its output less ``intercepts_``. The output is that of `decision_function` for a classifier, and for a
-        regressor that of `predict` (its logarithm, for the loss "poisson"). With weights w, the rows e_i of the table
-        and the column c of ``coefs_[0]``, member i adds
+        An output is a sum over the members of a row, and over the modes where there are several, so that nothing has to
+        be estimated: the contributions of a row add up to its output less ``intercepts_``. The output is that of
+        `decision_function` for a classifier, and for a regressor that of `predict` (its logarithm, for the loss
+        "poisson"). With weights w, the rows e_i of the table and the column c of ``coefs_[0]``, member i adds
 
         ======== ========================================
         mode     contribution
@@ -36,6 +39,8 @@ class ExplainedMixin:
         "sqrtn"  ``w * e_i @ c / sqrt(sum(w ** 2))``
         "max"    ``sum(e_i[d] * c[d])`` over the columns d of the table in which it has the maximum, in a tie the first
         ======== ========================================
+
+        where c are the weights of the mode and the field, and the sums go over the members of the field.
 
         Parameters
         ----------
@@ -60,7 +65,8 @@ class ExplainedMixin:
             Before `fit` or `partial_fit`.
         ValueError
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers; if ``output``
-            has a class that is not in ``classes_``, or not one for each row.
+            has a class that is not in ``classes_``, or not one for each row; with ``interaction``, where an output is
+            a sum over pairs of members, too.
 
         Notes
         -----
@@ -90,13 +96,22 @@ class ExplainedMixin:
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         table = np.asarray(check_weight(fitted.embeddings_, "embeddings_"))
-        bags = fitted._read_bags(validate_bags(fitted, X, reset=False), table.dtype)
+        if fitted.interaction:
+            raise ValueError(
+                f"contributions needs interaction=None, got {fitted.interaction!r}: pairs of columns add to an output."
+            )
+        bags = fitted._read_bags(validate_bags(fitted, X, reset=False), table.dtype, whole=True)
         if hasattr(bags, "on_host"):
             bags = bags.on_host()
-        bags = get_backend("cpu").check(bags, fitted.mode, fitted.n_jobs)
+        blocks, cpu = fitted._blocks, get_backend("cpu")
+        bags = cpu.check(bags, blocks.mode, fitted.n_jobs)
         coef, owners = fitted._layer_for(output, bags.n_bags)
         coef = np.ascontiguousarray(coef.T, table.dtype)
-        values = contributions(bags, table, coef, owners, fitted.mode, fitted.n_jobs)
+        if blocks.n_blocks == 1:
+            values = contributions(bags, table, coef, owners, blocks.mode, fitted.n_jobs)
+        else:
+            fields = Fields.of(fitted.fields, bags.num_embeddings)
+            values = _of_blocks(cpu.split(bags, fields.edges, fitted.n_jobs), table, coef, owners, blocks, fitted)
         n, shape = bags.n_members, (bags.n_bags, bags.num_embeddings)
         indices, indptr = bags.indices[:n].copy(), bags.indptr.copy()
         matrices = [csr_array(shape, dtype=values.dtype) for _ in values]
@@ -128,8 +143,9 @@ class ExplainedMixin:
         """Return the columns of X that speak most for each class, label or output.
 
         The strength of a column i is ``embeddings_[i] @ coefs_[0]``: what it adds to an output, where the row has
-        nothing else in it. Where the outputs go through a softmax, their mean over the classes is left out, as in
-        ``feature_importances_``.
+        nothing else in it. With several modes it is the sum over them, with ``fields`` the weights are those of the
+        field of the column; an interaction needs a second column, and does not count. Where the outputs go through a
+        softmax, their mean over the classes is left out, as in ``feature_importances_``.
 
         Parameters
         ----------
@@ -167,18 +183,35 @@ class ExplainedMixin:
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         k, names = check_count(k, "k"), names_of(fitted, feature_names)
-        table, coef = fitted.embeddings_, np.asarray(fitted._values()[1][0][0], np.float64)
-        if fitted._loss_of(fitted._learnt).normalized:
-            coef = coef - coef.mean(axis=1, keepdims=True)
-        coef, regresses = fitted._both_signs(coef), not hasattr(fitted, "classes_")
+        table, regresses = fitted.embeddings_, not hasattr(fitted, "classes_")
+        layers = [(some, fitted._both_signs(coef)) for some, coef in fitted._layers_by_field(centred=True)]
+        n_outputs = layers[0][1].shape[1]
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        kept: list[tuple[Array, Array]] = [(np.empty(0, np.int64), np.empty(0))] * coef.shape[1]
-        for first in range(0, len(table), _ROWS):
-            columns = np.arange(first, min(first + _ROWS, len(table)))
-            columns = columns[columns != padding_idx]
-            for output, strengths in enumerate((table[columns].astype(np.float64) @ coef).T):
-                every = np.append(kept[output][0], columns), np.append(kept[output][1], strengths)
-                best = strongest(np.abs(every[1]) if regresses else every[1], k)
-                kept[output] = every[0][best], every[1][best]
-        keys = range(coef.shape[1]) if regresses else fitted.classes_.tolist()
+        kept: list[tuple[Array, Array]] = [(np.empty(0, np.int64), np.empty(0))] * n_outputs
+        for some, coef in layers:
+            for first in range(some.start, some.stop, _ROWS):
+                columns = np.arange(first, min(first + _ROWS, some.stop))
+                columns = columns[columns != padding_idx]
+                for output, strengths in enumerate((table[columns].astype(np.float64) @ coef).T):
+                    every = np.append(kept[output][0], columns), np.append(kept[output][1], strengths)
+                    best = strongest(np.abs(every[1]) if regresses else every[1], k)
+                    kept[output] = every[0][best], every[1][best]
+        keys = range(n_outputs) if regresses else fitted.classes_.tolist()
         return {key: named(*some, names) for key, some in zip(keys, kept, strict=True)}
+
+
+def _of_blocks(bags: Any, table: Array, coef: Array, owners: Array | None, blocks: Blocks, fitted: Any) -> Array:
+    """Return what each member adds, as ``skbag._cpu.contributions`` does, summed over modes, of the bags of fields."""
+    n_fields, modes = blocks.n_fields, modes_of(blocks.mode)
+    by_block = coef.reshape(len(coef), n_fields, len(modes), -1)
+    out = np.zeros((len(coef) if owners is None else 1, bags.n_members), table.dtype)
+    places = np.arange(bags.n_members)
+    for field in range(n_fields):
+        some = bags.of_field(field)
+        members = places[np.repeat(np.arange(bags.n_bags) % n_fields == field, np.diff(bags.indptr))]
+        for k, mode in enumerate(modes):
+            layer, each = np.ascontiguousarray(by_block[:, field, k]), some
+            if mode == "max" and some.weights is not None:
+                each = replace(some, weights=None)
+            out[:, members] += contributions(each, table, layer, owners, mode, fitted.n_jobs)
+    return out

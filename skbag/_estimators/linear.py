@@ -50,7 +50,8 @@ class LinearMixin:
         NotFittedError
             Before `fit` or `partial_fit`.
         ValueError
-            In the mode "max", which is not linear.
+            In the mode "max", with several modes, ``interaction``, or ``fields`` in another mode than "sum": that is no
+            linear function of a row that is normalized as a whole.
 
         Notes
         -----
@@ -80,16 +81,23 @@ class LinearMixin:
         """
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
-        if fitted.mode == "max":
+        if fitted.mode not in ("sum", "mean", "sqrtn"):
+            why = "a maximum is not linear in the row" if fitted.mode == "max" else "each normalizes a row in its way"
+            raise ValueError(f"to_linear needs the mode 'sum', 'mean' or 'sqrtn', got mode={fitted.mode!r}: {why}.")
+        blocks = fitted._blocks
+        if blocks.interaction or (blocks.n_fields > 1 and fitted.mode != "sum"):
             raise ValueError(
-                "to_linear needs the mode 'sum', 'mean' or 'sqrtn', got mode='max': a maximum is not linear in the row."
+                f"to_linear needs interaction=None, and no fields but in the mode 'sum', got "
+                f"interaction={fitted.interaction!r}, fields={fitted.fields!r} and mode={fitted.mode!r}."
             )
         table = check_weight(fitted.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        layer, intercept = (np.asarray(array, np.float64) for array in fitted._values()[1][0])
-        coef = np.empty((layer.shape[1], len(table)))
-        for first in range(0, len(table), _ROWS):
-            coef[:, first : first + _ROWS] = (table[first : first + _ROWS].astype(np.float64) @ layer).T
+        intercept = np.asarray(fitted._values()[1][0][1], np.float64)
+        coef = np.empty((len(intercept), len(table)))
+        for columns, layer in fitted._layers_by_field():
+            for first in range(columns.start, columns.stop, _ROWS):
+                some = slice(first, min(columns.stop, first + _ROWS))
+                coef[:, some] = (table[some].astype(np.float64) @ layer).T
         if padding_idx is not None:
             coef[:, padding_idx] = 0
         steps = [*_preprocessing(fitted, padding_idx), fitted._linear_model(coef, intercept)]

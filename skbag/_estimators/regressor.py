@@ -35,7 +35,7 @@ class EmbeddingBagRegressor(
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
         least 16 and at most 64: outputs that are sums over the members have no use for more columns than there are
         outputs. It is 64 with ``freeze=True`` and in the mode "max". When ``init`` is a table, its own width counts.
-    mode : {"sum", "mean", "sqrtn", "max"}, default="sqrtn"
+    mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 
         - "sum": ``sum(w * e_i)``.
@@ -45,6 +45,18 @@ class EmbeddingBagRegressor(
           of 1 it is the same as "sum".
         - "max": the largest of the e_i, column by column. The weights only decide which columns are members. The
           gradient of a column goes to the member that won, the one of the first column of X in a tie.
+    fields : sequence of int or mapping of str to slice, default=None
+        Groups of consecutive columns, each of which is pooled by itself; what comes of them stands side by side, and
+        the layer has weights for each. Numbers of columns, which add up to those of X; or slices of columns by name,
+        such as ``output_indices_`` of a fitted ColumnTransformer (empty ones do not count). Categories then do not mix
+        into one vector. None is one group.
+    interaction : {"fm"} or None, default=None
+        "fm" puts pairs of members beside the sum, as a factorization machine (S. Rendle, 2010): with s the sum of a row
+        and q the sum of the squares of its weighted e_i, the block ``(s * s - q) / 2``, which is the sum over all pairs
+        of the products of their rows, column by column. The layer has weights for it as for the sum, and all is trained
+        in one
+        step. Where there are ``fields``, each has a block ``(s_f * s - q_f) / 2`` with s the sum over all fields: half
+        of every pair with a member of the field. Needs one mode of "sum", "mean" and "sqrtn"; "sum" is Rendle's.
     init : {"uniform", "normal"}, array-like of shape (n_features, embedding_dim) or path, default="uniform"
         The table before training.
 
@@ -208,7 +220,9 @@ class EmbeddingBagRegressor(
         self,
         embedding_dim: int | str = "auto",
         *,
-        mode: str = "sqrtn",
+        mode: Any = "sqrtn",
+        fields: Any = None,
+        interaction: str | None = None,
         init: Any = "uniform",
         freeze: bool = False,
         per_sample_weights: bool = True,
@@ -238,6 +252,8 @@ class EmbeddingBagRegressor(
     ) -> None:
         self.embedding_dim = embedding_dim
         self.mode = mode
+        self.fields = fields
+        self.interaction = interaction
         self.init = init
         self.freeze = freeze
         self.per_sample_weights = per_sample_weights

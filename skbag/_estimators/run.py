@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
 
-from skbag._backends import get_backend, get_trainer
+from skbag._backends import get_trainer
 from skbag._data.bags import Bags, on_host
 from skbag._data.model import Model
 from skbag._data.table import check_weight
@@ -53,8 +53,8 @@ class Run:
         else:
             X, y, bags, all_targets, weights = given
             predict = get_trainer(estimator.device).predict
-            targets = all_targets.rows(np.arange(bags.n_bags))
-            outputs = partial(predict, bags, self.model, estimator.mode, estimator.n_jobs)
+            targets = all_targets.rows(np.arange(bags.n_rows))
+            outputs = partial(predict, bags, self.model, estimator._blocks, estimator.n_jobs)
         scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
         self.validation = Validation(outputs, targets, weights, estimator._loss_of(self.learnt), scorer)
 
@@ -80,7 +80,7 @@ class Run:
                 self._solve()
                 progress.epoch(self._fitted, 1)
             return
-        n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_bags))
+        n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_rows))
         automatic = isinstance(estimator.max_iter, str)
         n_default = default_epochs(estimator._loss_of(self.learnt), len(self.used))
         n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
@@ -127,7 +127,7 @@ class Run:
         """Solve the convex problem of a frozen table."""
         estimator, used = self.estimator, self.used
         table = check_weight(self.model.table.values)
-        features = on_host(get_backend(estimator.device).pool(self.bags, table, estimator.mode, estimator.n_jobs))
+        features = on_host(estimator._features_of(self.bags, table))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
         loss = estimator._loss_of(self.learnt)

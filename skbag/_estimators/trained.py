@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import Bags
+from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.sources import warn_of_scales
@@ -24,6 +25,7 @@ from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.run import Run
 from skbag._rules.losses import Loss
+from skbag._rules.pooling import modes_of, sums_in
 from skbag._rules.solvers import SOLVERS
 from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_coef, manner_of, scale_of
 from skbag._training.loop import Schedule, epochs
@@ -44,6 +46,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **EmbeddingBagBase._parameter_constraints,
         "embedding_dim": [COUNT, StrOptions({"auto"})],
+        "interaction": [StrOptions({"fm"}), None],
         "freeze": ["boolean"],
         "scale_grad_by_freq": ["boolean"],
         "solver": [StrOptions(set(SOLVERS))],
@@ -107,9 +110,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         warm = self.warm_start and hasattr(self, "coefs_")
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=not warm, goes_on=warm)
-        warn_of_scales(bags, fitted.mode)
-        weights = _checked_weights(sample_weight, bags.n_bags)
-        learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_bags)
+        warn_of_scales(bags, check_mode(fitted.mode))
+        weights = _checked_weights(sample_weight, bags.n_rows)
+        learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_rows)
         if warm:
             fitted._check_same(learnt)
         weights = _normalized(fitted._weights_of(learnt, labels, weights))
@@ -143,19 +146,19 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         first = not hasattr(self, "coefs_")
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
-        weights = _checked_weights(sample_weight, bags.n_bags)
-        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_bags)
+        weights = _checked_weights(sample_weight, bags.n_rows)
+        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
         weights = fitted._weights_of(learnt, labels, weights)
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
-        model = fitted._new_model(bags, learnt, targets, weights, bags.n_bags, rng) if first else fitted._model()
+        model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
         rng = _stream_of(rng) if first else rng
         before = rng._bit_generator.state
         trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
         schedule = fitted._schedule(learnt, "constant", 1, 1)
         attributes = None
         try:
-            losses = list(epochs(trainer, np.arange(bags.n_bags), schedule, fitted.shuffle, rng))
+            losses = list(epochs(trainer, np.arange(bags.n_rows), schedule, fitted.shuffle, rng))
             earlier = [] if first else fitted.loss_curve_
             if fitted.verbose:
                 print(f"Epoch {len(earlier) + 1}, loss {losses[0]:.6f}")
@@ -184,8 +187,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise ValueError("X_val and y_val are only used with early_stopping=True.")
         try:
             bags = self._check_bags(X, reset=False, goes_on=self.warm_start and "embeddings_" in vars(self))
-            weights = _checked_weights(sample_weight, bags.n_bags)
-            _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_bags)  # they are no rows of training
+            weights = _checked_weights(sample_weight, bags.n_rows)
+            _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_rows)  # they are no rows of training
             weights = self._weights_of(learnt, labels, weights)
             if not weights.any():
                 raise ValueError("the weights must be larger than 0 for at least one sample.")
@@ -201,7 +204,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     ) -> Model:
         dim = self.embedding_dim
         if isinstance(dim, str):
-            dim = default_dim(targets.n_outputs, summed=self.mode != "max" and not self.freeze)
+            summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze
+            dim = default_dim(targets.n_outputs, summed=bool(summed))
         table = self._new_table(bags, dim, rng)
         self._held, self._start_scale = True, 1.0
         if not self._is_drawn:
@@ -214,7 +218,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                     stacklevel=5,
                 )
             table = copied(table)  # training writes into it, and it may be the caller's
-        solver, dim = SOLVERS[self.solver], table.shape[1]
+        solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
         layer = (
             initial_coef(targets.n_outputs, dim, 0.0 if self.freeze else self._manner(learnt).length, rng),
@@ -265,7 +269,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                 raise ValueError(f"{name} must be {len(shapes)} arrays, got {len(getattr(self, name))}.")
         arrays = zip(self.coefs_, self.intercepts_, strict=True)
         layers = [(np.asarray(coef), np.asarray(intercept)) for coef, intercept in arrays]
-        _check_shape("embeddings_", table, (self.n_features_in_, self._layer_shape[0]))
+        n_pooled, n_blocks = self._layer_shape[0], self._blocks.n_blocks
+        if n_pooled % n_blocks:
+            raise ValueError(
+                f"mode, fields and interaction make {n_blocks} blocks of features, and coefs_[0] is for {n_pooled} "
+                "features: they must be what they were in fit."
+            )
+        _check_shape("embeddings_", table, (self.n_features_in_, n_pooled // n_blocks))
         for k, (coef, intercept) in enumerate(layers):
             _check_shape(f"coefs_[{k}]", coef, shapes[k])
             _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
@@ -308,10 +318,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
     ) -> Any:
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
-        held, alpha = self._manner(learnt).norm, self._alpha(learnt)
+        held, alpha, blocks = self._manner(learnt).norm, self._alpha(learnt), self._blocks
         objective = Objective(
-            self.mode, self._loss_of(learnt), SOLVERS[self.solver], alpha, norm,
+            blocks.mode, self._loss_of(learnt), SOLVERS[self.solver], alpha, norm,
             bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else alpha, held,
+            blocks.interaction,
         )  # fmt: skip
         module = get_trainer(self.device)
         return module.Trainer(
@@ -342,8 +353,36 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
-        outputs: Array = get_trainer(self.device).predict(bags, model, self.mode, self.n_jobs, choose=choose)
+        outputs: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, choose=choose)
         return outputs
+
+    @property
+    def _blocks(self) -> Blocks:
+        """Return how a pooled row is made; ValueError if that cannot be."""
+        blocks = super()._blocks._replace(interaction=self.interaction is not None)
+        if blocks.interaction and (not isinstance(blocks.mode, str) or blocks.mode == "max"):
+            raise ValueError(
+                f"interaction={self.interaction!r} needs one mode of 'sum', 'mean' and 'sqrtn', got mode={self.mode!r}."
+            )
+        if blocks.n_blocks > 1 and self.device != "cpu":
+            raise ValueError(
+                f"several modes, fields and interaction need device='cpu' in training and prediction, got "
+                f"device={self.device!r}."
+            )
+        return blocks
+
+    def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
+        bags = super()._check_bags(X, reset=reset, goes_on=goes_on)
+        _ = self._blocks  # what cannot be is said before anything is made
+        return bags
+
+    def _features_of(self, bags: Bags, table: Any) -> Array:
+        if not self.interaction:
+            return super()._features_of(bags, table)
+        layer = np.zeros((1, self._blocks.n_blocks * table.shape[1]), table.dtype), np.zeros(1, table.dtype)
+        model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in (table, *layer))
+        features: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, pooled=True)
+        return features
 
     @property
     def feature_importances_(self) -> Array:
@@ -354,15 +393,34 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         """
         check_is_fitted(self, "coefs_")
         fitted = self._snapshot()
-        coef = np.asarray(fitted.coefs_[0], np.float64)
-        if fitted._loss_of(fitted._learnt).normalized:
-            coef = coef - coef.mean(axis=1, keepdims=True)
-        table, squares = fitted.embeddings_, coef @ coef.T
+        if fitted.interaction:
+            raise AttributeError(
+                f"feature_importances_ is not available with interaction={fitted.interaction!r}: what a column does "
+                "depends on the others in a row."
+            )
+        table = fitted.embeddings_
         result = np.empty(len(table), table.dtype)
-        for first in range(0, len(table), 1 << 14):
-            rows = table[first : first + (1 << 14)].astype(np.float64)
-            result[first : first + len(rows)] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
+        for columns, coef in fitted._layers_by_field(centred=True):
+            squares = coef @ coef.T
+            for first in range(columns.start, columns.stop, 1 << 14):
+                some = slice(first, min(columns.stop, first + (1 << 14)))
+                rows = table[some].astype(np.float64)
+                result[some] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
         return result
+
+    def _layers_by_field(self, *, centred: bool = False) -> list[tuple[slice, Array]]:
+        """Return the columns of each field and the layer, in float64, for a row that has one of them alone.
+
+        It is the sum over the modes, which are all the same for one member of weight 1; that has no interaction.
+        ``centred`` says without the mean over the classes of a softmax.
+        """
+        coef, blocks = np.asarray(self._values()[1][0][0], np.float64), self._blocks
+        if centred and self._loss_of(self._learnt).normalized:
+            coef = coef - coef.mean(axis=1, keepdims=True)
+        by_block = coef.reshape(blocks.n_fields, blocks.per_field, -1, coef.shape[1])
+        edges = Fields.of(self.fields, self.n_features_in_).edges
+        layers = by_block[:, : len(modes_of(blocks.mode))].sum(axis=1)
+        return [(slice(*map(int, edges[f : f + 2])), layers[f]) for f in range(blocks.n_fields)]
 
 
 def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:

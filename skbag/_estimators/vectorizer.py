@@ -12,16 +12,18 @@ from sklearn.utils.metaestimators import available_if
 
 from skbag._backends import get_backend
 from skbag._data.bags import on_host
+from skbag._data.blocks import Fields, check_mode
 from skbag._data.table import check_padding_idx, take_table
 from skbag._estimators.base import EmbeddingBagBase
 
 
 def _is_a_matrix_product(estimator: "EmbeddingBagVectorizer") -> bool:
     """Return True if transform is ``X @ table``; AttributeError, which says why, if not."""
-    if estimator.mode != "sum" or not estimator.per_sample_weights:
+    if estimator.mode != "sum" or not estimator.per_sample_weights or estimator.fields is not None:
         raise AttributeError(
-            "inverse_transform is only available with mode='sum' and per_sample_weights=True, got "
-            f"mode={estimator.mode!r} and per_sample_weights={estimator.per_sample_weights!r}."
+            "inverse_transform is only available with mode='sum', per_sample_weights=True and without fields, got "
+            f"mode={estimator.mode!r}, per_sample_weights={estimator.per_sample_weights!r} and "
+            f"fields={estimator.fields!r}."
         )
     return True
 
@@ -53,10 +55,16 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     ----------
     embedding_dim : int, default=100
         Number of features, the width of a drawn table. When ``init`` is a table, its own width counts.
-    mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+    mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="mean"
         How the members of a bag become one row. "sum", "mean" and "max" are those of ``torch.nn.EmbeddingBag`` [1]_,
         with weights in the mean, too; "sqrtn" is TensorFlow's combiner of that name [2]_. With counts in X, "mean" is
-        the mean over all occurrences. With "max" the weights only decide which columns are members.
+        the mean over all occurrences. With "max" the weights only decide which columns are members. A list or tuple of
+        different modes gives the features of each, side by side in this order; all but "max" are one pass.
+    fields : sequence of int or mapping of str to slice, default=None
+        Groups of consecutive columns, each of which is pooled by itself; the features of the groups stand side by side.
+        Numbers of columns, which add up to those of X; or slices of columns by name, such as ``output_indices_`` of a
+        fitted ColumnTransformer (empty ones do not count). ``padding_idx`` is a column of X as before. None is one
+        group.
     init : {"normal", "uniform"}, array-like of shape (n_features, embedding_dim) or path, default="normal"
         Where the table comes from.
 
@@ -153,6 +161,13 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
            [0., 0.],
            [5., 6.]], dtype=float32)
 
+    The mean beside the maximum, and the first column by itself:
+
+    >>> EmbeddingBagVectorizer(init=table, mode=["mean", "max"]).fit_transform(X[[0]])
+    array([[2., 3., 5., 6.]], dtype=float32)
+    >>> EmbeddingBagVectorizer(init=table, fields=[1, 2]).fit_transform(X[[0]])
+    array([[1., 2., 5., 6.]], dtype=float32)
+
     Texts, with a table drawn at random:
 
     >>> from sklearn.feature_extraction.text import TfidfVectorizer
@@ -167,7 +182,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         self,
         embedding_dim: int = 100,
         *,
-        mode: str = "mean",
+        mode: Any = "mean",
+        fields: Any = None,
         init: Any = "normal",
         per_sample_weights: bool = True,
         padding_idx: int | None = None,
@@ -180,6 +196,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     ) -> None:
         self.embedding_dim = embedding_dim
         self.mode = mode
+        self.fields = fields
         self.init = init
         self.per_sample_weights = per_sample_weights
         self.padding_idx = padding_idx
@@ -195,7 +212,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         cls,
         embeddings: ArrayLike | str | os.PathLike[str],
         *,
-        mode: str = "mean",
+        mode: Any = "mean",
+        fields: Any = None,
         per_sample_weights: bool = True,
         padding_idx: int | None = None,
         max_norm: float | None = None,
@@ -215,8 +233,10 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             but for those of half precision, which are refused.
             An ``.npy`` file is mapped into memory and must hold float32 or float64 in C order. Of a ``.safetensors``
             file, float32 and float64 are mapped, and other numbers become float32.
-        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
+        mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="mean"
             How the members of a bag become one row.
+        fields : sequence of int or mapping of str to slice, default=None
+            Groups of columns that are pooled by themselves.
         per_sample_weights : bool, default=True
             Whether the values of X weigh the members.
         padding_idx : int, default=None
@@ -255,6 +275,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         vectorizer = cls(
             table.shape[1],
             mode=mode,
+            fields=fields,
             init=embeddings if isinstance(embeddings, (str, os.PathLike)) else table,
             per_sample_weights=per_sample_weights,
             padding_idx=padding_idx,
@@ -266,6 +287,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         )
         vectorizer._validate_params()
         check_padding_idx(padding_idx, len(table))
+        check_mode(mode), Fields.of(fields, len(table))
         vectorizer.embeddings_ = get_backend(device).hold(vectorizer._rescaled(table))
         vectorizer.n_features_in_ = len(table)
         return vectorizer
