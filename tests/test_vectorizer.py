@@ -306,8 +306,8 @@ def test_from_pretrained_is_fitted(X):
 def test_from_pretrained_takes_every_option_but_those_of_drawing():
     table = random_table(6, 5)
     options = {
-        "mode": "sum", "per_sample_weights": False, "padding_idx": 1, "max_norm": 2.0, "norm_type": 1.0,
-        "device": "cpu", "n_jobs": 2,
+        "mode": "sum", "fields": [2, 4], "per_sample_weights": False, "padding_idx": 1, "max_norm": 2.0,
+        "norm_type": 1.0, "device": "cpu", "n_jobs": 2,
     }  # fmt: skip
     vectorizer = EmbeddingBagVectorizer.from_pretrained(table, **options)
     assert options.items() <= vectorizer.get_params().items()

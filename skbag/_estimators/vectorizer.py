@@ -21,7 +21,7 @@ def _is_a_matrix_product(estimator: "EmbeddingBagVectorizer") -> bool:
     """Return True if transform is ``X @ table``; AttributeError, which says why, if not."""
     if estimator.mode != "sum" or not estimator.per_sample_weights or estimator.fields is not None:
         raise AttributeError(
-            "inverse_transform is only available with mode='sum', per_sample_weights=True and without fields, got "
+            "inverse_transform is only available with mode='sum' and per_sample_weights=True, and without fields, got "
             f"mode={estimator.mode!r}, per_sample_weights={estimator.per_sample_weights!r} and "
             f"fields={estimator.fields!r}."
         )
