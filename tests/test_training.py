@@ -88,7 +88,7 @@ def oracle_of(model):
 
 
 def options_of(model, loss):
-    names = vars(training_reference.Options())
+    names = set(vars(training_reference.Options())) - {"choice"}
     return training_reference.Options(**{name: loss if name == "loss" else getattr(model, name) for name in names})
 
 

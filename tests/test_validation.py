@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 from test_classifier_bad_input import assert_unchanged, refuses, snapshot
 
 from skbag import EmbeddingBagClassifier
+from skbag._data.targets import Targets
 from skbag._rules.losses import CLASSIFICATION
 from skbag._training.validation import Validation
 
@@ -291,5 +292,7 @@ def test_a_score_of_nan_is_never_the_best(topics):
 
 def test_validation_is_in_float64():
     outputs = np.array([[90.0], [90.0]], np.float32)
-    made = Validation(lambda: outputs, np.array([[1.0], [0.0]]), np.array([3.0, 1.0]), CLASSIFICATION["log_loss"], None)
+    targets = Targets(np.array([0]), np.array([0, 1, 1]), None, 1)
+    rows, weights = np.arange(2), np.array([3.0, 1.0])
+    made = Validation(lambda some: outputs[some], targets, rows, weights, CLASSIFICATION["log_loss"], None)
     assert made.score() == pytest.approx(-90 / 4, rel=1e-15)

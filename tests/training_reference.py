@@ -3,6 +3,7 @@
 Bags are pairs (ids, weights), as in ``reference``; ``labels`` is an array (n_bags, n_outputs) of zeros and ones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ class Options:
     scale_grad_by_freq: bool = False
     alpha: float = 0.0
     freeze: bool = False
+    choice: Callable | None = None  # of the number of a step and labels: outputs, their targets, factors and offsets
 
 
 class Model:
@@ -91,22 +93,37 @@ def loss_gradient(z, t, loss):
 
 
 def loss_and_gradients(model, bags, labels, weights, options):
-    """Return sum(weight * loss) / n, its gradients (table, coef, intercept), and the members of every table row."""
+    """Return sum(weight * loss) / n, its gradients (table, coef, intercept), and how many members every table row has.
+
+    And which outputs bags have anything to do with: all, without a choice.
+    """
     table, n = model.table, len(bags)
-    total, counts = 0.0, np.zeros(len(table), int)
+    total, counts, touched = 0.0, np.zeros(len(table), int), np.full(len(model.coef), options.choice is None)
     gradients = np.zeros_like(table), np.zeros_like(model.coef), np.zeros_like(model.intercept)
     pooled = reference.pool(bags, table, options.mode, options.padding_idx)
     for bag, h, label, weight in zip(bags, pooled, labels, weights, strict=True):
         ids, values = members(bag, len(table), options.padding_idx)
         logits = model.coef @ h + model.intercept
-        total += weight / n * loss_of(logits, label, options.loss)
-        g = weight / n * loss_gradient(logits, label, options.loss)
+        if options.choice is None:
+            total += weight / n * loss_of(logits, label, options.loss)
+            g = weight / n * loss_gradient(logits, label, options.loss)
+        else:
+            some, t, factors, offsets = options.choice(model.n_steps, label)
+            z, g = logits[some] + offsets, np.zeros(len(logits))
+            if options.loss == "softmax":
+                parts = [(some, z, t, 1.0)] if len(some) else []
+            else:
+                parts = [(some[[k]], z[[k]], t[[k]], factors[k]) for k in range(len(some))]
+            for rows, z_, t_, factor in parts:
+                total += weight / n * factor * loss_of(z_, t_, options.loss)
+                g[rows] += weight / n * factor * loss_gradient(z_, t_, options.loss)
+            touched[some] = True
         for row, share in zip(ids, shares(ids, values, table, options.mode), strict=True):
             gradients[0][row] += share * (g @ model.coef)
             counts[row] += 1
         gradients[1][:] += np.outer(g, h)
         gradients[2][:] += g
-    return total, gradients, counts
+    return total, gradients, (counts, touched)
 
 
 def update(model, k, row, gradient, rate, solver):
@@ -127,14 +144,15 @@ def update(model, k, row, gradient, rate, solver):
 def step(model, bags, labels, weights, options, rate):
     """Train on one mini-batch and return its loss."""
     model.n_steps += 1
-    loss, (of_table, of_coef, of_intercept), counts = loss_and_gradients(model, bags, labels, weights, options)
+    loss, gradients, (counts, touched) = loss_and_gradients(model, bags, labels, weights, options)
+    of_table, of_coef, of_intercept = gradients
     alpha = min(options.alpha, 1 / rate) if options.solver == "sgd" else options.alpha  # shrinks a row to 0 at most
     for row in [] if options.freeze else np.flatnonzero(counts):
         g = of_table[row] / (counts[row] if options.scale_grad_by_freq else 1) + alpha * model.table[row]
         update(model, 0, row, g, rate, options.solver)
         if options.max_norm is not None:
             model.table[row] = reference.rescaled(model.table[[row]], options.max_norm, options.norm_type)[0]
-    for row in range(len(model.coef)):
+    for row in np.flatnonzero(touched):
         update(model, 1, row, of_coef[row] + alpha * model.coef[row], rate, options.solver)
         update(model, 2, row, of_intercept[row], rate, options.solver)
     return loss
@@ -147,3 +165,49 @@ def epoch(model, bags, labels, weights, options, rates, batch_size):
         some = slice(first, first + batch_size)
         total += step(model, bags[some], labels[some], weights[some], options, rate) * len(bags[some])
     return total / len(bags)
+
+
+# --- some outputs of many
+
+
+def _mixed(bits):
+    """Return what SplitMix64 makes of 64 bits."""
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+    return bits ^ bits >> 31
+
+
+def negatives(counts, n_negatives, seed):
+    """Return a choice of outputs: those of the bag, and those that points on a line fall on, one in each unit."""
+    shares = np.where(counts > 0, counts, counts[counts > 0].min()) ** 0.75
+    ends = np.cumsum(shares) / shares.sum() * n_negatives
+    begins = np.concatenate(([0], ends[:-1]))
+    units = np.arange(n_negatives)[:, None]
+    inside = np.clip(np.minimum(ends, units + 1) - np.maximum(begins, units), 0, 1)
+    offsets = -np.log(1 - np.prod(1 - inside, axis=0))
+
+    def choice(number, label):
+        start = _mixed((seed + number * 0x9E3779B97F4A7C15) % 2**64)
+        points = [i + (_mixed((start + i * 0x9E3779B97F4A7C15) % 2**64) >> 11) / 2**53 for i in range(n_negatives)]
+        own, drawn = np.flatnonzero(label), np.searchsorted(ends, points, side="right")
+        some = np.concatenate((own, np.setdiff1d(drawn, own))).astype(int)
+        return some, label[some], np.ones(len(some)), offsets[some]
+
+    return choice
+
+
+def nodes(children):
+    """Return a choice of outputs: the nodes on the ways to the classes of a bag in a tree."""
+    n = len(children) + 1
+
+    def choice(number, label):
+        some, sides, factors = [], [], []
+        for leaf in np.flatnonzero(label):
+            at = leaf
+            while at != 2 * n - 2:
+                node, side = np.argwhere(children == at)[0]
+                some, sides, factors = [*some, node], [*sides, side], [*factors, label[leaf]]
+                at = n + node
+        return np.array(some, int), np.array(sides, float), np.array(factors), np.zeros(len(some))
+
+    return choice

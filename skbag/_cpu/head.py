@@ -37,6 +37,32 @@ def row_address(array, row):
 
 
 @inlined
+def product(tile, wide, lanes, source, target, dim, itemsize):
+    """Return the product of two rows of ``dim`` columns at some addresses."""
+    wide_end, full_end = dim - dim % (WIDE * lanes), dim - dim % lanes
+    total, wide_total = tile, wide
+    column = 0
+    while column < wide_end:
+        at = np.uintp(column) * itemsize
+        wide_total = multiply_add(
+            wide_total, load(wide, source + at, (WIDE - 1) * lanes), load(wide, target + at, (WIDE - 1) * lanes)
+        )
+        column += WIDE * lanes
+    while column < full_end:
+        at = np.uintp(column) * itemsize
+        total = multiply_add(total, load(tile, source + at, 0), load(tile, target + at, 0))
+        column += lanes
+    if column < dim:
+        at = np.uintp(dim - lanes) * itemsize
+        h = from_column(load(tile, source + at, 0), 0, column - (dim - lanes))
+        total = multiply_add(total, h, load(tile, target + at, 0))
+    value = lane_sum(total)
+    if wide_end > 0:
+        value += total_sum(wide_total)
+    return value
+
+
+@inlined
 def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
     """outputs[p] = coef @ inputs[p] + intercept.
 
@@ -45,38 +71,25 @@ def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
     dim = coef.shape[1]
     itemsize = item_bytes(coef)
     source = row_address(inputs, p)
-    wide_end, full_end = dim - dim % (WIDE * lanes), dim - dim % lanes
     for k in range(len(coef)):
-        target = row_address(coef, k)
-        total, wide_total = tile, wide
-        column = 0
-        while column < wide_end:
-            at = np.uintp(column) * itemsize
-            wide_total = multiply_add(
-                wide_total, load(wide, source + at, (WIDE - 1) * lanes), load(wide, target + at, (WIDE - 1) * lanes)
-            )
-            column += WIDE * lanes
-        while column < full_end:
-            at = np.uintp(column) * itemsize
-            total = multiply_add(total, load(tile, source + at, 0), load(tile, target + at, 0))
-            column += lanes
-        if column < dim:
-            at = np.uintp(dim - lanes) * itemsize
-            h = from_column(load(tile, source + at, 0), 0, column - (dim - lanes))
-            total = multiply_add(total, h, load(tile, target + at, 0))
-        value = lane_sum(total)
-        if wide_end > 0:
-            value += total_sum(wide_total)
-        outputs[p, k] = intercept[k] + value
+        outputs[p, k] = intercept[k] + product(tile, wide, lanes, source, row_address(coef, k), dim, itemsize)
 
 
 @inlined
-def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
-    """out[p] = sum of weights[p, k] * rows[k].
+def _nth(ids, k):
+    """Return ids[k]; k without ids."""
+    if ids is None:
+        return np.intp(k)
+    return np.intp(item(ids, k))
 
-    rows : (n, dim), in. weights : (m, >= n), in. out : (m, >= dim), out.
+
+@inlined
+def weighted_rows(tile, wide, lanes, rows, ids, start, n, weights, q, out, p):
+    """out[p] = sum of weights[q, k] * rows[k] over k < n, or with ids * rows[ids[start + k]].
+
+    rows : (m, dim), weights : (m, >= n), in. ids : (m,) or None, in. out : (m, >= dim), out.
     """
-    n, dim = rows.shape
+    dim = rows.shape[1]
     itemsize = item_bytes(rows)
     memory, most = window_memory(wide), window(wide)
     wide_end, column = dim - dim % (WIDE * lanes), 0
@@ -86,7 +99,8 @@ def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
         for first in range(0, n, most):
             total = wide
             for k in range(first, min(n, first + most)):
-                total = fold_rows(total, (row_address(rows, k) + offset,), (weights[p, k],), (WIDE - 1) * lanes)
+                address = row_address(rows, _nth(ids, start + k)) + offset
+                total = fold_rows(total, (address,), (weights[q, k],), (WIDE - 1) * lanes)
             if n > most:
                 total = add_window(total, memory, first == 0)
         store(total, row_address(out, p) + offset, (WIDE - 1) * lanes)
@@ -97,7 +111,8 @@ def _weighted_rows(tile, wide, lanes, rows, weights, p, out):
         for first in range(0, n, most):
             acc = tile
             for k in range(first, min(n, first + most)):
-                acc = fold_rows(acc, (row_address(rows, k) + offset,), (weights[p, k],), 0)
+                address = row_address(rows, _nth(ids, start + k)) + offset
+                acc = fold_rows(acc, (address,), (weights[q, k],), 0)
             if n > most:
                 acc = add_window(acc, memory, first == 0)
         store(acc, row_address(out, p) + offset, 0)
@@ -121,15 +136,51 @@ def _log_sum_exp(tile, block, outputs, p, n):
 
 
 @cache
+def loss_loop(block, loss):
+    """Make the loop of a loss (``skbag._rules.losses.Loss``) over outputs, a vector of ``block`` of them at once."""
+    rule, normalized = as_rule(loss.rule), loss.normalized
+
+    @inlined
+    def derive(outer, outputs, q, n, targets, factors, scale):
+        """Return the sum of the losses of outputs[q, k], k < n; outputs[q] becomes their derivatives times scale.
+
+        outputs : (m, >= n, whole vectors), in-out. targets, factors : addresses of as many numbers, or factors None for
+        ones.
+        """
+        base, itemsize = row_address(outputs, q), item_bytes(outputs)
+        shift = outputs.dtype.type(0)
+        if normalized:
+            shift = _log_sum_exp(outer, block, outputs, q, n)
+        total = outer
+        for k in range(0, n, block):
+            at = np.uintp(k) * itemsize
+            z = load(outer, base + at, 0)
+            if normalized:
+                z = z - shift
+            value, derivative = rule(z, load(outer, targets + at, 0))
+            value, derivative = as_tile(outer, value), as_tile(outer, derivative)
+            if factors is not None:
+                factor = load(outer, factors + at, 0)
+                value, derivative = value * factor, derivative * factor
+            if k + block > n:
+                value = before_column(value, n - k)
+            total = total + value
+            store(derivative * scale, base + at, 0)
+        return lane_sum(total)
+
+    return derive
+
+
+@cache
 def head_kernel(lanes, block, loss):
     """Make the kernel of the last layer and a loss (``skbag._rules.losses.Loss``), called by its address.
 
     ``block`` is how many outputs, a vector of them, the rule of the loss takes at once.
     """
-    rule, normalized = as_rule(loss.rule), loss.normalized
+    derive = loss_loop(block, loss)
 
     @part
-    def head(targets, layer, batch, parts, part_, begin, end, first, n_bags):
+    def head(targets, chosen, layer, batch, parts, part_, begin, end, first, n_bags, number):
         """Go through the bags begin <= p < end of a mini-batch of n_bags bags, which begins at order[first].
 
         outputs[p] = derivatives of loss * weight / n_bags with respect to coef @ inputs[p] + intercept, losses[p] =
@@ -137,6 +188,7 @@ def head_kernel(lanes, block, loss):
 
         targets : structs.Targets, in. layer : structs.Layer; inputs, in; outputs, which are its deltas, gradients, out.
         batch : structs.Batch; losses, out. parts : structs.Parts; targets[part_], scratch, zeros before and after.
+        chosen, number : see ``chosen.chosen_head_kernel``; not looked at.
         """
         order, indices, indptr, values = targets.order, targets.indices, targets.indptr, targets.values
         sample_weight, target = targets.sample_weight, parts.targets[part_]
@@ -145,34 +197,17 @@ def head_kernel(lanes, block, loss):
         zero = coef.dtype.type(0)
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, block, 1, 1)
-        itemsize = item_bytes(coef)
         n = len(coef)
         for p in range(begin, end):
             bag = order[first + p]
             linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)
-            shift = zero
-            if normalized:
-                shift = _log_sum_exp(outer, block, outputs, p, n)
             for i in range(indptr[bag], indptr[bag + 1]):
                 put(target, item(indices, i), item(values, i) if len(values) > 0 else coef.dtype.type(1))
             scale = zero + sample_weight[bag] / n_bags
-            base, base_of_targets = row_address(outputs, p), np.uintp(target.ctypes.data)
-            total = outer
-            for k in range(0, n, block):
-                at = np.uintp(k) * itemsize
-                z = load(outer, base + at, 0)
-                if normalized:
-                    z = z - shift
-                value, derivative = rule(z, load(outer, base_of_targets + at, 0))
-                value = as_tile(outer, value)
-                if k + block > n:
-                    value = before_column(value, n - k)
-                total = total + value
-                store(as_tile(outer, derivative) * scale, base + at, 0)
-            losses[p] = np.float64(lane_sum(total)) * scale
+            losses[p] = np.float64(derive(outer, outputs, p, n, np.uintp(target.ctypes.data), None, scale)) * scale
             for i in range(indptr[bag], indptr[bag + 1]):
                 put(target, item(indices, i), zero)
             if len(gradients) > 0:
-                _weighted_rows(tile, wide, lanes, coef, outputs, p, gradients)
+                weighted_rows(tile, wide, lanes, coef, None, 0, n, outputs, p, gradients, p)
 
     return head

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, head, structs, update
+from skbag._cpu import calls, chosen, head, structs, update
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._data.bags import frozen
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model
+from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of, sums_in
 from skbag._rules.solvers import Solver
@@ -89,12 +90,13 @@ def layout_of(blocks: Blocks, dim: int) -> structs.Layout:
 
 
 def batch_memory(
-    shape: Shape, n_rows: int, n_members: int, *, won: bool = False, back: bool = False, times: tuple[int, ...] = ()
-) -> structs.Batch:
+    shape: Shape, n_rows: int, n_members: int, *, won: bool = False, back: bool = False, some: bool = False,
+    times: tuple[int, ...] = (),
+) -> structs.Batch:  # fmt: skip
     """Return scratch memory of a mini-batch.
 
-    ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table. ``times``
-    is a dimension before all others.
+    ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table, ``some``
+    whether bags have outputs of their own, see `chosen_memory`. ``times`` is a dimension before all others.
     """
     dim, dtype, ids, blocks = shape.dim, shape.dtype, shape.ids, shape.blocks
     n_bags, n_sums, n_squares = n_rows * blocks.n_fields, len(sums_in(blocks.mode)), n_rows * blocks.n_fields
@@ -113,7 +115,7 @@ def batch_memory(
         empty(n_members, kind=ids), empty(n_members), empty(n_members, kind=ids),
         empty(n_bags, kind=np.int64), empty(n_bags, kind=np.int64), *wide(n_rows),
         empty(n_sums * n_bags if n_sums > 1 else 0), empty(n_squares, dim),
-        empty(n_bags if won else 0, dim, kind=np.int64), empty(n_rows, shape.columns),
+        empty(n_bags if won else 0, dim, kind=np.int64), empty(0 if some else n_rows, shape.columns),
         gradients, of_blocks, of_blocks if alone else empty(n_bags if folded else 0, dim),
         empty(n_squares if back else 0, dim), empty(n_rows, kind=np.float64),
     )  # fmt: skip
@@ -133,6 +135,30 @@ def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> s
         np.empty((n_parts, n), dtype), ranks, ranks.astype(shape.ids),
         np.empty((n_parts, _ROWS, widest), dtype), np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)),
         np.zeros((n_parts, shape.columns), dtype),
+    )  # fmt: skip
+
+
+def chosen_memory(
+    shape: Shape, outputs: Negatives | Tree | None, starts: Array, n_entries: int, longest: int, n_parts: int
+) -> structs.Chosen:
+    """Return what says which outputs bags have to do with, and scratch memory for the entries of a mini-batch.
+
+    No bag has more than ``longest``.
+    """
+    ints, dtype, ids = np.int64, shape.dtype, shape.ids
+    none, longest = np.empty(0, ints), -(-longest // _block(dtype)) * _block(dtype)
+    seed, cumulative, begins, offsets, paths, n_drawn = 0, np.empty(0), none, np.empty(0), (none,) * 3, 0
+    if isinstance(outputs, Negatives):
+        seed, cumulative, begins, offsets = outputs.seed, outputs.cumulative, outputs.firsts, outputs.offsets
+        n_drawn = outputs.n_negatives
+    elif outputs is not None:
+        paths = outputs.paths()
+    return structs.Chosen(
+        starts, seed, cumulative, begins, offsets.astype(dtype), *paths,
+        np.empty(n_entries, ids), np.empty(n_entries, dtype), np.empty(n_entries, ids),
+        np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, n_entries), np.int32),
+        np.empty((n_parts, 2, n_entries), ints), np.empty((n_parts, n_drawn), ints),
+        np.empty((n_parts, 3, longest), dtype),
     )  # fmt: skip
 
 
@@ -174,7 +200,8 @@ def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
     )  # fmt: skip
     examples = {
         "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch,
-        "parts": parts, "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
+        "parts": parts, "chosen": chosen_memory(shape, None, n, 1, 1, 1),
+        "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,
         "unweighted": reduction._replace(multipliers=None),
     }  # fmt: skip
@@ -211,13 +238,13 @@ def lanes_of(width: int, dtype: np.dtype[Any]) -> int:
 
 
 @lru_cache(maxsize=64)
-def head_address(n_inputs: int, dtype: np.dtype[Any], many: bool, loss: Loss) -> int:
-    """Return the address of ``head.head_kernel``'s kernel for a layer."""
-    kinds = _kinds(dtype, many)
+def head_address(n_inputs: int, dtype: np.dtype[Any], many: bool, loss: Loss, outputs: type) -> int:
+    """Return the address of ``head.head_kernel``'s kernel for a layer, or of the one for such a choice of outputs."""
+    kinds, kind = _kinds(dtype, many), (lanes_of(n_inputs, dtype), _block(dtype), loss)
+    heading = head.head_kernel(*kind) if outputs is NoneType else chosen.chosen_head_kernel(*kind, outputs is Tree)
     return calls.address_of(
-        head.head_kernel(lanes_of(n_inputs, dtype), _block(dtype), loss),
-        kinds.targets, kinds.layer, kinds.batch, kinds.parts, *(kinds.count,) * 5,
-    )  # fmt: skip
+        heading, kinds.targets, kinds.chosen, kinds.layer, kinds.batch, kinds.parts, *(kinds.count,) * 6
+    )
 
 
 @lru_cache(maxsize=64)

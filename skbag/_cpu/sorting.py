@@ -71,16 +71,16 @@ def _digits(n, n_bits):
 
 
 @inlined
-def sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts):
+def sorted_pairs(n_parts, part, n_bits, member_bits, ids, lists, counts):
     """Sort the integers row << member_bits | member of the members whose rows belong to a part.
 
-    batch : structs.Batch, parts : structs.Parts, in-out. Returns how many they are, and in which row of
-    ``parts.pairs[part]``.
+    ids : (n_members,), in. lists : structs.Parts or structs.Chosen; firsts, n_owned, owned, in; pairs, out. counts : as
+    in `_sort`. Returns how many they are, and in which row of ``lists.pairs[part]``.
     """
-    pairs, counts, owned = parts.pairs[part], parts.counts[part], parts.owned[part]
+    pairs, owned = lists.pairs[part], lists.owned[part]
     n = 0
     for p in range(n_parts):
-        n += parts.n_owned[p, part]
+        n += lists.n_owned[p, part]
     n_digits = _digits(n, n_bits)
     digit_bits = -(-n_bits // max(1, n_digits))
     mask = (1 << digit_bits) - 1
@@ -88,9 +88,9 @@ def sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts):
         put(counts[0], d, 0)
     n = 0
     for p in range(n_parts):
-        for j in range(parts.firsts[p], parts.firsts[p] + parts.n_owned[p, part]):
+        for j in range(lists.firsts[p], lists.firsts[p] + lists.n_owned[p, part]):
             i = np.intp(item(owned, j))
-            row = np.intp(item(batch.ids, i))
+            row = np.intp(item(ids, i))
             put(pairs[0], n, row << member_bits | i)
             put(counts[0], row & mask, item(counts[0], row & mask) + 1)
             n += 1

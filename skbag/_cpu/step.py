@@ -35,7 +35,7 @@ from skbag._cpu.memory import (
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign, sorted_pairs
-from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
+from skbag._cpu.structs import Bags, Batch, Chosen, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
 
 _LINE = 64  # bytes of a cache line
 _ITEMS_OF_A_LINE = 16  # of four bytes
@@ -111,7 +111,8 @@ def _keep(plan, table, rows, n_rows, fresh, undo):
 
 @inlined
 def _forward(
-    plan, layout, begin, end, first, n_bags, part, bags, targets, forward, layers, n_layers, batch, sums, squares,
+    plan, layout, begin, end, first, n_bags, number, part, bags, targets, chosen, forward, layers, n_layers, batch,
+    sums, squares,
     parts, tickets,
 ):  # fmt: skip
     """Run FORWARD for the rows begin <= p < end of a mini-batch of n_bags rows."""
@@ -119,6 +120,10 @@ def _forward(
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
     for owner in range(n_parts):
         parts.n_owned[part, owner] = 0
+    if len(chosen.starts) > 0:
+        chosen.firsts[part] = chosen.starts[first + begin] - chosen.starts[first]
+        for owner in range(n_parts):
+            chosen.n_owned[part, owner] = 0
     for p in range(begin, end):
         _prefetch_row_of_members(bags, n_fields, first + p + _BAGS_AHEAD)
         start = bags.order_indptr[first + p] - bags.order_indptr[first]
@@ -135,7 +140,7 @@ def _forward(
                 start, stop = batch.starts[q], batch.stops[q]
                 pool_max(forward.table, batch.ids, start, stop, batch.blocks, layout.maximum, batch.winners, q)
         last = nth(layers, n_layers - 1)
-        call(plan.head, (targets, last, batch, parts, part, first_bag, last_bag, first, n_bags))
+        call(plan.head, (targets, chosen, last, batch, parts, part, first_bag, last_bag, first, n_bags, number))
         if not plan.freeze and len(layout.places) > 0 and batch.blocks.shape[1] > dim:
             fold_gradients(layout, batch, first_bag, last_bag, dim)
 
@@ -195,10 +200,15 @@ def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
 
 
 @inlined
-def _update_table(
-    plan, layout, step, number, rate, part, pairs, n, member_bits, table, nothing, batch, parts, undo, tickets
+def _update_rows(
+    plan, layout, update, gathers, step, number, rate, part, pairs, n, member_bits, members, source, table, bias, batch,
+    parts, undo, tickets,
 ):  # fmt: skip
-    """Change each row that the sorted pairs name, once."""
+    """Change each row of a table, or of a layer, that the sorted pairs name, once.
+
+    Its gradient is the sum of members.weights[i] * source[members.bags[i]] over the members i that it is paired with;
+    or, of a table, what `_gather` says.
+    """
     starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
     mask = (1 << member_bits) - 1
     start = stop = 0
@@ -222,16 +232,16 @@ def _update_table(
             start = stop
         if len(undo.touched) > 0:
             _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
-        if plan.gathers:
+        if gathers:
             sums, weights = parts.sums[part], parts.weights[part]
             _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts)
             for r in range(n_rows):  # each is a term of its own
                 starts[r], stops[r], weights[r] = r, r + 1, 1
             terms = parts.terms, -1, weights, 0, parts.ranks, sums
-            call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
+            call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
         else:
-            terms = pairs, mask, batch.weights, 0, batch.bags, batch.of_sums
-            call(plan.update, (*terms, parts, part, n_rows, table, nothing, step, number, rate, tickets))
+            terms = pairs, mask, members.weights, 0, members.bags, source
+            call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
 
 
 @inlined
@@ -253,17 +263,26 @@ def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
             first += n_rows
 
 
+@inlined
+def _bits(number):
+    """Return how many bits a number has."""
+    n = 0
+    while number >> n:
+        n += 1
+    return n
+
+
 @kernel
 def train(
-    plan, layout, step, bags, targets, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch, parts,
-    undo, tickets, batch_losses,
+    plan, layout, step, bags, targets, chosen, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch,
+    parts, undo, layer_undo, tickets, batch_losses,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, layout, step (of the table), bags, targets, forward, in; table, Parameters,
-    in-out; nothing, Parameters of no numbers; batch, parts, scratch; undo, in-out. Tuples of one for each layer, from
-    the first to the last: layers (each Layer), scratch; coefs and intercepts (each Parameters) of (n_outputs, n_inputs)
-    and (n_outputs,), in-out; layer_steps (each Step), in.
+    Tuples of ``skbag._cpu.structs``: plan, layout, step (of the table), bags, targets, chosen, forward, in; table,
+    Parameters, in-out; nothing, Parameters of no numbers; batch, parts, scratch; undo, layer_undo (of the last layer),
+    in-out. Tuples of one for each layer, from the first to the last: layers (each Layer), scratch; coefs and intercepts
+    (each Parameters) of (n_outputs, n_inputs) and (n_outputs,), in-out; layer_steps (each Step), in.
     batch_losses : (n_batches,), out: mean loss per bag.
     tickets : (5,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
         another thread may also set it, and the model is then between two moments.
@@ -274,15 +293,13 @@ def train(
     layers_, steps = _layers(layers), _steps(layer_steps)
     coefs_, intercepts_ = _parameters(coefs), _parameters(intercepts)
     batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
+    chosen, layer_undo = stored(Chosen(*chosen)), stored(Undo(*layer_undo))
     sums = stored(sums_of(forward, batch, layout, tickets))
     squares = stored(squares_of(forward, batch, layout, tickets))
     n_parts = len(parts.firsts)
-    n_bits = 0
-    while len(table.values) - 1 >> n_bits:
-        n_bits += 1
-    member_bits = 0
-    while len(batch.ids) >> member_bits:
-        member_bits += 1
+    n_bits, member_bits = _bits(len(table.values) - 1), _bits(len(batch.ids))
+    last = n_layers - 1
+    output_bits, entry_bits = _bits(len(nth(coefs_, last).values) - 1), _bits(len(chosen.ids))
     n_tickets = 2 * n_parts * len(batch_losses)
     ticket = fetch_add(tickets, NEXT, 1)
     while ticket < n_tickets:
@@ -296,8 +313,8 @@ def train(
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(
-                plan, layout, begin, end, first, n_bags, part, bags, targets, forward, layers_, n_layers, batch, sums,
-                squares, parts, tickets,
+                plan, layout, begin, end, first, n_bags, plan.number + plan.first + k, part, bags, targets, chosen,
+                forward, layers_, n_layers, batch, sums, squares, parts, tickets,
             )  # fmt: skip
         else:
             place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
@@ -309,18 +326,27 @@ def train(
                 batch_losses[k] = total
                 if not np.isfinite(total):
                     tickets[STOP] = 1
-            for j in range(n_layers):
+            some = len(chosen.starts) > 0
+            for j in range(n_layers - some):
                 _update_layer(
                     nth(steps, j), number, place, part, n_bags, nth(layers_, j), nth(coefs_, j), nth(intercepts_, j),
                     parts, tickets,
                 )  # fmt: skip
+            if some:
+                step_, layer = nth(steps, last), nth(layers_, last)
+                n, where = sorted_pairs(n_parts, part, output_bits, entry_bits, chosen.ids, chosen, parts.counts[part])
+                _update_rows(
+                    plan, layout, layer.update, False, step_, number, step_.rate - step_.rate_step * place, part,
+                    chosen.pairs[part, where], n, entry_bits, chosen, layer.inputs, nth(coefs_, last),
+                    nth(intercepts_, last), batch, parts, layer_undo, tickets,
+                )  # fmt: skip
             if plan.linear and not plan.freeze:
                 _add_to_table(plan, rate, part, table, batch, parts, undo, tickets)
             elif not plan.freeze:
-                n, where = sorted_pairs(n_parts, part, n_bits, member_bits, batch, parts)
-                _update_table(
-                    plan, layout, step, number, rate, part, parts.pairs[part, where], n, member_bits, table, nothing,
-                    batch, parts, undo, tickets,
+                n, where = sorted_pairs(n_parts, part, n_bits, member_bits, batch.ids, parts, parts.counts[part])
+                _update_rows(
+                    plan, layout, plan.update, plan.gathers, step, number, rate, part, parts.pairs[part, where], n,
+                    member_bits, batch, batch.of_sums, table, nothing, batch, parts, undo, tickets,
                 )  # fmt: skip
         fetch_add(tickets, DONE, 1)
         ticket = fetch_add(tickets, NEXT, 1)

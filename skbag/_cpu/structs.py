@@ -163,8 +163,33 @@ class Parts(NamedTuple):
     targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two
 
 
+class Chosen(NamedTuple):
+    """Which outputs of the last layer each bag of a mini-batch has to do with; ``starts`` of length 0 for all of them.
+
+    They are members of the bag as others are of the table: ids, weights and bags of entries, sorted in the same way.
+    """
+
+    starts: Any  # (n + 1,) int64: where the entries of the bags of the order begin; in
+    seed: Any  # of what is drawn, see _data.some_outputs.Negatives: of length 0 without that
+    cumulative: Any  # (n_outputs,) float64, in
+    begins: Any  # (n_negatives + 1,) int64, in
+    offsets: Any  # (n_outputs,), of the dtype of the model, in
+    path_starts: Any  # (n_classes + 1,) int64, in: see Tree.paths there
+    path_nodes: Any  # int64
+    path_sides: Any  # int64
+    ids: Any  # (n_entries,) like batch.ids: outputs
+    weights: Any  # (n_entries,): the derivative of the loss with respect to each
+    bags: Any  # (n_entries,) like ids
+    firsts: Any  # (n_parts,) int64: as in Parts
+    n_owned: Any  # (n_parts, n_parts) int64
+    owned: Any  # (n_parts, n_entries) int32
+    pairs: Any  # (n_parts, 2, n_entries) int64
+    drawn: Any  # (n_parts, n_negatives) int64
+    outputs: Any  # (n_parts, 3, entries of a bag: whole vectors): outputs and then derivatives; targets; factors
+
+
 class Undo(NamedTuple):
-    """What rows of the table were before a call; with ``touched`` of length 0 nothing is kept."""
+    """What rows of the table, or of the last layer, were before a call; nothing is kept if touched has no length."""
 
     touched: Any  # (n_rows,) uint8: whether a row is kept
     n_rows: Any  # (1,) int64: how many are

@@ -13,6 +13,7 @@ from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
+    chosen_memory,
     forward_of,
     gather_address,
     head_address,
@@ -92,17 +93,22 @@ class Trainer:
         dtype = model.table.values.dtype
         values = np.empty(0, dtype) if targets.values is None else np.ascontiguousarray(targets.values, dtype)
         self._targets = targets.indices, targets.indptr, values, sample_weight
+        some = objective.outputs
+        self._n_entries = np.empty(0, np.int64) if some is None else some.sizes(targets)  # outputs of each bag
         self._pool_jobs, self.n_jobs = n_jobs, self._threads(n_jobs)
         self._scratch: tuple[Any, ...] | None = None
-        self._scratch_members = -1
+        self._scratch_sizes = -1, -1
         self._undo = take(model.table, bags.n_members if undo and not objective.freeze else 0, objective.solver)
-        self._before = [parameters.copy() for parameters in model.parameters()[1:]] if undo else []
+        n_touched = int(self._n_entries.sum()) if undo else 0
+        self._layer_undo = take(model.layers[-1].weights, n_touched, objective.solver, "layer")
+        self._copied = [each for each in model.parameters()[1:] if some is None or each is not model.layers[-1].weights]
+        self._before = [parameters.copy() for parameters in self._copied] if undo else []
         self._steps_before = model.n_steps
 
     def _threads(self, n_jobs: int | None) -> int:
         """Return how many threads a mini-batch may have; scratch memory grows with the square of them."""
         shape, bags = self._shape, self.bags
-        work = int(self.batch_size * ((bags.n_members / bags.n_rows + 1) * shape.dim + shape.work))
+        work = int(self.batch_size * ((bags.n_members / bags.n_rows + 1) * shape.dim + self._work(shape)))
         n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
         self._pace = Pace.of_long_steps(n_threads) if work > _LONG_STEP else Pace(n_threads)
         return n_threads
@@ -111,6 +117,12 @@ class Trainer:
     def _shape(self) -> Shape:
         return Shape.of(self.model, self.blocks)
 
+    def _work(self, shape: Shape) -> float:
+        """Return how many multiplications the layers make of a row."""
+        if self.objective.outputs is None:
+            return shape.work
+        return shape.work - shape.widths[-2] * (shape.n_outputs - float(self._n_entries.mean()))
+
     def outputs(self, rows: Array) -> Array:
         """Return the outputs of some rows, (len(rows), n_outputs)."""
         return predict(self.bags.of_rows(rows), self.model, self.blocks, self._pool_jobs)
@@ -118,15 +130,19 @@ class Trainer:
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
         order_indptr = np.concatenate(([0], np.cumsum(self.lengths[order])))
+        starts = self._n_entries
+        if self.objective.outputs is not None:
+            starts = np.concatenate(([0], np.cumsum(starts[order])))
         n_batches = -(-len(order) // self.batch_size)
-        edges = order_indptr[np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))]
-        scratch = self._scratch_for(int(np.diff(edges).max()))
+        edges = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
+        most = (int(np.diff(ends[edges]).max()) if len(ends) else 0 for ends in (order_indptr, starts))
+        scratch = self._scratch_for(*most)
         losses = np.zeros(n_batches)
         first = 0
         while first < n_batches:
             n_threads, n = self._pace.turn(n_batches - first)
             start = perf_counter()
-            if self._run(order, order_indptr, rates, scratch, losses, range(first, first + n), n_threads):
+            if self._run(order, order_indptr, starts, rates, scratch, losses, range(first, first + n), n_threads):
                 return float("nan")
             self._pace.note(n_threads, n, perf_counter() - start)
             first += n
@@ -139,6 +155,7 @@ class Trainer:
         self,
         order: Array,
         order_indptr: Array,
+        starts: Array,
         rates: Rates,
         scratch: Any,
         losses: Array,
@@ -148,24 +165,24 @@ class Trainer:
         """Run some mini-batches of an epoch in so many threads; return whether training diverged."""
         model, objective, shape = self.model, self.objective, self._shape
         begin, end = batches.start * self.batch_size, min(batches.stop * self.batch_size, len(order))
-        order, order_indptr = order[begin:end], order_indptr[begin : end + 1]
+        order, order_indptr, starts = order[begin:end], order_indptr[begin : end + 1], starts[begin : end + 1]
         losses = losses[batches.start : batches.stop]
         tickets = np.zeros(5, np.int64)
         step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq)
         table, *layers = (parameters.arrays() for parameters in model.parameters())
         members = _in_kernel(self.bags, shape.dtype, order, order_indptr)
-        scratch_of_layers, batch, parts = scratch
+        scratch_of_layers, batch, parts, chosen = scratch
         arguments = (
             tuple(self._plan(shape, batches.start)), tuple(layout_of(self.blocks, shape.dim)), tuple(step_of_table),
-            members, (order, *self._targets), tuple(forward_of(model.table.values, shape.dtype)), table,
-            tuple(array[:0] for array in layers[1]),
+            members, (order, *self._targets), (starts, *chosen[1:]),
+            tuple(forward_of(model.table.values, shape.dtype)), table, tuple(array[:0] for array in layers[1]),
             scratch_of_layers, tuple(layers[::2]), tuple(layers[1::2]), self._layer_steps(rates), batch, parts,
-            self._undo, tickets, losses,
+            self._undo, self._layer_undo, tickets, losses,
         )  # fmt: skip
         key = shape.dtype, self.bags.indices.dtype, shape.many, len(model.layers)
         train = partial(calls.call_as, key, step.train, *arguments)
         n_tickets = 2 * self.n_jobs * len(losses)
-        work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + len(order) * shape.work
+        work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + int(len(order) * self._work(shape))
 
         def stop() -> None:
             tickets[STOP] = 1
@@ -204,22 +221,25 @@ class Trainer:
             solver.linear and objective.alpha == 0 and objective.norm is None
             and not objective.scale_grad_by_freq and not self._gathers
         )  # fmt: skip
+        outputs: Any = type(objective.outputs)
         return structs.Plan(
             self.model.n_steps + 1, first, self.batch_size, objective.freeze, self._gathers,
             objective.scale_grad_by_freq and self._gathers, linear, solver.row_state, solver.element_states,
-            *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss),
+            *reduce_addresses(layout, shape),
+            head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss, outputs),
             *update_addresses(shape.dim, shape.dtype, shape.many, solver),
             gather_address(shape.dim, shape.dtype, shape.many, self.blocks),
         )  # fmt: skip
 
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, to the bit."""
-        _, n_rows, rows, *kept = self._undo
-        n = int(n_rows[0])
-        for array, old in zip(self.model.table.arrays(), kept, strict=True):
-            if len(old):
-                array[rows[:n]] = old[:n]
-        for parameters, before in zip(self.model.parameters()[1:], self._before, strict=True):
+        for undo, parameters in ((self._undo, self.model.table), (self._layer_undo, self.model.layers[-1].weights)):
+            _, n_rows, rows, *kept = undo
+            n = int(n_rows[0])
+            for array, old in zip(parameters.arrays(), kept, strict=True):
+                if len(old):
+                    array[rows[:n]] = old[:n]
+        for parameters, before in zip(self._copied, self._before, strict=True):
             for array, old in zip(parameters.arrays(), before.arrays(), strict=True):
                 array[:] = old
         self.model.n_steps = self._steps_before
@@ -227,16 +247,21 @@ class Trainer:
     def forget(self) -> None:
         """Give up what `take_back` needs; neither may be called any more."""
         give_back(self._undo)
+        give_back(self._layer_undo, "layer")
 
-    def _scratch_for(self, n_members: int) -> tuple[Any, ...]:
-        """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
-        if self._scratch is None or n_members > self._scratch_members:
+    def _scratch_for(self, n_members: int, n_entries: int) -> tuple[Any, ...]:
+        """Memory for mini-batches of so many members and outputs of bags, kept from epoch to epoch."""
+        if self._scratch is None or n_members > self._scratch_sizes[0] or n_entries > self._scratch_sizes[1]:
             shape, n, back = self._shape, self.batch_size, not self.objective.freeze
-            batch = batch_memory(shape, n, n_members, won="max" in modes_of(self.blocks.mode), back=back)
+            outputs, longest = self.objective.outputs, int(self._n_entries.max(initial=1))
+            won = "max" in modes_of(self.blocks.mode)
+            batch = batch_memory(shape, n, n_members, won=won, back=back, some=outputs is not None)
+            chosen = chosen_memory(shape, outputs, self._n_entries[:0], n_entries, longest, self.n_jobs)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
             update = [update_addresses(k, shape.dtype, shape.many, self.objective.solver)[0] for k in shape.widths[:-1]]
             layers = tuple(map(tuple, layers_of(self.model, batch, update)))
-            self._scratch, self._scratch_members = (layers, tuple(batch), tuple(parts)), n_members
+            self._scratch = layers, tuple(batch), tuple(parts), tuple(chosen)
+            self._scratch_sizes = n_members, n_entries
         return self._scratch
 
 

@@ -1,6 +1,5 @@
 """Memory for what rows of the table were before a call of partial_fit, kept from call to call."""
 
-from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -14,10 +13,10 @@ from skbag._rules.solvers import Solver
 Array = NDArray[Any]
 
 _MOST_BYTES = 1 << 28  # that are kept; new memory costs a step of many rows a third of its time
-_spare: list[list[Array]] = []  # at most one set of bytes: for touched, which is all 0, and for the other arrays
+_spare: dict[str, list[Array]] = {}  # bytes of each name: for touched, which is all 0, and for the other arrays
 
 
-def take(table: Parameters, n_members: int, solver: Solver) -> structs.Undo:
+def take(table: Parameters, n_members: int, solver: Solver, name: str = "table") -> structs.Undo:
     """Return memory for all rows that so many members can name; what is not used of it is never touched."""
     n_rows = min(len(table.values), n_members)
     arrays = table.values, table.state if solver.row_state else table.state[:0], table.first, table.second
@@ -27,8 +26,7 @@ def take(table: Parameters, n_members: int, solver: Solver) -> structs.Undo:
     sizes = [prod(shape) * dtype.itemsize for shape, dtype in kinds]
     spare: list[Array] = []
     if n_rows:
-        with suppress(IndexError):  # another thread may have it
-            spare = _spare.pop()
+        spare = _spare.pop(name, spare)  # another thread may have it
     if not all(len(old) >= size for old, size in zip(spare, sizes, strict=False)) or not spare:
         spare = [np.zeros(sizes[0], np.uint8), *(np.empty(size, np.uint8) for size in sizes[1:])]
     touched, *others = (
@@ -38,9 +36,9 @@ def take(table: Parameters, n_members: int, solver: Solver) -> structs.Undo:
     return structs.Undo(touched, np.zeros(1, np.int64), *others)
 
 
-def give_back(undo: structs.Undo) -> None:
+def give_back(undo: structs.Undo, name: str = "table") -> None:
     """Keep the memory for the next call; ``undo`` must not be used any more."""
     undo.touched[undo.rows[: undo.n_rows[0]]] = 0
     memory = [array.base for array in (undo.touched, *undo[2:])]
     if len(undo.rows) and sum(array.nbytes for array in memory) <= _MOST_BYTES:
-        _spare[:] = [memory]
+        _spare[name] = memory

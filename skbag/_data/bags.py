@@ -177,6 +177,10 @@ class DeviceBags(Bags):
         arrays = on_host(self.values), on_host(self.indices), on_host(self.indptr)
         return _bags_of(arrays, (self.n_bags, self.num_embeddings), self.dtype, self.weighted, self.padding_idx)
 
+    def of_rows(self, rows: Array) -> Bags:
+        """Return the bags of some rows of X, on the host."""
+        return self.on_host().of_rows(rows)
+
     def raise_bad_member(self) -> NoReturn:
         """Find what is wrong with the arrays, and raise the ValueError that says so."""
         self.on_host().raise_bad_member()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._data.resident import Resident
+from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import Mode
 from skbag._rules.solvers import Solver
@@ -109,6 +110,7 @@ class Objective:
     layer_alpha: float = 0.0  # the penalty of the layer
     layer_norm: tuple[float, bool] | None = None  # length of the rows of the layer: at most, or exactly
     interaction: bool = False  # see ``skbag._data.blocks.Blocks``
+    outputs: Negatives | Tree | None = None  # which outputs a step touches; None for all
 
 
 @dataclass(frozen=True)

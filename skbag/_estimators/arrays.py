@@ -39,7 +39,8 @@ class ArraysMixin:
         NotFittedError
             Before `fit` or `partial_fit`.
         ValueError
-            With several modes, ``fields`` or ``interaction``.
+            With several modes, ``fields`` or ``interaction``; with ``output="hierarchical"``, which a Linear does not
+            have.
 
         Notes
         -----
@@ -67,7 +68,7 @@ class ArraysMixin:
                 f"={fitted.mode!r}, fields={fitted.fields!r} and interaction={fitted.interaction!r}."
             )
         table = np.array(fitted.embeddings_)
-        ((coef, intercept),) = fitted._values()[1]
+        coef, intercept = fitted._only_layer("to_state_dict")
         weight, bias = np.array(coef.T, table.dtype, order="C"), np.array(intercept, table.dtype)
         return {f"{bag}.weight": table, f"{linear}.weight": weight, f"{linear}.bias": bias}
 

@@ -12,6 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
+from skbag._data.limits import COUNT
+from skbag._data.some_outputs import Tree
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
 from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.choosing import (
@@ -25,6 +27,7 @@ from skbag._estimators.choosing import (
 from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.linear import LinearMixin, linear_classifier
+from skbag._estimators.some_outputs import check_output, choose_outputs
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
@@ -188,6 +191,26 @@ class EmbeddingBagClassifier(
         the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of
         the rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
         "squared_hinge", which have no probabilities; there it is the sign of the output that counts.
+    output : {"full", "sampled", "hierarchical"}, default="full"
+        Which outputs a step touches, of "log_loss" with thousands of classes or labels. `predict` and all other methods
+        always go by all of them.
+
+        - "full": all. A step costs what there are outputs.
+        - "sampled": those of the rows of its mini-batch, and some ``n_negatives`` others, drawn anew for each
+          mini-batch by how often they occur to the power of 3/4, as in word2vec [9]_. The logits that the loss sees are
+          corrected by how probable it was that an output was drawn [10]_: what is learnt is what "full" learns, with
+          some noise, and so are the probabilities. For classes, probabilities of classes and labels.
+        - "hierarchical": the classes are the leaves of a binary tree, Huffman's, and each inner node says how probable
+          its right branch is, as the loss "hs" of fastText does it. A step touches the nodes on the way to a class,
+          some ``log2(n_classes)``. Another model than a softmax, the fastest to train, and often the less accurate one.
+          For classes and probabilities of classes; labels become those if the rows of y are divided by their sums.
+
+        It is one parameter of the output layer and no name of a ``loss``: what a row costs is the same cross-entropy.
+        The last two need ``loss="log_loss"``, ``freeze=False`` and ``device="cpu"``. With two classes there is one
+        output, and nothing to choose.
+    n_negatives : int, default=1024
+        How many points are drawn for "sampled"; outputs that come twice count once. More are slower and closer to
+        "full"; as many as there are outputs or more are "full".
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted arrays and the state of the solver instead of starting anew. The classes
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
@@ -225,7 +248,8 @@ class EmbeddingBagClassifier(
         for "hinge", 0.7 for "squared_hinge" and "modified_huber". For "log_loss" with more outputs they begin 1 long
         and may become 2 long; all of this divided by how much longer than 0.3 the rows of ``init`` are. Otherwise they
         begin ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no ``coef_``, which other libraries take for
-        weights of the columns of X.
+        weights of the columns of X. With ``output="hierarchical"`` there is a column for each inner node of the tree,
+        ``n_classes - 1``.
     intercepts_ : list of one ndarray of shape (n_outputs,)
         What is added to the logits, and all that a row without members has. Before training it predicts the shares of
         the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
@@ -240,7 +264,8 @@ class EmbeddingBagClassifier(
         the model may be that of an earlier one, see ``best_n_iter_``.
     loss_curve_ : list of float
         The loss of each epoch, with those of earlier calls of `partial_fit`, or of `fit` with ``warm_start``: the mean
-        over its rows of weight times loss, taken before the step of the mini-batch that the row is in.
+        over its rows of weight times loss, taken before the step of the mini-batch that the row is in. With
+        ``output="sampled"`` the loss among the outputs that were drawn, which grows with their number.
     best_loss_ : float or None
         The smallest of ``loss_curve_``; None with ``early_stopping``.
     validation_scores_ : list of float or None
@@ -319,6 +344,10 @@ class EmbeddingBagClassifier(
     .. [8] S. Rendle: Factorization Machines, 2010. There a column has a weight of its own beside its row, and every
        column of the table counts 1 in the interaction; with a layer that is learnt, both are special cases. As a block
        of features: X. He, T.-S. Chua: Neural Factorization Machines for Sparse Predictive Analytics, 2017.
+    .. [9] T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean: Distributed Representations of Words and Phrases and
+       their Compositionality, 2013.
+    .. [10] S. Jean, K. Cho, R. Memisevic, Y. Bengio: On Using Very Large Target Vocabulary for Neural Machine
+       Translation, 2015; for labels G. King, L. Zeng: Logistic Regression in Rare Events Data, 2001.
 
     Examples
     --------
@@ -347,6 +376,8 @@ class EmbeddingBagClassifier(
         "loss": [StrOptions(set(CLASSIFICATION))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"expected_f1"})],
+        "output": [StrOptions({"full", "sampled", "hierarchical"})],
+        "n_negatives": [COUNT],
     }
 
     _label_counts: tuple[int, int]  # rows of training, and those of them without a label
@@ -380,6 +411,8 @@ class EmbeddingBagClassifier(
         n_iter_no_change: int = 2,
         class_weight: Any = None,
         threshold: float | str = 0.5,
+        output: str = "full",
+        n_negatives: int = 1024,
         warm_start: bool = False,
         dtype: DTypeLike = "float32",
         device: str = "cpu",
@@ -413,6 +446,8 @@ class EmbeddingBagClassifier(
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
         self.threshold = threshold
+        self.output = output
+        self.n_negatives = n_negatives
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
@@ -461,13 +496,15 @@ class EmbeddingBagClassifier(
             If a table is of float16 or bfloat16.
         ValueError
             If an array is missing, is no table of finite numbers, or the shapes do not fit one another; if ``classes``
-            are not as many as there are outputs, or not all different.
+            are not as many as there are outputs, or not all different; if ``output`` is "hierarchical".
 
         Notes
         -----
         Two rows for two classes become one, the difference of both: the probabilities are the same, and
         `decision_function` gives one number.
         """
+        if params.get("output") == "hierarchical":
+            raise ValueError("output must be 'full' or 'sampled' for arrays of a Linear, got 'hierarchical'.")
 
         def learnt_of(layer: Array, intercept: Array) -> tuple[Classes, Array, Array]:
             n = len(layer)
@@ -535,6 +572,7 @@ class EmbeddingBagClassifier(
         ConvergenceWarning
             If ``tol`` is set, ``learning_rate`` is "constant", and epoch ``max_iter`` has come without a stop.
         """
+        check_output(self)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -587,6 +625,7 @@ class EmbeddingBagClassifier(
         >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
         array([0, 1])
         """
+        check_output(self)
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
@@ -646,7 +685,15 @@ class EmbeddingBagClassifier(
     def _loss_of(self, learnt: Classes) -> Loss:
         return learnt.loss(self.loss)
 
+    def _training_loss(self, learnt: Classes) -> Loss:
+        return CLASSIFICATION[self.loss] if isinstance(self._some_outputs, Tree) else self._loss_of(learnt)
+
+    def _choose_outputs(self, learnt: Classes, targets: Targets, weights: Array, rng: Any, *, goes_on: bool) -> None:
+        choose_outputs(self, learnt, targets, weights, rng, goes_on=goes_on)
+
     def _start_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array:
+        if isinstance(self._some_outputs, Tree):
+            return self._some_outputs.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
@@ -672,7 +719,8 @@ class EmbeddingBagClassifier(
     def decision_function(self, X: Any) -> Array:
         """Return the logits: ``transform(X) @ coefs_[0] + intercepts_[0]``.
 
-        A row without members has the logits ``intercepts_[0]``.
+        A row without members has the logits ``intercepts_[0]``. With ``output="hierarchical"`` the logarithms of the
+        probabilities.
 
         Parameters
         ----------

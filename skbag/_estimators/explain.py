@@ -66,7 +66,7 @@ class ExplainedMixin:
         ValueError
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers; if ``output``
             has a class that is not in ``classes_``, or not one for each row; with ``interaction``, where an output is
-            a sum over pairs of members, too.
+            a sum over pairs of members, too; with ``output="hierarchical"``, where a class has no output of its own.
 
         Notes
         -----
@@ -121,7 +121,7 @@ class ExplainedMixin:
 
     def _layer_for(self, output: Any, n_bags: int) -> tuple[Array, Array | None]:
         """Return the columns of the layer that are asked for, and the number of the one of each row."""
-        ((coef, _),) = self._values()[1]  # type: ignore[attr-defined]
+        coef = self._only_layer("contributions")[0]  # type: ignore[attr-defined]
         if output is None:
             return coef, None
         numbers = self._outputs_named(output)  # type: ignore[attr-defined]
@@ -166,7 +166,7 @@ class ExplainedMixin:
         NotFittedError
             Before `fit` or `partial_fit`.
         TypeError, ValueError
-            If ``k`` is no positive integer, or there is not one name per column.
+            If ``k`` is no positive integer, or there is not one name per column; with ``output="hierarchical"``.
 
         Examples
         --------
@@ -183,6 +183,7 @@ class ExplainedMixin:
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         k, names = check_count(k, "k"), names_of(fitted, feature_names)
+        fitted._only_layer("top_features")
         table, regresses = fitted.embeddings_, not hasattr(fitted, "classes_")
         layers = [(some, fitted._both_signs(coef)) for some, coef in fitted._layers_by_field(centred=True)]
         n_outputs = layers[0][1].shape[1]

@@ -51,7 +51,7 @@ class LinearMixin:
             Before `fit` or `partial_fit`.
         ValueError
             In the mode "max", with several modes, ``interaction``, or ``fields`` in another mode than "sum": that is no
-            linear function of a row that is normalized as a whole.
+            linear function of a row that is normalized as a whole; with ``output="hierarchical"``.
 
         Notes
         -----
@@ -92,7 +92,7 @@ class LinearMixin:
             )
         table = check_weight(fitted.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        intercept = np.asarray(fitted._values()[1][0][1], np.float64)
+        intercept = np.asarray(fitted._only_layer("to_linear")[1], np.float64)
         coef = np.empty((len(intercept), len(table)))
         for columns, layer in fitted._layers_by_field():
             for first in range(columns.start, columns.stop, _ROWS):

@@ -1,7 +1,6 @@
 """One call of fit of an estimator that is trained."""
 
 import warnings
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,14 +48,20 @@ class Run:
             return
         if left_out is not None:
             X, y, weights = _safe_indexing(X, left_out), _safe_indexing(y, left_out), self.weights[left_out]
-            targets, outputs = self.targets.rows(left_out), partial(self.trainer.outputs, left_out)
+            targets, rows = self.targets, left_out
+
+            def outputs(some: Array) -> Array:
+                return estimator._leaves(self.trainer.outputs(left_out[some]))
         else:
-            X, y, bags, all_targets, weights = given
-            predict = get_trainer(estimator.device).predict
-            targets = all_targets.rows(np.arange(bags.n_rows))
-            outputs = partial(predict, bags, self.model, estimator._blocks, estimator.n_jobs)
+            X, y, bags, targets, weights = given
+            rows, predict = np.arange(bags.n_rows), get_trainer(estimator.device).predict
+
+            def outputs(some: Array) -> Array:
+                some_bags = bags if len(some) == bags.n_rows else bags.of_rows(some)
+                return estimator._leaves(predict(some_bags, self.model, estimator._blocks, estimator.n_jobs))
+
         scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
-        self.validation = Validation(outputs, targets, weights, estimator._loss_of(self.learnt), scorer)
+        self.validation = Validation(outputs, targets, rows, weights, estimator._loss_of(self.learnt), scorer)
 
     def _scorer(self, X: Any, y: Any, weights: Array) -> Any:
         """Return a function that scores the model, as ``scoring`` says."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._data.resident import plain
+from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.table import draw_table, rows_unlike_drawn
 from skbag._data.targets import Classes, Scale
 from skbag._version import __version__
@@ -92,7 +93,7 @@ class SavedMixin(VersionedStateMixin):
         >>> EmbeddingBagClassifier.skops_types()[0]
         'skbag._estimators.classifier.EmbeddingBagClassifier'
         """
-        return [f"{kind.__module__}.{kind.__qualname__}" for kind in (cls, Classes, Scale)]
+        return [f"{kind.__module__}.{kind.__qualname__}" for kind in (cls, Classes, Scale, Negatives, Tree)]
 
 
 def _stream_from(state: dict[str, Any]) -> np.random.RandomState:

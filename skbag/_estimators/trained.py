@@ -19,6 +19,7 @@ from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
+from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
@@ -65,6 +66,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         "verbose": ["verbose"],
     }
 
+    _some_outputs: Negatives | Tree | None = None  # None for all
+
     # --- what differs between a classifier and a regressor
 
     @abstractmethod
@@ -82,6 +85,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     @abstractmethod
     def _start_of(self, learnt: Any, targets: Targets, weights: Array) -> Array:
         """Return the intercepts before training."""
+
+    def _choose_outputs(self, learnt: Any, targets: Targets, weights: Array, rng: Any, *, goes_on: bool) -> None:
+        """Decide which outputs a step touches, in ``_some_outputs``; ``rng`` is not advanced."""
+
+    def _training_loss(self, learnt: Any) -> Loss:
+        """Return the loss of the outputs that a step touches."""
+        return self._loss_of(learnt)
 
     def _known(self, warm: bool) -> Any:
         """Return what fit knows of y before it sees it."""
@@ -125,6 +135,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if fitted.early_stopping and validated is None:
             strata = fitted._stratify(labels)
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
+        fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
         model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         rng = rng if goes_on else _stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
@@ -151,6 +162,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         weights = fitted._weights_of(learnt, labels, weights)
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
+        fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
         rng = _stream_of(rng) if first else rng
         before = rng._bit_generator.state
@@ -220,10 +232,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
-        layer = (
-            initial_coef(targets.n_outputs, dim, 0.0 if self.freeze else self._manner(learnt).length, rng),
-            self._start_of(learnt, targets, weights),
-        )
+        start = self._start_of(learnt, targets, weights)
+        layer = initial_coef(len(start), dim, 0.0 if self.freeze else self._manner(learnt).length, rng), start
         arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
         model = Model.of(map(Parameters.new, arrays, (solver,) * 3, states))
         return get_trainer(self.device).keep(model, table.dtype)
@@ -281,6 +291,12 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
         return table, layers
 
+    def _only_layer(self, what: str) -> tuple[Array, Array]:
+        """Return coefficients and intercepts of the layer, for what can be said where each class has an output."""
+        if isinstance(self._some_outputs, Tree):
+            raise ValueError(f"{what} needs an output for each class, which output='hierarchical' does not have.")
+        return self._values()[1][0]
+
     def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
         """Take over a trained model."""
         self._held = self._manner(learnt).norm is not None  # a layer that was free may have any length from now on
@@ -320,9 +336,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
         held, alpha, blocks = self._manner(learnt).norm, self._alpha(learnt), self._blocks
         objective = Objective(
-            blocks.mode, self._loss_of(learnt), SOLVERS[self.solver], alpha, norm,
+            blocks.mode, self._training_loss(learnt), SOLVERS[self.solver], alpha, norm,
             bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else alpha, held,
-            blocks.interaction,
+            blocks.interaction, self._some_outputs,
         )  # fmt: skip
         module = get_trainer(self.device)
         return module.Trainer(
@@ -353,8 +369,17 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
-        outputs: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, choose=choose)
-        return outputs
+        of_tree = isinstance(self._some_outputs, Tree)
+        outputs = get_trainer(self.device).predict(
+            bags, model, self._blocks, self.n_jobs, choose=choose and not of_tree
+        )  # fmt: skip
+        leaves = self._leaves(outputs)
+        return leaves.argmax(axis=1) if choose and of_tree else leaves
+
+    def _leaves(self, outputs: Array) -> Array:
+        """Return one output for each class: for those of the nodes of a tree the logarithms of probabilities."""
+        tree = self._some_outputs
+        return tree.log_probabilities(outputs) if isinstance(tree, Tree) else outputs
 
     @property
     def _blocks(self) -> Blocks:
@@ -415,7 +440,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         ``centred`` says without the mean over the classes of a softmax.
         """
         coef, blocks = np.asarray(self._values()[1][0][0], np.float64), self._blocks
-        if centred and self._loss_of(self._learnt).normalized:
+        if centred and self._training_loss(self._learnt).normalized:
             coef = coef - coef.mean(axis=1, keepdims=True)
         by_block = coef.reshape(blocks.n_fields, blocks.per_field, -1, coef.shape[1])
         edges = Fields.of(self.fields, self.n_features_in_).edges

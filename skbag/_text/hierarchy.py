@@ -4,9 +4,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_array
+
+from skbag._data.some_outputs import huffman, log_probabilities
 
 Array = NDArray[Any]
 
@@ -102,14 +103,8 @@ class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {coef.shape[1]} features as "
                 "input."
             )
-        n = len(children) + 1
-        z = X @ coef[: n - 1].T.astype(X.dtype)
-        nodes = np.zeros((2 * n - 1, len(X)), X.dtype)
-        for k in range(n - 2, -1, -1):  # a node comes before its children
-            left, right = children[k]
-            nodes[left] = nodes[n + k] + log_expit(-z[:, k])
-            nodes[right] = nodes[n + k] + log_expit(z[:, k])
-        return np.ascontiguousarray(nodes[np.argsort(np.asarray(self.classes), kind="stable")].T)
+        leaves = log_probabilities(children, X @ coef[: len(children)].T.astype(X.dtype))
+        return np.ascontiguousarray(leaves[:, np.argsort(np.asarray(self.classes), kind="stable")])
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class; see `predict_log_proba`.
@@ -155,25 +150,7 @@ class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"counts must be {n} integers, at least 0 and less than {_MOST:.0e}, got {self.counts!r}.")
         if coef.ndim != 2 or len(coef) < n - 1 or coef.dtype.kind != "f":
             raise ValueError(f"coef must be real numbers, of shape ({n - 1}, n_features), got the shape {coef.shape}.")
-        return _huffman(counts.tolist()), coef
+        return huffman(counts.tolist()), coef
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
-
-
-def _huffman(counts: list[int]) -> Array:
-    """Return the children of each inner node of Huffman's tree, the last one the root.
-
-    Which of two equal ones comes first is as in fastText: HierarchicalSoftmaxLoss::buildTree of its loss.cc.
-    """
-    n, leaf, node = len(counts), len(counts) - 1, 0
-    sums: list[int] = []
-    children = np.empty((n - 1, 2), np.int64)
-    for k in range(n - 1):
-        for side in (0, 1):
-            if leaf >= 0 and (node >= len(sums) or counts[leaf] < sums[node]):
-                children[k, side], leaf = leaf, leaf - 1
-            else:
-                children[k, side], node = n + node, node + 1
-        sums.append(sum(counts[c] if c < n else sums[c - n] for c in children[k].tolist()))
-    return children

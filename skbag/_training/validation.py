@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from skbag._data.targets import mean_loss
+from skbag._data.targets import Targets, losses_of
 from skbag._rules.losses import Loss
 
 Array = NDArray[Any]
+
+_TOGETHER = 1 << 22  # outputs in memory at once
 
 
 @dataclass
@@ -21,16 +23,19 @@ class Validation:
     Parameters
     ----------
     outputs : callable
-        ``outputs()`` returns the outputs of the model for these samples.
-    targets : ndarray of shape (n_samples, n_outputs)
+        ``outputs(some)`` returns the outputs of the model for some of these samples, by their places.
+    targets : Targets
+    rows : ndarray of shape (n_samples,)
+        Which of the targets are those of the samples.
     weights : ndarray of shape (n_samples,)
     loss : Loss
     scorer : callable or None
         ``scorer()`` returns the score; None for the negative mean loss.
     """
 
-    outputs: Callable[[], Array]
-    targets: Array
+    outputs: Callable[[Array], Array]
+    targets: Targets
+    rows: Array
     weights: Array
     loss: Loss
     scorer: Callable[[], float] | None
@@ -39,7 +44,12 @@ class Validation:
         """Return the score of the model as it is."""
         if self.scorer is not None:
             return float(self.scorer())
-        return -mean_loss(self.loss, self.outputs(), self.targets, self.weights)
+        n, together = len(self.rows), max(1, _TOGETHER // self.targets.n_outputs)
+        losses = [
+            losses_of(self.loss, self.outputs(some), self.targets.rows(self.rows[some]))
+            for some in np.split(np.arange(n), range(together, n, together))
+        ]
+        return -float(np.average(np.concatenate(losses), weights=self.weights))
 
 
 def split(rows: Array, share: float, stratify: Array | None, rng: Any) -> tuple[Array, Array]:
