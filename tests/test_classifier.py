@@ -83,7 +83,8 @@ def test_the_parameters_are_the_documented_ones():
         "embedding_dim mode fields interaction init freeze per_sample_weights padding_idx max_norm norm_type "
         "scale_grad_by_freq loss "
         "solver learning_rate learning_rate_init alpha batch_size max_iter shuffle tol early_stopping scoring "
-        "validation_fraction n_iter_no_change class_weight threshold warm_start dtype device n_jobs random_state "
+        "validation_fraction n_iter_no_change class_weight threshold output n_negatives warm_start dtype device n_jobs "
+        "random_state "
         "verbose"
     )
     assert " ".join(names) == expected
