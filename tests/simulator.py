@@ -25,7 +25,6 @@ def _make_blocks_small():
     from skbag._cuda import sorter
 
     sorter._ITEMS = sorter._BITS = 3
-    sorter._SCAN_THREADS = 4
 
 
 if SIMULATED:

@@ -14,6 +14,7 @@ from simulator import SIMULATED
 
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import bags_from_csr
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Parameters, Rates
 from skbag._data.targets import Targets
 from skbag._rules.elementwise import absolute, exp, maximum, sqrt, where
@@ -381,10 +382,10 @@ def test_outputs_and_predictions(cuda, mode, dtype):
     table, coef, intercept = (array.astype(np.float64) for array in case.arrays)
     expected = np.array([coef @ pooled(table, *bag, mode)[0] + intercept for bag in case.members])
     bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=1)
-    found = backend.predict(bags, model, mode, 1)
+    found = backend.predict(bags, model, Blocks(mode), 1)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
-    chosen = backend.predict(bags, model, mode, 1, choose=True)
+    chosen = backend.predict(bags, model, Blocks(mode), 1, choose=True)
     assert chosen.dtype == np.int64
     np.testing.assert_array_equal(chosen, expected.argmax(axis=1))
     rows = np.array([7, 2, 2, 0])
@@ -392,7 +393,7 @@ def test_outputs_and_predictions(cuda, mode, dtype):
     np.testing.assert_allclose(some, expected[rows], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     for b in range(len(expected)):  # a row is the same alone
         alone = bags_from_csr(case.X[[b]], dtype=case.dtype, padding_idx=1)
-        assert backend.predict(alone, model, mode, 1).tobytes() == found[b].tobytes()
+        assert backend.predict(alone, model, Blocks(mode), 1).tobytes() == found[b].tobytes()
 
 
 def test_predictions_in_blocks_and_from_other_tables(cuda, monkeypatch):
@@ -401,15 +402,15 @@ def test_predictions_in_blocks_and_from_other_tables(cuda, monkeypatch):
     case = case_of(CROSS_ENTROPY, SOLVERS["sgd"])
     model, backend = model_of(case), get_backend("cuda")
     bags = bags_from_csr(case.X, dtype=case.dtype)
-    expected = [backend.predict(bags, model, "sum", 1, choose=choose) for choose in (False, True)]
+    expected = [backend.predict(bags, model, Blocks("sum"), 1, choose=choose) for choose in (False, True)]
     monkeypatch.setattr(staging, "BLOCK_BYTES", 200)
     plain = Model.of(Parameters.new(array, case.solver) for array in case.arrays)
     for choose in (False, True):
-        np.testing.assert_array_equal(backend.predict(bags, model, "sum", 1, choose=choose), expected[choose])
-        np.testing.assert_array_equal(backend.predict(bags, plain, "sum", 1, choose=choose), expected[choose])
+        np.testing.assert_array_equal(backend.predict(bags, model, Blocks("sum"), 1, choose=choose), expected[choose])
+        np.testing.assert_array_equal(backend.predict(bags, plain, Blocks("sum"), 1, choose=choose), expected[choose])
     nothing = bags_from_csr(case.X[:0], dtype=case.dtype)
-    assert backend.predict(nothing, model, "sum", 1).shape == (0, 3)
-    assert backend.predict(nothing, model, "sum", 1, choose=True).shape == (0,)
+    assert backend.predict(nothing, model, Blocks("sum"), 1).shape == (0, 3)
+    assert backend.predict(nothing, model, Blocks("sum"), 1, choose=True).shape == (0,)
 
 
 def test_one_output_and_ties(cuda):
@@ -419,7 +420,7 @@ def test_one_output_and_ties(cuda):
     def predict(coef, intercept):
         table = np.array([[1.0], [0.0], [-1.0]])
         model = Model.of(Parameters.new(np.array(array), solver) for array in (table, coef, intercept))
-        return backend.predict(bags, model, "sum", 1, choose=True).tolist()
+        return backend.predict(bags, model, Blocks("sum"), 1, choose=True).tolist()
 
     assert predict([[2.0]], [0.0]) == [1, 0, 0]
     assert predict([[1.0], [1.0], [-1.0]], [0.0, 0.0, 0.0]) == [0, 0, 2]
@@ -428,31 +429,135 @@ def test_one_output_and_ties(cuda):
 def test_extreme_weights_and_bad_members(cuda):
     case = case_of(CROSS_ENTROPY, SOLVERS["sgd"], "sqrtn")
     model, backend, X = model_of(case), get_backend("cuda"), case.X
-    expected = backend.predict(bags_from_csr(X, dtype="float64"), model, "sqrtn", 1)
+    expected = backend.predict(bags_from_csr(X, dtype="float64"), model, Blocks("sqrtn"), 1)
     large = csr(X.data * 2.0**1000, X.indices, X.indptr, X.shape[1])
-    np.testing.assert_allclose(backend.predict(bags_from_csr(large, dtype="float64"), model, "sqrtn", 1), expected)
+    np.testing.assert_allclose(
+        backend.predict(bags_from_csr(large, dtype="float64"), model, Blocks("sqrtn"), 1), expected
+    )
     broken = csr(X.data, X.indices.copy(), X.indptr, X.shape[1])
     broken.indices[3] = 7
     with pytest.raises(ValueError, match="contains the id 7 in row"):
-        backend.predict(bags_from_csr(broken, dtype="float64"), model, "sqrtn", 1)
+        backend.predict(bags_from_csr(broken, dtype="float64"), model, Blocks("sqrtn"), 1)
 
 
 # --- launches
 
 
-def test_a_step_makes_no_more_launches_than_before_rules(cuda, monkeypatch):
+@pytest.fixture
+def launches(monkeypatch):
+    """The names of the kernels that are launched."""
+    from skbag._cuda import training
     from skbag._cuda.device import Device
 
-    launches = []
-    original = Device.launch_blocks
+    made, original = [], Device.launch_blocks
     monkeypatch.setattr(
         Device, "launch_blocks",
-        lambda self, *args, **kwargs: launches.append(args[0]) or original(self, *args, **kwargs),
+        lambda self, kernel, *args, **kwargs: made.append(kernel.__name__) or original(self, kernel, *args, **kwargs),
     )  # fmt: skip
-    for solver in ALL_SOLVERS:
-        case = case_of(CROSS_ENTROPY, solver, n=4)
-        trainer = trainer_of(case, model_of(case))
-        launches.clear()
-        trainer.epoch(np.arange(4), Rates(0.1))
-        digits = -(-(7).bit_length() // (3 if SIMULATED else 6))
-        assert len(launches) == 5 + 3 * digits + 3 + 4
+    monkeypatch.setattr(training, "_TURN", 1e6)
+    return made
+
+
+@pytest.fixture
+def separate(monkeypatch):
+    """A GPU without cooperative launches."""
+    from skbag._cuda.device import Device
+
+    monkeypatch.setattr(Device, "cooperates", False)
+
+
+@pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
+def test_an_epoch_is_four_launches(cuda, launches, solver):
+    case = case_of(CROSS_ENTROPY, solver, n=11)
+    trainer = trainer_of(case, model_of(case))
+    launches.clear()
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert launches == ["expand", "sort", "arrange", "train"]
+
+
+def test_a_frozen_table_is_not_sorted(cuda, launches):
+    case = case_of(CROSS_ENTROPY, SOLVERS["sgd"], freeze=True)
+    trainer = trainer_of(case, model_of(case))
+    launches.clear()
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert launches == ["expand", "train"]
+
+
+def test_long_epochs_come_back_in_between(cuda, launches, monkeypatch):
+    from skbag._cuda import parts, training
+
+    monkeypatch.setattr(training, "_TURN", 0.0)
+    monkeypatch.setattr(training, "_FIRST_TURN", 1)
+    case = case_of(CROSS_ENTROPY, SOLVERS["adam"], batch_size=2)
+    models = [model_of(case) for _ in range(2)]
+    trainer = trainer_of(case, models[0])
+    launches.clear()
+    losses = [trainer.epoch(np.arange(11), Rates(0.1, 0.01))]
+    assert launches == ["expand", "sort", "arrange"] + ["train"] * 6
+    monkeypatch.setattr(parts, "MOST_MEMBERS", 9)  # of mini-batches that are prepared together
+    trainer = trainer_of(case, models[1])
+    launches.clear()
+    losses.append(trainer.epoch(np.arange(11), Rates(0.1, 0.01)))
+    assert launches.count("sort") > 1
+    assert launches.count("train") == 6
+    assert losses[0] == losses[1]
+    assert bits(models[0]) == bits(models[1])
+
+
+@pytest.mark.usefixtures("separate")
+def test_without_cooperative_launches_a_step_is_four(cuda, launches):
+    case = case_of(CROSS_ENTROPY, SOLVERS["rowwise_adagrad"], n=11, batch_size=4)
+    trainer = trainer_of(case, model_of(case))
+    launches.clear()
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert launches.count("train") == 3 * 4
+    digits = 1 if SIMULATED else -(-(7).bit_length() // 6)
+    assert len(launches) == 3 * 4 + 2 + 4 * digits + 4
+
+
+@pytest.mark.usefixtures("separate")
+@pytest.mark.parametrize("mode", MODES)
+def test_phases_one_by_one_are_the_same_bytes(cuda, monkeypatch, mode):
+    from skbag._cuda.device import Device
+
+    if SIMULATED:
+        from skbag._cuda import pooling
+
+        monkeypatch.setattr(pooling, "WINDOW", 4)
+    case = case_of(CROSS_ENTROPY, SOLVERS["rowwise_adagrad"], mode, "float32", padding_idx=1)
+    models = [model_of(case) for _ in range(2)]
+    for cooperates, model in zip((False, True), models, strict=True):
+        monkeypatch.setattr(Device, "cooperates", cooperates)
+        trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
+    assert bits(models[0]) == bits(models[1])
+
+
+def test_a_mini_batch_after_the_first_allocates_nothing(cuda, launches, monkeypatch):
+    import gc
+
+    from skbag._cuda.device import Device
+
+    case = case_of(CROSS_ENTROPY, SOLVERS["adagrad"])
+    case.batch_size = 11
+    model, allocated = model_of(case), []
+    trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
+    gc.collect()
+    original = Device.empty
+    monkeypatch.setattr(
+        Device, "empty", lambda self, shape, *args: allocated.append(shape) or original(self, shape, *args)
+    )
+    launches.clear()
+    trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
+    assert not allocated
+    assert len(launches) == 4
+
+
+def test_trainers_side_by_side_have_memory_of_their_own(cuda):
+    case = case_of(CROSS_ENTROPY, SOLVERS["adam"])
+    models = [model_of(case) for _ in range(2)]
+    trainers = [trainer_of(case, model) for model in models]
+    for trainer in trainers:
+        trainer.epoch(np.arange(11), Rates(0.1))
+    for trainer in trainers[::-1]:
+        trainer.epoch(np.arange(11)[::-1], Rates(0.1))
+    assert bits(models[0]) == bits(models[1])

@@ -82,6 +82,18 @@ def test_bags_of_all_lengths(device, dtype, mode):
     np.testing.assert_array_equal(alone[0], pooled[4])  # whatever stands before it
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_windows_of_windows(cuda, short_windows, mode):
+    """A bag of 4 ** 3 members in the simulator, of more than 512 ** 2 on a GPU, beside others."""
+    lengths = [3, 70, 0, 16, 15, 37] if SIMULATED else [1000, 800_000, 0, 262_144, 262_143, 3]
+    rng = np.random.default_rng(0)
+    ids, data = rng.integers(0, 9, sum(lengths)), rng.uniform(-1, 1, sum(lengths))
+    offsets, table = np.append(0, np.cumsum(lengths))[:-1], random_table(9, 5, dtype="float64")
+    weights = None if mode == "max" else data
+    pooled = embedding_bag(ids, table, offsets, mode=mode, per_sample_weights=weights, device=cuda)
+    assert_pooled(pooled, reference.bags_of_ids(ids, offsets, weights), table, mode)
+
+
 @pytest.mark.parametrize("options", [{}, {"max_norm": 1.5}, {"max_norm": 1.0, "norm_type": 1}, {"max_norm": 0.5}])
 @pytest.mark.parametrize("mode", MODES)
 def test_functions(device, mode, options):
@@ -438,6 +450,19 @@ def test_fit_on_a_csr_on_the_gpu(cuda):
     np.testing.assert_array_equal(estimators[1].predict_proba(CsrOnGpu(X)), estimators[0].predict_proba(X))
 
 
+def test_arrays_of_torch_have_dtypes_of_their_own(cuda):
+    X, there = random_csr(), CsrOnGpu(random_csr())
+    for name in ("data", "indices", "indptr"):
+        array = getattr(there, name)
+        array.__cuda_array_interface__ = {**array.__cuda_array_interface__, "typestr": array.dtype.str}
+        array.dtype, array.device = object(), SimpleNamespace(index=0)
+    estimator = vectorizer(random_table(), cuda)
+    np.testing.assert_array_equal(estimator.transform(there).copy_to_host(), estimator.transform(X))
+    there.data.device = SimpleNamespace(index=2)
+    with pytest.raises(ValueError, match=r"X\.data is on the GPU 'cuda:2', and device='cuda:0'"):
+        estimator.transform(there)
+
+
 @pytest.mark.parametrize("kind", ["id", "negative id", "NaN", "infinity"])
 def test_bad_members_on_the_gpu_are_the_same_error(cuda, kind):
     X, estimator = broken(kind), vectorizer(random_table(), cuda)
@@ -482,7 +507,7 @@ def test_more_members_than_a_sort_can_number(cuda):
     from skbag._cuda import sorter
 
     with pytest.raises(ValueError, match="at most 2\\*\\*31 - 1 members are trained on at once, got 2147483648"):
-        sorter.Sorter(get_backend(cuda).device, 1 << 31, 9)
+        sorter.unique(get_backend(cuda).device, None, 1 << 31, 9)
 
 
 def test_arrays_here_and_there_are_an_error():

@@ -1,5 +1,6 @@
 """The CUDA backend: what goes to the GPU and back, block by block, and the choice of a kernel's shape."""
 
+import weakref
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -18,15 +19,17 @@ from skbag._data.table import check_weight
 from skbag._rules.pooling import MODES, Mode
 
 # isort: split
-from skbag._cuda import head
+from skbag._cuda import checking, head, norms
 from skbag._cuda import pooling as kernels
 from skbag._cuda.staging import Members, Slot, blocks
 from skbag._cuda.structs import Segments, Source, Windows
+from skbag._cuda.workspace import Workspace
 
 Array = NDArray[Any]
 
 _VECTOR_BYTES = 16  # the widest load of a thread
 _VECTORS = 4  # most of them that a thread has of a row
+_KEPT = 1 << 28  # bytes that are kept for the next trainer
 
 
 @cache
@@ -54,6 +57,7 @@ class Backend:
         self.index = index
         self._slots = Slot(), Slot()
         self._nothing: dict[Any, DeviceArray] = {}
+        self._workspaces: list[Workspace] = []  # that no trainer has
         self.device  # noqa: B018  (opened now: a GPU that is not there is found before anything is read)
 
     @property
@@ -69,6 +73,14 @@ class Backend:
         check_weight(table, "embeddings_")
         return Resident(table)
 
+    def borrow(self, borrower: Any) -> Workspace:
+        """Return memory for a trainer; when that is gone, the next one has it, if it is not large."""
+        workspace = self._workspaces.pop() if self._workspaces else Workspace(self.device)
+        if workspace.device is not self.device:
+            workspace = Workspace(self.device)
+        weakref.finalize(borrower, _give_back, self._workspaces, workspace).atexit = False
+        return workspace
+
     def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
         """Raise and return as the CPU backend does; bags from the host are checked there, before any launch.
 
@@ -79,7 +91,7 @@ class Backend:
             return cpu.check(bags, mode, n_jobs)
         device = self.device
         for name, array in (("data", bags.values), ("indices", bags.indices), ("indptr", bags.indptr)):
-            index = getattr(getattr(array, "device", None), "id", None)  # CuPy's; others do not say
+            index = _opening.index_of(array)
             if index not in (None, device.index):
                 raise ValueError(f"X.{name} is on the GPU 'cuda:{index}', and device={device.name!r}.")
         with device.active():
@@ -90,11 +102,11 @@ class Backend:
                 n_threads, values = min(1 << 20, max(n_members, bags.n_bags)), _opening.as_device_array(bags.values)
                 limits = np.finfo(bags.dtype if bags.weighted else np.float64)
                 device.launch(
-                    kernels.check_kernel(THREADS), n_threads, ids, values, indptr, bags.num_embeddings, n_members,
+                    checking.check_kernel(THREADS), n_threads, ids, values, indptr, bags.num_embeddings, n_members,
                     float(limits.tiny), float(limits.max), findings,
                 )  # fmt: skip
             found = findings.copy_to_host()
-        if n_members < 0 or found[: kernels.EXTREME].any():
+        if n_members < 0 or found[: checking.EXTREME].any():
             bags.raise_bad_member()
         if not found.any():
             return bags
@@ -208,7 +220,7 @@ class Backend:
         if weights.dtype != dtype:
             converted = self.device.empty(bags.n_stored, dtype)
             n_threads = min(1 << 20, bags.n_stored)
-            self.device.launch(kernels.convert_kernel(THREADS), n_threads, weights, converted)
+            self.device.launch(checking.convert_kernel(THREADS), n_threads, weights, converted)
             weights = converted
         n = self._length(bags)
         ids, indptr = _opening.as_device_array(bags.indices), _opening.as_device_array(bags.indptr)
@@ -216,10 +228,9 @@ class Backend:
 
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
-        norm: tuple[float, float] | None = None, training: tuple[DeviceArray, DeviceArray] | None = None,
-        windows: Windows | None = None, stream: Any = 0,
+        norm: tuple[float, float] | None = None, stream: Any = 0,
     ) -> None:  # fmt: skip
-        """Launch the pooling kernels; ``training`` takes who won the maximum, and the sizes of the bags."""
+        """Launch the pooling kernels."""
         if not members.n_bags:
             return
         dtype, dim = rows.dtype, rows.shape[1]
@@ -228,20 +239,18 @@ class Backend:
             factors = self.norm_factors_of(rows, ids, members.n_members, norm, stream)
         only_names = members.filtered or mode == "max"
         weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
-        maximum = kernels.WINNER if training is not None else kernels.LARGEST
-        reduction = maximum if mode == "max" else kernels.TOTAL
+        reduction = kernels.LARGEST if mode == "max" else kernels.TOTAL
         kind = (reduction, MODES[mode], weighting, int(factors is not None), int(padding_idx is not None), 0)
         source = self.source(rows, members.ids, factors=factors, weights=weights)
         padding = -1 if padding_idx is None else padding_idx
         segments = self.segments(members.indptr, members.n_bags, members.base)
         windows = self.reduce_windows(
-            kind, source, segments, members.n_members, members.longest, padding, windows=windows, stream=stream
-        )
+            kind, source, segments, members.n_members, members.longest, padding, stream
+        )  # fmt: skip
         shape = shape_of(dim, dtype.itemsize)
-        kernel = kernels.pool_kernel(kind, int(training is not None), THREADS, *shape)
-        won, sizes = training or (self.nothing(np.int32, 2), self.nothing(dtype))
+        kernel = kernels.pool_kernel(kind, THREADS, *shape)
         self.device.launch(
-            kernel, members.n_bags * shape[0], source, segments, padding, windows, out, won, sizes, stream=stream
+            kernel, members.n_bags * shape[0], source, segments, padding, windows, out, stream=stream
         )  # fmt: skip
 
     def source(self, rows: DeviceArray, ids: DeviceArray | None = None, **arrays: DeviceArray | None) -> Source:
@@ -252,47 +261,42 @@ class Backend:
         missing = {name: self.nothing(*kind) for name, kind in kinds.items() if arrays.get(name) is None}
         return Source(rows, **(arrays | missing))
 
-    def segments(
-        self, starts: DeviceArray, n: int, base: int = 0, limit: DeviceArray | None = None
-    ) -> Segments:  # fmt: skip
-        """Return n segments of members; only the first limit[0] count if there is a limit."""
-        return Segments(starts, base, n, self.nothing(np.int64) if limit is None else limit)
+    @staticmethod
+    def segments(starts: DeviceArray, n: int, base: int = 0) -> Segments:
+        """Return n segments of members."""
+        return Segments(starts, base, n)
 
     def reduce_windows(
-        self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int = -1,
-        windows: Windows | None = None, stream: Any = 0,
-    ) -> Windows:  # fmt: skip
-        """Reduce the windows of long segments, into ``windows`` if given."""
+        self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int, stream: Any
+    ) -> Windows:
+        """Reduce the windows of long segments."""
         dtype, dim = source.rows.dtype, source.rows.shape[1]
         if longest < kernels.WINDOW:
-            return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype))
-        n_windows, shape = n_members // kernels.WINDOW + 1, shape_of(dim, dtype.itemsize)
-        if windows is None:
-            windows = self.windows(n_windows, dim, dtype, kind[0] == kernels.WINNER)
+            return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype), 0)
+        n_windows, shape, empty = n_members // kernels.WINDOW + 1, shape_of(dim, dtype.itemsize), self.device.empty
+        windows = Windows(empty((n_windows, dim), dtype), self.nothing(np.int32, 2), empty(n_windows, dtype), 0)
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
         self.device.launch(kernel, n_windows * shape[0], source, segments, padding, windows, stream=stream)
-        return windows
-
-    def windows(self, n: int, dim: int, dtype: Any, won: bool) -> Windows:
-        """Allocate windows; ``won`` says whether it is kept in them who has a maximum."""
-        empty = self.device.empty
-        return Windows(empty((n, dim), dtype), empty((n, dim) if won else (1, 1), np.int32), empty(n, dtype))
+        if longest < kernels.WINDOW**2:
+            return windows
+        n_folds = n_members // kernels.WINDOW**2 + 1
+        kernel = kernels.fold_kernel(kind[0], THREADS, *shape)
+        self.device.launch(kernel, n_folds * shape[0], source, segments, windows, stream=stream)
+        return windows._replace(folded=1)
 
     def norm_factors_of(
         self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], stream: Any = 0
     ) -> DeviceArray:
         """Return the factors that bring the rows that ids name down to max_norm."""
         out, lanes = self.device.empty(n, rows.dtype), min(32, THREADS)
-        self.device.launch(kernels.norm_factors_kernel(THREADS, lanes), n * lanes, rows, ids, *norm, out, stream=stream)
+        self.device.launch(norms.norm_factors_kernel(THREADS, lanes), n * lanes, rows, ids, *norm, out, stream=stream)
         return out
 
     def nothing(self, dtype: Any, ndim: int = 1) -> DeviceArray:
-        """Return an array that stands for one that a kernel does not look at; of int64, a limit that limits nothing."""
+        """Return an array that stands for one that a kernel does not look at."""
         key = np.dtype(dtype), ndim
         if key not in self._nothing:
-            self._nothing[key] = self.device.full(
-                (1,) * ndim, np.iinfo(np.int64).max if key[0] == np.int64 else 0, dtype
-            )
+            self._nothing[key] = self.device.full((1,) * ndim, 0, dtype)
         return self._nothing[key]
 
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:
@@ -319,6 +323,11 @@ class Backend:
     norm_factors = staticmethod(cpu.norm_factors)  # of tables and rows that are on the host
 
 
+def _give_back(workspaces: list[Workspace], workspace: Workspace) -> None:
+    if not workspaces and workspace.n_bytes <= _KEPT:
+        workspaces.append(workspace)
+
+
 class _Head:
     """A linear layer of rows that are pooled on the GPU, and whether the largest output is chosen."""
 
@@ -340,7 +349,7 @@ class _Head:
         """Launch the kernels, with what ``memory(name, shape=, dtype=)`` allocates, and return the result."""
         out = memory("outputs", shape=(n_bags, self.n_outputs), dtype=pooled.dtype)
         flat, launch = out.reshape(out.size), backend.device.launch
-        kernel = head.outputs_kernel(0, THREADS)
+        kernel = head.outputs_kernel(THREADS)
         launch(kernel, n_bags * self.n_outputs, pooled, *self._on_device, n_bags, flat, stream=stream)
         if not self.choose:
             return out

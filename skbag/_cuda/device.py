@@ -81,6 +81,12 @@ class Device:
         self._lock = threading.RLock()
         self._stages: list[Array] = []
         self._streams: list[Any] = []
+        self._limits: dict[Any, int] = {}
+
+    @property
+    def cooperates(self) -> bool:
+        """Whether all blocks of a launch can run at once, and wait for one another."""
+        return SIMULATED or bool(cuda.current_context().device.COOPERATIVE_LAUNCH)
 
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked after its parent had used the GPU: CUDA does not allow it."""
@@ -198,6 +204,17 @@ class Device:
         if n_threads > 0:
             self.launch_blocks(kernel, -(-n_threads // THREADS), *arguments, stream=stream)
 
+    def launch_together(self, kernel: Any, n_blocks: int, given: Any, *numbers: Any) -> None:
+        """Launch a cooperative kernel with n_blocks blocks, or with as many as the GPU runs at once.
+
+        ``given`` : calls.Packed, the only argument whose type may change.
+        """
+        key = kernel, getattr(given, "_numba_type_", None)
+        if key not in self._limits:
+            made = kernel.overloads[None] if SIMULATED else kernel._compile_for_args(given, *numbers)
+            self._limits[key] = max(1, made.max_cooperative_grid_blocks(THREADS))
+        self.launch_blocks(kernel, min(n_blocks, self._limits[key]), given, *numbers)
+
     def launch_blocks(
         self, kernel: Any, n_blocks: int, *arguments: Any, stream: Any = 0, threads: int | None = None
     ) -> None:
@@ -222,10 +239,18 @@ def as_device_array(array: Any) -> DeviceArray:
     return cuda.as_cuda_array(array).bind(0)  # else copies from it would not wait for their end
 
 
+def index_of(array: Any) -> int | None:
+    """Return the number of the GPU that an array of CuPy or torch is on; None for others, which do not say."""
+    device = getattr(array, "device", None)
+    numbers = (getattr(device, name, None) for name in ("id", "index"))
+    return next((number for number in numbers if isinstance(number, int)), None)
+
+
 def like_library_of(array: DeviceArray, other: Any) -> Any:
-    """Return an array as one of CuPy's if the other is one, without a copy; else as it is."""
+    """Return an array as one of CuPy or torch if the other is one, without a copy; else as it is."""
     library = type(other).__module__.partition(".")[0]
-    return import_module(library).asarray(array) if library == "cupy" else array
+    make = {"cupy": "asarray", "torch": "as_tensor"}.get(library)
+    return getattr(import_module(library), make)(array) if make else array
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
-"""Forward: the members of a mini-batch, copied together in the order of its bags, on a GPU.
+"""Forward: the members of mini-batches, copied together, and a mini-batch from its bags to the gradients of the loss.
 
-`skbag._cuda.pooling` then pools them as it pools bags.
+`skbag._cuda.pooling` pools a mini-batch as it pools bags.
 """
 
 from functools import cache
@@ -8,37 +8,151 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import kernel
-from skbag._cuda.pooling import FILTER, UNIT, find
-from skbag._cuda.tile import item
+from skbag._cuda import pooling
+from skbag._cuda.head import bag_gradient_of, loss_of, output_of
+from skbag._cuda.jit import device, kernel
+from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WINNER, find, pool_of, window_at, window_of
+from skbag._cuda.structs import Segments, Source
+from skbag._cuda.tile import item, tail
+from skbag._rules.pooling import MAX, MEAN, SQRTN
 
 
 @cache
 def expand_kernel(weighting, threads):
-    """Make the kernel that copies the members of a mini-batch together, one thread per member."""
+    """Make the kernel that copies the members of all mini-batches together."""
 
     @kernel
-    def expand(
-        order, batch_indptr, n_bags, n_members, indices, weights, indptr, padding, no_row,
-        batch_rows, batch_weights, batch_bags,
-    ):  # fmt: skip
+    def expand(epoch):
         """Write row, weight and bag of every member; the row ``no_row`` for one that padding or a weight of 0 drops.
 
-        order : (>= n_bags,) int64, in: the bags. batch_indptr : (> n_bags,) int64, in: sums of their lengths.
-        indices, weights, indptr : all bags, in, checked. batch_rows, batch_weights, batch_bags : (>= n_members,), out;
-            bags int32.
+        epoch : Packed structs.Epoch; bags and plan, in, checked; members, out.
         """
-        i = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        if i < n_members:
-            position = i + item(batch_indptr, 0)
-            bag = find(batch_indptr, n_bags, position)
-            source = np.int64(item(indptr, item(order, bag))) + position - item(batch_indptr, bag)
-            row = item(indices, source)
-            weight = weights.dtype.type(1)
+        plan, bags, members = epoch.plan, epoch.bags, epoch.members
+        base = item(bags.order_indptr, 0)
+        n_members = item(bags.order_indptr, plan.n_bags) - base
+        first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        for i in range(first, n_members, cuda.gridDim.x * threads):
+            bag = find(bags.order_indptr, plan.n_bags, i + base)
+            source = np.int64(item(bags.indptr, item(bags.order, bag))) + i + base - item(bags.order_indptr, bag)
+            row, keep = np.int64(item(bags.ids, source)), True
             if weighting != UNIT:
-                weight = item(weights, source)
-            batch_rows[i] = no_row if row == padding or weight == 0 else row
-            batch_weights[i] = weights.dtype.type(1) if weighting == FILTER else weight
-            batch_bags[i] = bag
+                weight = item(bags.weights, source)
+                keep = weight != 0
+                if weighting == WEIGHTS:
+                    members.weights[i] = weight
+            members.rows[i] = row if keep and row != plan.padding else plan.no_row
+            members.bags[i] = bag % plan.batch_size
 
     return expand
+
+
+@device
+def extent(epoch, k):
+    """Return the first bag of mini-batch k and how many it has, and its first member among all that are there."""
+    first = k * epoch.plan.batch_size
+    begin = item(epoch.bags.order_indptr, first) - item(epoch.bags.order_indptr, 0)
+    return first, min(epoch.plan.batch_size, epoch.plan.n_bags - first), begin
+
+
+@device
+def source_of(weighted, epoch, begin):
+    """Return the members of a mini-batch and the rows that they name."""
+    batch, rows = epoch.batch, tail(epoch.members.rows, begin)
+    weights = tail(epoch.members.weights, begin if weighted else 0)
+    return Source(epoch.table.values, batch.winners, epoch.sorted.bags, rows, weights, weights)
+
+
+@cache
+def kind_of(mode, weighted):
+    """Return what `pooling.member` calls a kind."""
+    return WINNER if mode == MAX else TOTAL, mode, WEIGHTS if weighted and mode != MAX else UNIT, 0, 1, 0
+
+
+@cache
+def windows_of(mode, weighted, threads, lanes, width, vectors):
+    """Make the phase that reduces whole windows of the bags of a mini-batch."""
+    reduce_window = window_of(kind_of(mode, weighted), lanes, width, vectors)
+
+    @device
+    def windows(epoch, k):
+        """Window j of mini-batch k goes to row j of epoch.windows, see `pooling.windows_kernel`."""
+        first, n_bags, begin = extent(epoch, k)
+        base = item(epoch.bags.order_indptr, first)
+        segments = Segments(tail(epoch.bags.order_indptr, first), base, n_bags)
+        source, no_row = source_of(weighted, epoch, begin), epoch.plan.no_row
+        n_windows = (item(epoch.bags.order_indptr, first + n_bags) - base) // pooling.WINDOW + 1
+        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        for window in range(thread // lanes, n_windows, cuda.gridDim.x * (threads // lanes)):
+            start, at = window_at(segments, window)
+            if at >= 0:
+                reduce_window(source, no_row, epoch.windows, window, start, at, thread % lanes)
+
+    return windows
+
+
+@cache
+def forward_of(learning, mode, weighted, loss, valued, back, threads, lanes, width, vectors):
+    """Make the phase that takes a mini-batch from bags to outputs; ``learning`` : to gradients.
+
+    Every block has some of the bags, and takes them through: nothing is read that another block has written. ``valued``
+    : the targets have values. ``back`` : gradients of pooled rows are asked for.
+    """
+    pool_bag = pool_of(kind_of(mode, weighted), learning, lanes, width, vectors)
+    derive = loss_of(loss, valued)
+    bag_gradient = bag_gradient_of(int(mode in (MEAN, SQRTN)), lanes, width, vectors)
+
+    @device
+    def pool(epoch, first, n_bags, begin, p, lane):
+        """Pool bag p of a mini-batch."""
+        order_indptr, batch = epoch.bags.order_indptr, epoch.batch
+        segments = Segments(tail(order_indptr, first), item(order_indptr, first), n_bags)
+        pool_bag(
+            source_of(weighted, epoch, begin), segments, epoch.plan.no_row, epoch.windows, batch.pooled, batch.winners,
+            batch.sizes, p, lane,
+        )  # fmt: skip
+
+    @device
+    def output(epoch, n_bags, i, n_outputs):
+        """Calculate output i % n_outputs of bag i // n_outputs."""
+        p, j, batch = i // n_outputs, i % n_outputs, epoch.batch
+        to = j * n_bags + p if learning else i
+        batch.outputs[to] = output_of(batch.pooled, p, epoch.layer.values, epoch.intercept.values, j)
+
+    @device
+    def loss_of_bag(epoch, first, n_bags, p):
+        """Calculate the loss of bag p, and its derivatives."""
+        batch, order = epoch.batch, tail(epoch.bags.order, first)
+        n_outputs = len(epoch.intercept.values)
+        derive(batch.outputs, n_bags, n_outputs, order, epoch.targets, batch.losses, p)
+
+    @device
+    def forward(epoch, k):
+        """Fill epoch.batch for mini-batch k. Without ``learning`` output j of bag p is at p * n_outputs + j.
+
+        What the functions above need of ``epoch`` they read: kept over the loops, it would take the registers of all.
+        """
+        first, n_bags, begin = extent(epoch, k)
+        block, n_blocks, thread = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x), np.int64(cuda.threadIdx.x)
+        n_outputs, start, stop = (
+            len(epoch.intercept.values),
+            n_bags * block // n_blocks,
+            n_bags * (block + 1) // n_blocks,
+        )
+        for p in range(start + thread // lanes, stop, threads // lanes):
+            pool(epoch, first, n_bags, begin, p, thread % lanes)
+        cuda.syncthreads()
+        for i in range(start * n_outputs + thread, stop * n_outputs, threads):
+            output(epoch, n_bags, i, n_outputs)
+        cuda.syncthreads()
+        if learning:
+            for p in range(start + thread, stop, threads):
+                loss_of_bag(epoch, first, n_bags, p)
+            cuda.syncthreads()
+            if back:
+                for p in range(start + thread // lanes, stop, threads // lanes):
+                    batch = epoch.batch
+                    bag_gradient(
+                        epoch.layer.values, batch.outputs, n_bags, batch.sizes, batch.gradients, p, thread % lanes
+                    )
+
+    return forward

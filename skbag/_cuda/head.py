@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import device, kernel, kernel_of
+from skbag._cuda.jit import device, kernel
 from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, scatter
 from skbag._cuda.vector import as_row, as_rule, as_tile
 
@@ -25,23 +25,19 @@ def output_of(pooled, p, coef, intercept, k):
 
 
 @cache
-def outputs_kernel(by_output, threads):
+def outputs_kernel(threads):
     """Make the kernel of the linear layer, one thread per output of a bag."""
 
     @kernel
     def outputs(pooled, coef, intercept, n_bags, out):
-        """out[p * n_outputs + k] = coef[k] @ pooled[p] + intercept[k]; with ``by_output`` out[k * n_bags + p].
+        """out[p * n_outputs + k] = coef[k] @ pooled[p] + intercept[k].
 
         pooled : (>= n_bags, dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. out : (n_outputs * n_bags,).
         """
         i = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         n_outputs = len(intercept)
         if i < n_bags * n_outputs:
-            if by_output:
-                k, p = i // n_bags, i % n_bags
-            else:
-                p, k = i // n_outputs, i % n_outputs
-            out[i] = output_of(pooled, p, coef, intercept, k)
+            out[i] = output_of(pooled, i // n_outputs, coef, intercept, i % n_outputs)
 
     return outputs
 
@@ -84,69 +80,64 @@ def log_sum_exp(outputs, p, n_bags, n_outputs):
 
 
 @cache
-def loss_kernel(loss, weighted, threads):
-    """Make the kernel of a loss (``skbag._rules.losses.Loss``) and its derivatives, one thread per bag.
+def loss_of(loss, weighted):
+    """Make the rule of a loss (``skbag._rules.losses.Loss``) and its derivatives for a bag.
 
     ``weighted`` : the targets have values.
     """
     rule, normalized = as_rule(loss.rule), int(loss.normalized)
 
-    @kernel_of(loss.rule)
-    def derivatives_of_loss(outputs, n_bags, n_outputs, order, targets, losses):
-        """losses[p] = loss * weight / n_bags, and outputs become the derivatives of that with respect to them.
+    @device
+    def derivatives_of_loss(outputs, n_bags, n_outputs, order, targets, losses, p):
+        """losses[p] = loss * weight / n_bags, and outputs of p become the derivatives of that with respect to them.
 
         outputs : (n_outputs * n_bags,), in-out: output k of bag p is at k * n_bags + p. order : (>= n_bags,) int64, in.
         targets : structs.Targets, in. losses : (>= n_bags,) float64, out: sums over the outputs.
         """
-        p = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        if p < n_bags:
-            bag = item(order, p)
-            indices, indptr, values, sample_weight = targets
-            stored, end = indptr[bag], indptr[bag + 1]
-            zero = outputs.dtype.type(0)
-            scale = outputs.dtype.type(sample_weight[bag] / n_bags)
-            largest = shift = zero
-            if normalized:
-                largest, shift = log_sum_exp(outputs, p, n_bags, n_outputs)
-            total = 0.0
-            for k in range(n_outputs):
-                i = k * n_bags + p
-                target = zero
-                if stored < end and indices[stored] == k:
-                    target = outputs.dtype.type(1)
-                    if weighted:
-                        target = values[stored]
-                    stored += 1
-                z, t = full(outputs[i] - largest - shift, 1, 1), full(target, 1, 1)
-                value, derivative = rule(as_tile(z), as_tile(t))
-                total += as_row(z, value)[0][0]
-                outputs[i] = as_row(z, derivative)[0][0] * scale
-            losses[p] = total * scale
+        bag = item(order, p)
+        indices, indptr, values, sample_weight = targets
+        stored, end = indptr[bag], indptr[bag + 1]
+        zero = outputs.dtype.type(0)
+        scale = outputs.dtype.type(sample_weight[bag] / n_bags)
+        largest = shift = zero
+        if normalized:
+            largest, shift = log_sum_exp(outputs, p, n_bags, n_outputs)
+        total = 0.0
+        for k in range(n_outputs):
+            i = k * n_bags + p
+            target = zero
+            if stored < end and indices[stored] == k:
+                target = outputs.dtype.type(1)
+                if weighted:
+                    target = values[stored]
+                stored += 1
+            z, t = full(outputs[i] - largest - shift, 1, 1), full(target, 1, 1)
+            value, derivative = rule(as_tile(z), as_tile(t))
+            total += as_row(z, value)[0][0]
+            outputs[i] = as_row(z, derivative)[0][0] * scale
+        losses[p] = total * scale
 
     return derivatives_of_loss
 
 
 @cache
-def bag_gradients_kernel(sized, threads, lanes, width, vectors):
-    """Make the kernel of the gradient with respect to pooled features: one group of ``lanes`` threads per bag."""
+def bag_gradient_of(sized, lanes, width, vectors):
+    """Make the gradient with respect to the pooled features of a bag, by a group of ``lanes`` threads."""
 
-    @kernel
-    def bag_gradients(coef, gradients, n_bags, sizes, out):
+    @device
+    def bag_gradient(coef, gradients, n_bags, sizes, out, p, lane):
         """out[p] = sum over k of gradients[k * n_bags + p] * coef[k], divided by sizes[p] if ``sized``.
 
         coef : (n_outputs, dim), gradients : (n_outputs * n_bags,), sizes : (>= n_bags,), in. out : (>= n_bags, dim).
         """
-        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        p, slot = thread // lanes, thread % lanes
-        if p < n_bags:
-            acc = full(coef.dtype.type(0), width, vectors)
-            while slot * width < coef.shape[1]:
-                acc = filled(acc, coef.dtype.type(0))
-                for k in range(coef.shape[0]):
-                    acc = add_scaled(acc, gather(acc, coef, k, slot, lanes), item(gradients, k * n_bags + p), True)
-                if sized:
-                    acc = divided(acc, item(sizes, p))
-                scatter(out, p, slot, lanes, acc)
-                slot += lanes * vectors
+        acc, slot = full(coef.dtype.type(0), width, vectors), lane
+        while slot * width < coef.shape[1]:
+            acc = filled(acc, coef.dtype.type(0))
+            for k in range(coef.shape[0]):
+                acc = add_scaled(acc, gather(acc, coef, k, slot, lanes), item(gradients, k * n_bags + p), True)
+            if sized:
+                acc = divided(acc, item(sizes, p))
+            scatter(out, p, slot, lanes, acc)
+            slot += lanes * vectors
 
-    return bag_gradients
+    return bag_gradient

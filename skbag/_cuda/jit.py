@@ -45,8 +45,10 @@ def kernel(function: Any) -> Any:
     from numba.cuda.dispatcher import CUDACacheImpl
     from numba_cuda import __version__
 
+    from skbag._cuda.calls import EXTENSIONS
+
     with enabled():
-        dispatcher = cuda.jit(function)
+        dispatcher = cuda.jit(extensions=EXTENSIONS)(function)
 
     return kept(
         dispatcher,

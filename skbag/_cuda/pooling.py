@@ -32,7 +32,6 @@ as_rule(size_of)
 
 TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
-INVALID, INFINITE, FALLING, EXTREME, UNSORTED = range(5)  # findings of `check`
 WINDOW = 512  # members
 
 
@@ -143,6 +142,15 @@ def combined(reduction, one, state, other):
 
 
 @device
+def window_row(reduction, windows, state, window, slot, lanes):
+    """Return (acc, at, size) of a window, from what it was reduced to."""
+    at = state[1]
+    if reduction == WINNER:
+        at = gather(at, windows.at, window, slot, lanes)
+    return gather(state[0], windows.partials, window, slot, lanes), at, item(windows.sizes, window)
+
+
+@device
 def reduce_segment(kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
@@ -150,7 +158,7 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
     """
     reduction, _, _, _, _, _ = kind
     _, _, members, ids, factors, _ = source
-    partials, partial_at, partial_sizes = windows
+    partials, partial_at, partial_sizes, folded = windows
     n_windows = (stop - start) // WINDOW
     if n_windows > 0:
         first = (start + WINDOW - 1) // WINDOW
@@ -159,17 +167,57 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
         last, empty = first + n_windows, state
         while first < last:  # windows of windows: else a sum of many would be rounded as often
             upto = min(last, first + WINDOW)
-            some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
+            if folded != 0 and upto - first == WINDOW:
+                some = window_row(reduction, windows, empty, first, slot, lanes)
+            else:
+                some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
             state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
     return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
 
 
+@device
+def window_at(segments, window):
+    """Return where the segment of position window * WINDOW and its window begin; -1 if that is not whole."""
+    starts, base, position = segments.starts, segments.base, window * WINDOW
+    start = begin = np.int64(-1)
+    if segments.n > 0 and position < starts[segments.n] - base:
+        segment = find(starts, segments.n, position + base)
+        start, stop = np.int64(starts[segment] - base), np.int64(starts[segment + 1] - base)
+        first = start + (position - start) // WINDOW * WINDOW
+        if first + WINDOW <= stop:
+            begin = first
+    return start, begin
+
+
+@cache
+def window_of(kind, lanes, width, vectors):
+    """Make the reduction of a whole window of a long segment, by a group of ``lanes`` threads."""
+    reduction, _, _, _, _, dense = kind
+    lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
+
+    @device
+    def reduce_window(source, padding, out, window, start, begin, lane):
+        """Row ``window`` of ``out`` = a reduction of the window at ``begin``, of a segment that begins at ``start``."""
+        rows, origin, slot = source.rows, start if dense else np.int64(0), lane
+        while slot * width < rows.shape[1]:
+            state = (
+                full(rows.dtype.type(lowest), width, vectors), full(np.int32(-1), width, vectors), rows.dtype.type(0)
+            )  # fmt: skip
+            acc, at, size = reduce(kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes)
+            scatter(out.partials, window, slot, lanes, acc)
+            if reduction == WINNER:
+                scatter(out.at, window, slot, lanes, at)
+            out.sizes[window] = size
+            slot += lanes * vectors
+
+    return reduce_window
+
+
 @cache
 def windows_kernel(kind, threads, lanes, width, vectors):
     """Make the kernel that reduces whole windows of long segments, one group of ``lanes`` threads per window."""
-    reduction, _, _, _, _, dense = kind
-    lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
+    reduce_window = window_of(kind, lanes, width, vectors)
 
     @kernel
     def windows(source, segments, padding, out):
@@ -178,74 +226,110 @@ def windows_kernel(kind, threads, lanes, width, vectors):
         source : structs.Source, segments : structs.Segments, in. out : structs.Windows, out.
         Checked by: starts by the host or made on the device, ids by the host or by `check`.
         """
-        rows, starts, base = source.rows, segments.starts, segments.base
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        window, lane = thread // lanes, thread % lanes
-        position = window * WINDOW
-        n_segments = min(np.int64(segments.n), segments.limit[0])
-        if n_segments > 0 and position < starts[n_segments] - base:
-            segment = find(starts, n_segments, position + base)
-            start, stop = np.int64(starts[segment] - base), np.int64(starts[segment + 1] - base)
-            begin = start + (position - start) // WINDOW * WINDOW
-            if begin + WINDOW <= stop:
-                origin = start if dense else np.int64(0)
-                slot = lane
-                while slot * width < rows.shape[1]:
-                    acc = full(rows.dtype.type(lowest), width, vectors)
-                    at = full(np.int32(-1), width, vectors)
-                    state = acc, at, rows.dtype.type(0)
-                    acc, at, size = reduce(
-                        kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes
-                    )  # fmt: skip
-                    scatter(out.partials, window, slot, lanes, acc)
-                    if reduction == WINNER:
-                        scatter(out.at, window, slot, lanes, at)
-                    out.sizes[window] = size
-                    slot += lanes * vectors
+        start, begin = window_at(segments, thread // lanes)
+        if begin >= 0:
+            reduce_window(source, padding, out, thread // lanes, start, begin, thread % lanes)
 
     return windows
 
 
 @cache
-def pool_kernel(kind, training, threads, lanes, width, vectors):
-    """Make the pooling kernel: one group of ``lanes`` threads per bag."""
+def fold_kernel(reduction, threads, lanes, width, vectors):
+    """Make the kernel that reduces WINDOW windows in a row to the first of them, one group of threads for each.
+
+    So the windows of a segment of millions of members are added up by many groups, in the order of `reduce_segment`.
+    """
+    lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
+    kind = reduction, MEAN, SIZES, 0, 0, 1
+
+    @kernel
+    def fold(source, segments, windows):
+        """Change row k of ``windows`` where k, k + 1, ... are whole windows of a segment, as many of them before k.
+
+        source : structs.Source, segments : structs.Segments, in. windows : structs.Windows, in-out.
+        """
+        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        lane, position = thread % lanes, thread // lanes * WINDOW * WINDOW
+        starts, base, partials = segments.starts, segments.base, windows.partials
+        first, total = np.int64(-1), partials.dtype.type(0)
+        if position < starts[segments.n] - base:
+            segment = find(starts, segments.n, position + base)
+            start, stop = np.int64(starts[segment] - base), np.int64(starts[segment + 1] - base)
+            before = (position - start) // (WINDOW * WINDOW)
+            if start + (before + 1) * WINDOW * WINDOW <= stop:
+                first = (start + WINDOW - 1) // WINDOW + before * WINDOW
+        if first >= 0:
+            parts = Source(partials, windows.at, source.members, source.ids, source.factors, windows.sizes)
+            slot = lane
+            while slot * width < partials.shape[1]:
+                state = (
+                    full(partials.dtype.type(lowest), width, vectors), full(np.int32(-1), width, vectors),
+                    partials.dtype.type(0),
+                )  # fmt: skip
+                acc, at, total = reduce(kind, parts, state, np.int64(-1), 0, first, first + WINDOW, slot, lanes)
+                scatter(partials, first, slot, lanes, acc)
+                if reduction == WINNER:
+                    scatter(windows.at, first, slot, lanes, at)
+                slot += lanes * vectors
+        cuda.syncthreads()  # all have read the sizes
+        if first >= 0 and lane == 0:
+            windows.sizes[first] = total
+
+    return fold
+
+
+@cache
+def pool_of(kind, training, lanes, width, vectors):
+    """Make the pooling of a bag, by a group of ``lanes`` threads."""
     reduction, mode, _, _, _, _ = kind
     lowest = -math.inf if mode == MAX else 0.0
 
+    @device
+    def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):
+        """out[bag] = reduction of the rows that the members of a bag name, divided by its size; see `pool_kernel`."""
+        rows, indptr, base, slot = source.rows, segments.starts, segments.base, lane
+        start, stop = np.int64(indptr[bag] - base), np.int64(indptr[bag + 1] - base)
+        while slot * width < rows.shape[1]:
+            acc = full(rows.dtype.type(lowest), width, vectors)
+            at = full(np.int32(-1), width, vectors)
+            state = acc, at, rows.dtype.type(0)
+            acc, at, size = reduce_segment(
+                kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
+            )  # fmt: skip
+            if mode != SUM:
+                size = size_of(mode, size)
+                if size == 0:
+                    acc = filled(acc, rows.dtype.type(0))
+                elif mode != MAX:
+                    acc = divided(acc, size)
+            scatter(out, bag, slot, lanes, acc)
+            if training:
+                if reduction == WINNER:
+                    scatter(out_at, bag, slot, lanes, at)
+                if lane == 0:
+                    sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else rows.dtype.type(1)
+            slot += lanes * vectors
+
+    return pool_bag
+
+
+@cache
+def pool_kernel(kind, threads, lanes, width, vectors):
+    """Make the pooling kernel: one group of ``lanes`` threads per bag."""
+    pool_bag = pool_of(kind, 0, lanes, width, vectors)
+
     @kernel
-    def pool(source, segments, padding, windows, out, out_at, sizes):
+    def pool(source, segments, padding, windows, out):
         """out[b] = reduction of the rows that the members of bag b name, divided by its size; zeros without members.
 
         source : structs.Source, segments : structs.Segments, the bags, windows : structs.Windows, in. out : (>= n_bags,
-        dim), out. For ``training`` also out_at : (n_bags, dim) int32, out, -1 without members, for WINNER: the member
-        that has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided by.
+        dim), out. In training also out_at : (n_bags, dim) int32, out, -1 without members, for WINNER: the member that
+        has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided by.
         """
-        rows, indptr, base = source.rows, segments.starts, segments.base
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        bag, lane = thread // lanes, thread % lanes
-        if bag < segments.n:
-            start, stop = np.int64(indptr[bag] - base), np.int64(indptr[bag + 1] - base)
-            slot = lane
-            while slot * width < rows.shape[1]:
-                acc = full(rows.dtype.type(lowest), width, vectors)
-                at = full(np.int32(-1), width, vectors)
-                state = acc, at, rows.dtype.type(0)
-                acc, at, size = reduce_segment(
-                    kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
-                )  # fmt: skip
-                if mode != SUM:
-                    size = size_of(mode, size)
-                    if size == 0:
-                        acc = filled(acc, rows.dtype.type(0))
-                    elif mode != MAX:
-                        acc = divided(acc, size)
-                scatter(out, bag, slot, lanes, acc)
-                if training:
-                    if reduction == WINNER:
-                        scatter(out_at, bag, slot, lanes, at)
-                    if lane == 0:
-                        sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else rows.dtype.type(1)
-                slot += lanes * vectors
+        if thread // lanes < segments.n:
+            pool_bag(source, segments, padding, windows, out, source.winners, out, thread // lanes, thread % lanes)
 
     return pool
 
@@ -271,122 +355,3 @@ def lookup_kernel(threads, lanes, width, vectors):
                 slot += lanes * vectors
 
     return lookup
-
-
-@device
-def group_total(scratch, value, lanes, maximum):
-    """Return the sum, or the maximum, of the values of the threads of a group; every thread of the block must call it.
-
-    scratch : (threads,) float64 in shared memory.
-    """
-    thread = cuda.threadIdx.x
-    lane = thread % lanes
-    scratch[thread] = value
-    cuda.syncthreads()
-    half = lanes // 2
-    while half > 0:
-        if lane < half:
-            other = scratch[thread + half]
-            scratch[thread] = max(scratch[thread], other) if maximum else scratch[thread] + other
-        cuda.syncthreads()
-        half //= 2
-    total = scratch[thread - lane]
-    cuda.syncthreads()
-    return total
-
-
-@device
-def power(value, norm_type):
-    """Return what a value brings to the norm of its row, in float64."""
-    size = abs(np.float64(value))
-    if norm_type == 2.0:
-        return size * size
-    return size if norm_type == 1.0 or norm_type == math.inf else math.pow(size, norm_type)
-
-
-@device
-def norm_of(total, norm_type):
-    """Return the norm from the sum of the powers, or from their maximum."""
-    if norm_type == 2.0:
-        return math.sqrt(total)
-    return total if norm_type == 1.0 or norm_type == math.inf else math.pow(total, 1.0 / norm_type)
-
-
-@cache
-def norm_factors_kernel(threads, lanes):
-    """Make the kernel of the factors for max_norm: one group of ``lanes`` threads per row."""
-
-    @kernel
-    def norm_factors(rows, ids, max_norm, norm_type, out):
-        """out[i] = max_norm / (norm + 1e-7) where the norm of rows[ids[i]] exceeds max_norm, else 1.
-
-        The 1e-7 is torch's (torch.embedding_renorm_). rows : (n_rows, dim), in. ids : (>= n,), in, checked.
-        out : (n,), out.
-        """
-        scratch = cuda.shared.array(threads, np.float64)
-        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        i, lane = thread // lanes, thread % lanes
-        total = 0.0
-        if i < len(out):
-            row = np.int64(item(ids, i))
-            for column in range(lane, rows.shape[1], lanes):
-                part = power(rows[row, column], norm_type)
-                total = max(total, part) if norm_type == math.inf else total + part
-        norm = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
-        if i < len(out) and lane == 0:
-            out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
-
-    return norm_factors
-
-
-@cache
-def check_kernel(threads):
-    """Make the kernel that looks at bags which came as device arrays."""
-
-    @kernel
-    def check(indices, weights, indptr, n_rows, n_members, smallest, largest, findings):
-        """findings[INVALID] = 1 if an id is out of range, [INFINITE] a weight not finite, [FALLING] indptr falls.
-
-        A weight beyond ``largest``, that of the dtype it will be converted to, is not finite either; where the cube of
-        one is not from ``smallest`` to ``largest``, findings[EXTREME] = 1. findings[UNSORTED] becomes the number of
-        members whose id is not larger than that of the member before in the same bag.
-
-        indices, weights : (>= n_members,), in. indptr : (n_bags + 1,), in. findings : (5,) int64, in-out.
-        """
-        first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        step = np.int64(cuda.gridDim.x) * threads
-        unsorted = np.int64(0)
-        for i in range(first, n_members, step):
-            if i > 0 and indices[i] <= indices[i - 1]:
-                unsorted += 1
-            if indices[i] < 0 or indices[i] >= n_rows:
-                findings[INVALID] = 1
-            weight = abs(np.float64(weights[i]))
-            if not weight <= largest:
-                findings[INFINITE] = 1
-            if weight != 0 and not smallest <= weight * weight * weight <= largest:
-                findings[EXTREME] = 1
-        for bag in range(first, len(indptr) - 1, step):
-            start, stop = indptr[bag], indptr[bag + 1]
-            if stop < start:
-                findings[FALLING] = 1
-            if 0 < start < stop <= n_members and indices[start] <= indices[start - 1]:
-                unsorted -= 1  # the members of two bags
-        if unsorted != 0:
-            cuda.atomic.add(findings, UNSORTED, unsorted)
-
-    return check
-
-
-@cache
-def convert_kernel(threads):
-    """Make the kernel that converts one array to the dtype of another."""
-
-    @kernel
-    def convert(values, out):
-        """out[i] = values[i]. values : (n,), in. out : (n,) of another dtype, out."""
-        first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        for i in range(first, len(out), np.int64(cuda.gridDim.x) * threads):
-            out[i] = values[i]
-
-    return convert

@@ -1,13 +1,18 @@
-"""Sorting members on a GPU: memory, and the sequence of kernels of ``skbag._cuda.sorting``."""
+"""Sorting members on a GPU: memory, and the launches of ``skbag._cuda.sorting``."""
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skbag._cuda import checking, pooling, structs
 from skbag._cuda import sorting as kernels
 from skbag._cuda.device import THREADS, Device, DeviceArray
+from skbag._cuda.workspace import Workspace
 
 _ITEMS = 15  # keys of a thread in a tile: odd, so that threads use different banks
 _BITS = 6  # of a digit
-_SCAN_THREADS = 1024
+MOST_BLOCKS = 2048  # of a launch whose blocks go through everything together
 
 
 def row_type(largest: int) -> np.dtype[np.int32] | np.dtype[np.int64]:
@@ -24,54 +29,51 @@ def check_size(n_members: int) -> None:
         )
 
 
-class Sorter:
-    """Sorts members by their rows and finds the runs of equal rows; holds the memory for up to n_members of them.
+def tiles_of(batches: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the tiles of mini-batches begin whose members begin there."""
+    n_tiles = -(-np.diff(batches) // (THREADS * _ITEMS))
+    return np.concatenate(([0], np.cumsum(n_tiles)))
 
-    The row ``num_embeddings`` stands for none: its members come last, and their run does not count.
-    """
 
-    def __init__(self, device: Device, n_members: int, num_embeddings: int) -> None:
-        check_size(n_members)
-        self.device = device
-        self.no_row = num_embeddings
-        self.row_type = row_type(num_embeddings)
-        self._buffers = [(device.empty(n_members, self.row_type), device.empty(n_members, np.int32)) for _ in range(2)]
-        self._counts = device.empty((1 << _BITS) * self._n_tiles(n_members) + 1, np.int32)
-        self.starts = device.empty(n_members + 1, np.int32)
-        self.rows = device.empty(n_members, self.row_type)
-        self.n_segments = device.empty(1, np.int64)
+def sorting_of(
+    workspace: Workspace, keys: DeviceArray, batches: Any, tiles: Any, n: tuple[int, int, int], n_rows: int
+) -> structs.Sorting:
+    """Allocate what sorting needs for n = (members, mini-batches, tiles); keys are at most n_rows."""
+    array, (n_members, n_batches, n_tiles), of_rows = workspace.array, n, row_type(n_rows)
+    return structs.Sorting(
+        keys, batches, tiles, n_batches, -(-max(1, n_rows.bit_length()) // _BITS),
+        array("even keys", n_members, of_rows), array("even places", n_members, np.int32),
+        array("odd keys", n_members, of_rows), array("odd places", n_members, np.int32),
+        array("counts", (n_tiles << _BITS) + 1, np.int32), array("sums", MOST_BLOCKS, np.int32),
+        array("starts", n_members + 1, np.int32), array("segment rows", n_members, of_rows),
+        array("firsts", n_batches + 1, np.int64), array("long", n_batches, np.int32),
+    )  # fmt: skip
 
-    @staticmethod
-    def _n_tiles(n: int) -> int:
-        return -(-n // (THREADS * _ITEMS))
 
-    def _scan(self, n: int) -> None:
-        self.device.launch_blocks(kernels.scan_kernel(_SCAN_THREADS), 1, self._counts, n, threads=_SCAN_THREADS)
+def sort(device: Device, given: Any, sorting: structs.Sorting, n_tiles: int) -> None:
+    """Launch sorting; ``given`` : Packed, with ``sorting`` in it."""
+    wide, n_blocks = int(np.dtype(sorting.even_keys.dtype).itemsize == 8), min(MOST_BLOCKS, max(1, n_tiles))
+    kind = wide, THREADS, _ITEMS, _BITS, pooling.WINDOW
+    if device.cooperates:
+        device.launch_together(kernels.sort_kernel(1, *kind), n_blocks, given, 0, 0)
+        return
+    kernel = kernels.sort_kernel(0, *kind)
+    phases = [(which, digit) for digit in range(sorting.n_passes) for which in range(kernels.COUNT_HEADS)]
+    for which, digit in phases + [(which, 0) for which in range(kernels.COUNT_HEADS, kernels.WRITE_HEADS + 1)]:
+        device.launch_blocks(kernel, n_blocks, given, which, digit)
 
-    def sort(self, rows: DeviceArray, n: int) -> DeviceArray:
-        """Find the runs (starts, rows, n_segments) of the first n rows; return the members in the order of the rows."""
-        n_tiles, keys, members = self._n_tiles(n), rows, self._buffers[0][1]
-        for k, shift in enumerate(range(0, self.no_row.bit_length(), _BITS)):
-            sorted_keys, sorted_members = self._buffers[k % 2]
-            count = kernels.count_digits_kernel(THREADS, _ITEMS, _BITS)
-            self.device.launch_blocks(count, n_tiles, keys, n, shift, n_tiles, self._counts)
-            self._scan((1 << _BITS) * n_tiles)
-            scatter = kernels.scatter_digits_kernel(int(k == 0), self.row_type.itemsize // 8, THREADS, _ITEMS, _BITS)
-            self.device.launch_blocks(
-                scatter, n_tiles, keys, members, n, shift, n_tiles, self._counts, sorted_keys, sorted_members
-            )  # fmt: skip
-            keys, members = sorted_keys, sorted_members
-        self.device.launch_blocks(kernels.count_heads_kernel(THREADS, _ITEMS), n_tiles, keys, n, self._counts)
-        self._scan(n_tiles)
-        self.device.launch_blocks(
-            kernels.write_heads_kernel(THREADS, _ITEMS), n_tiles, keys, n, self.no_row, n_tiles, self._counts,
-            self.starts, self.rows, self.n_segments,
-        )  # fmt: skip
-        return members
 
-    def unique(self, rows: DeviceArray, n: int) -> tuple[DeviceArray, int]:
-        """Return the first n rows without repetition, and how many there are."""
-        if not n:
-            return self.rows, 0
-        self.sort(rows, n)
-        return self.rows, int(self.n_segments.copy_to_host()[0])
+def unique(device: Device, rows: DeviceArray, n: int, n_rows: int) -> tuple[DeviceArray, int]:
+    """Return the first n rows, numbers below n_rows, without repetition, and how many there are."""
+    check_size(n)
+    workspace = Workspace(device)
+    ends = np.array([0, n], np.int64)
+    tiles = tiles_of(ends)
+    keys = rows
+    if np.dtype(rows.dtype) != row_type(n_rows):
+        keys = workspace.array("keys", n, row_type(n_rows))
+        device.launch(checking.convert_kernel(THREADS), min(1 << 20, n), rows, keys)
+    ends_there, tiles_there = workspace.put("ends", ends, tiles)
+    sorting = sorting_of(workspace, keys, ends_there, tiles_there, (n, 1, int(tiles[-1])), n_rows)
+    sort(device, workspace.packed("sort", structs.Sort(sorting)), sorting, int(tiles[-1]))
+    return sorting.rows, int(sorting.firsts.copy_to_host()[1])

@@ -1,7 +1,12 @@
-"""Sorting on a GPU: a stable radix sort of the rows that members name, and the runs of equal rows in it.
+"""Sorting on a GPU: a stable radix sort of the rows that members name, in every mini-batch, and the runs of equal rows.
 
-Both work in tiles of ``threads * items`` neighbours: count in every tile, `scan_kernel` over the counts, then write
-every tile to its place. No two threads add to a number that decides about an order, so that two runs agree.
+All mini-batches are sorted at once. The members are cut into tiles of at most ``threads * items`` neighbours of one
+mini-batch; a digit is counted in every tile, the counts are summed up, and every tile is written to its place. Counts
+are ordered by mini-batch, digit and tile, so that their sums are the places: the mini-batch costs no pass. No two
+threads add to a number that decides about an order, so that two runs agree.
+
+Each phase is done by all blocks of a grid; the next one may begin when all are done. `sort` is the phases with barriers
+of the grid between them, in one launch.
 """
 
 from functools import cache
@@ -10,7 +15,10 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import device, kernel
+from skbag._cuda.pooling import find
 from skbag._cuda.tile import item
+
+COUNT, SUM, SCAN, SCATTER, COUNT_HEADS, SUM_HEADS, SCAN_HEADS, WRITE_HEADS = range(8)  # phases
 
 
 @device
@@ -26,123 +34,37 @@ def add_up(sums, thread, threads):
         distance *= 2
 
 
-@cache
-def scan_kernel(threads):
-    """Make the kernel of prefix sums; it runs in one block."""
-
-    @kernel
-    def scan(values, n):
-        """values[i] = sum of values[:i], for i <= n. values : (> n,) int32, in-out."""
-        sums = cuda.shared.array(threads, np.int32)
-        thread = cuda.threadIdx.x
-        each = (n + threads - 1) // threads
-        begin, end = min(n, thread * each), min(n, (thread + 1) * each)
-        total = np.int32(0)
-        for i in range(begin, end):
-            total += values[i]
-        sums[thread] = total
-        add_up(sums, thread, threads)
-        before = sums[thread] - total
-        for i in range(begin, end):
-            value = values[i]
-            values[i] = before
-            before += value
-        if thread == threads - 1:
-            values[n] = sums[thread]
-
-    return scan
+@device
+def share(n, k, parts):
+    """Return where the k-th of so many parts of n things begins."""
+    return np.int64(n) * k // parts
 
 
-@cache
-def count_digits_kernel(threads, items, bits):
-    """Make the kernel that counts the digits of ``bits`` bits in every tile, one block per tile."""
-    n_digits = 1 << bits
-
-    @kernel
-    def count_digits(keys, n, shift, n_tiles, counts):
-        """counts[digit * n_tiles + tile] = how many keys of the tile have the digit at ``shift``.
-
-        keys : (>= n,), in, not negative. counts : (> n_digits * n_tiles,) int32, out.
-        """
-        of_digit = cuda.shared.array(n_digits, np.int32)
-        thread, tile = cuda.threadIdx.x, cuda.blockIdx.x
-        for digit in range(thread, n_digits, threads):
-            of_digit[digit] = 0
-        cuda.syncthreads()
-        for k in range(items):
-            i = np.int64(tile) * (threads * items) + k * threads + thread
-            if i < n:
-                cuda.atomic.add(of_digit, (item(keys, i) >> shift) & (n_digits - 1), 1)
-        cuda.syncthreads()
-        for digit in range(thread, n_digits, threads):
-            counts[digit * n_tiles + tile] = of_digit[digit]
-
-    return count_digits
+@device
+def tile_of(sorting, tile, tile_size):
+    """Return the mini-batch of a tile, and where the tile begins and ends."""
+    batch = find(sorting.tiles, sorting.n_batches, tile)
+    begin = item(sorting.batches, batch) + (tile - item(sorting.tiles, batch)) * tile_size
+    return batch, begin, min(begin + tile_size, item(sorting.batches, batch + 1))
 
 
-@cache
-def scatter_digits_kernel(first, wide, threads, items, bits):
-    """Make the kernel of one pass of the radix sort, one block per tile.
+@device
+def counter_of(sorting, batch, tile, digit, n_digits):
+    """Return where the count of a digit in a tile is."""
+    first = item(sorting.tiles, batch)
+    n_tiles = item(sorting.tiles, batch + 1) - first
+    return first * n_digits + digit * n_tiles + tile - first
 
-    ``first`` : values are not read; they are 0, 1, 2, ... ``wide`` : keys are int64, not int32.
-    """
-    n_digits, tile_size = 1 << bits, threads * items
-    n_ranks = (n_digits + 2) * threads
-    key_type = np.int64 if wide else np.int32
 
-    @kernel
-    def scatter_digits(keys, values, n, shift, n_tiles, counts, out_keys, out_values):
-        """Put keys and values in the order of one digit of the keys; equal digits keep their order.
-
-        keys : (>= n,), in. values : (>= n,) int32, in. counts : in, of `count_digits`, after `scan`.
-        out_keys, out_values : (>= n,), out.
-        """
-        tile_keys = cuda.shared.array(tile_size, key_type)
-        tile_order = cuda.shared.array(tile_size, np.uint16)
-        ranks = cuda.shared.array(n_ranks, np.uint16)
-        starts = cuda.shared.array(n_digits, np.int32)
-        sums = cuda.shared.array(threads, np.int32)
-        thread, tile = cuda.threadIdx.x, cuda.blockIdx.x
-        begin = np.int64(tile) * tile_size
-        size = min(tile_size, n - begin)
-        for i in range(thread, size, threads):
-            tile_keys[i] = item(keys, begin + i)
-        for digit in range(n_digits):
-            ranks[rank_of(digit * threads + thread, n_digits)] = 0
-        cuda.syncthreads()
-        for i in range(thread * items, min(size, (thread + 1) * items)):
-            digit = (tile_keys[i] >> shift) & (n_digits - 1)
-            ranks[rank_of(digit * threads + thread, n_digits)] += 1
-        cuda.syncthreads()
-        total = np.int32(0)  # of the counters thread * n_digits and on: those of all threads for a digit are neighbours
-        for k in range(n_digits):
-            total += ranks[rank_of(thread * n_digits + k, n_digits)]
-        sums[thread] = total
-        add_up(sums, thread, threads)
-        before = sums[thread] - total
-        for k in range(n_digits):
-            at = rank_of(thread * n_digits + k, n_digits)
-            count = ranks[at]
-            ranks[at] = before
-            before += count
-        cuda.syncthreads()
-        for digit in range(thread, n_digits, threads):
-            starts[digit] = ranks[rank_of(digit * threads, n_digits)]
-        cuda.syncthreads()
-        for i in range(thread * items, min(size, (thread + 1) * items)):
-            at = rank_of(((tile_keys[i] >> shift) & (n_digits - 1)) * threads + thread, n_digits)
-            tile_order[ranks[at]] = i
-            ranks[at] += 1
-        cuda.syncthreads()
-        for i in range(thread, size, threads):
-            local = np.int64(tile_order[i])
-            key = tile_keys[local]
-            digit = (key >> shift) & (n_digits - 1)
-            to = counts[digit * n_tiles + tile] + i - starts[digit]
-            out_keys[to] = key
-            out_values[to] = begin + local if first else item(values, begin + local)
-
-    return scatter_digits
+@device
+def source_of(sorting, digit):
+    """Return the keys and places that the pass for a digit begins with; at first places are not read."""
+    keys, places = sorting.keys, sorting.even_places
+    if digit > 0:
+        keys = sorting.even_keys
+        if digit % 2 == 0:
+            keys, places = sorting.odd_keys, sorting.odd_places
+    return keys, places
 
 
 @device
@@ -151,79 +73,301 @@ def rank_of(counter, n_digits):
     return counter + counter // n_digits * 2
 
 
-@device
-def is_head(keys, i):
-    """Whether a run of equal keys begins at i."""
-    return i == 0 or item(keys, i) != item(keys, i - 1)
+@cache
+def sum_of(threads):
+    """Make the phase that sums what every block is to scan."""
+
+    @device
+    def sum_counts(sorting, n):
+        """sums[block] = sum of the block's share of counts[:n]."""
+        sums = cuda.shared.array(threads, np.int32)
+        thread, block, n_blocks = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x
+        total = np.int32(0)
+        for i in range(share(n, block, n_blocks) + thread, share(n, block + 1, n_blocks), threads):
+            total += sorting.counts[i]
+        sums[thread] = total
+        add_up(sums, thread, threads)
+        if thread == threads - 1:
+            sorting.sums[block] = sums[thread]
+        cuda.syncthreads()
+
+    return sum_counts
 
 
 @cache
-def count_heads_kernel(threads, items):
-    """Make the kernel that counts the runs of equal keys which begin in every tile, one block per tile."""
+def scan_of(threads):
+    """Make the phase of prefix sums, after that of `sum_of` in a grid of the same size."""
 
-    @kernel
-    def count_heads(keys, n, counts):
-        """counts[tile] = how many runs begin in the tile. keys : (>= n,), in. counts : (> n_tiles,) int32, out."""
+    @device
+    def scan(sorting, n):
+        """counts[i] = sum of counts[:i], for i <= n."""
+        sums = cuda.shared.array(threads, np.int32)
+        thread, block, n_blocks = cuda.threadIdx.x, np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x)
+        total = np.int32(0)
+        for k in range(thread, block, threads):
+            total += sorting.sums[k]
+        sums[thread] = total
+        add_up(sums, thread, threads)
+        before = sums[threads - 1]
+        cuda.syncthreads()
+        first, last = share(n, block, n_blocks), share(n, block + 1, n_blocks)
+        begin, end = first + share(last - first, thread, threads), first + share(last - first, thread + 1, threads)
+        total = np.int32(0)
+        for i in range(begin, end):
+            total += sorting.counts[i]
+        sums[thread] = total
+        add_up(sums, thread, threads)
+        before += sums[thread] - total
+        for i in range(begin, end):
+            value = sorting.counts[i]
+            sorting.counts[i] = before
+            before += value
+        if block == n_blocks - 1 and thread == threads - 1:
+            sorting.counts[n] = before
+        cuda.syncthreads()
+
+    return scan
+
+
+@cache
+def count_of(threads, items, bits):
+    """Make the phase that counts a digit of ``bits`` bits in every tile."""
+    n_digits = 1 << bits
+
+    @device
+    def count_digits(sorting, pass_):
+        """Count, for every tile and digit, the keys with it; see `counter_of`. Keys are not negative."""
+        of_digit = cuda.shared.array(n_digits, np.int32)
+        thread, shift = cuda.threadIdx.x, pass_ * bits
+        keys, _ = source_of(sorting, pass_)
+        for tile in range(np.int64(cuda.blockIdx.x), item(sorting.tiles, sorting.n_batches), cuda.gridDim.x):
+            batch, begin, end = tile_of(sorting, tile, threads * items)
+            for digit in range(thread, n_digits, threads):
+                of_digit[digit] = 0
+            cuda.syncthreads()
+            for i in range(begin + thread, end, threads):
+                cuda.atomic.add(of_digit, (item(keys, i) >> shift) & (n_digits - 1), 1)
+            cuda.syncthreads()
+            for digit in range(thread, n_digits, threads):
+                sorting.counts[counter_of(sorting, batch, tile, digit, n_digits)] = of_digit[digit]
+            cuda.syncthreads()
+
+    return count_digits
+
+
+@cache
+def scatter_of(wide, threads, items, bits):
+    """Make the phase that puts keys in the order of a digit; ``wide`` : they are int64, not int32."""
+    n_digits, tile_size = 1 << bits, threads * items
+    n_ranks = (n_digits + 2) * threads
+    key_type = np.int64 if wide else np.int32
+
+    @device
+    def scatter_digits(sorting, pass_):
+        """Put keys and places in the order of one digit of the keys; equal digits keep their order."""
+        tile_keys = cuda.shared.array(tile_size, key_type)
+        tile_order = cuda.shared.array(tile_size, np.uint16)
+        ranks = cuda.shared.array(n_ranks, np.uint16)
+        starts = cuda.shared.array(n_digits, np.int32)
+        sums = cuda.shared.array(threads, np.int32)
+        thread, shift = cuda.threadIdx.x, pass_ * bits
+        keys, places = source_of(sorting, pass_)
+        out_keys, out_places = sorting.even_keys, sorting.even_places
+        if pass_ % 2:
+            out_keys, out_places = sorting.odd_keys, sorting.odd_places
+        for tile in range(np.int64(cuda.blockIdx.x), item(sorting.tiles, sorting.n_batches), cuda.gridDim.x):
+            batch, begin, end = tile_of(sorting, tile, tile_size)
+            place = begin - item(sorting.batches, batch)
+            size = end - begin
+            for i in range(thread, size, threads):
+                tile_keys[i] = item(keys, begin + i)
+            for digit in range(n_digits):
+                ranks[rank_of(digit * threads + thread, n_digits)] = 0
+            cuda.syncthreads()
+            for i in range(thread * items, min(size, (thread + 1) * items)):
+                digit = (tile_keys[i] >> shift) & (n_digits - 1)
+                ranks[rank_of(digit * threads + thread, n_digits)] += 1
+            cuda.syncthreads()
+            total = np.int32(0)  # of the counters thread * n_digits and on: those of a digit are neighbours
+            for k in range(n_digits):
+                total += ranks[rank_of(thread * n_digits + k, n_digits)]
+            sums[thread] = total
+            add_up(sums, thread, threads)
+            before = sums[thread] - total
+            for k in range(n_digits):
+                at = rank_of(thread * n_digits + k, n_digits)
+                count = ranks[at]
+                ranks[at] = before
+                before += count
+            cuda.syncthreads()
+            for digit in range(thread, n_digits, threads):
+                starts[digit] = ranks[rank_of(digit * threads, n_digits)]
+            cuda.syncthreads()
+            for i in range(thread * items, min(size, (thread + 1) * items)):
+                at = rank_of(((tile_keys[i] >> shift) & (n_digits - 1)) * threads + thread, n_digits)
+                tile_order[ranks[at]] = i
+                ranks[at] += 1
+            cuda.syncthreads()
+            for i in range(thread, size, threads):
+                local = np.int64(tile_order[i])
+                key = tile_keys[local]
+                digit = (key >> shift) & (n_digits - 1)
+                to = np.int64(sorting.counts[counter_of(sorting, batch, tile, digit, n_digits)]) + i - starts[digit]
+                out_keys[to] = key
+                out_places[to] = place + local if pass_ == 0 else np.int64(item(places, begin + local))
+            cuda.syncthreads()
+
+    return scatter_digits
+
+
+@device
+def is_head(keys, i, begin):
+    """Whether a run of equal keys begins at i, in a mini-batch that begins at ``begin``."""
+    return i == begin or item(keys, i) != item(keys, i - 1)
+
+
+@cache
+def count_heads_of(threads, items):
+    """Make the phase that counts the runs of equal keys which begin in every tile."""
+
+    @device
+    def count_heads(sorting):
+        """counts[tile] = how many runs begin in the tile."""
         count = cuda.shared.array(1, np.int32)
-        thread = cuda.threadIdx.x
-        if thread == 0:
-            count[0] = 0
-        cuda.syncthreads()
-        for k in range(items):
-            i = np.int64(cuda.blockIdx.x) * (threads * items) + k * threads + thread
-            if i < n and is_head(keys, i):
-                cuda.atomic.add(count, 0, 1)
-        cuda.syncthreads()
-        if thread == 0:
-            counts[cuda.blockIdx.x] = count[0]
+        thread, block = cuda.threadIdx.x, np.int64(cuda.blockIdx.x)
+        keys, _ = source_of(sorting, sorting.n_passes)
+        for batch in range(block * threads + thread, sorting.n_batches, cuda.gridDim.x * threads):
+            sorting.long[batch] = 0
+        for tile in range(block, item(sorting.tiles, sorting.n_batches), cuda.gridDim.x):
+            batch, begin, end = tile_of(sorting, tile, threads * items)
+            if thread == 0:
+                count[0] = 0
+            cuda.syncthreads()
+            for i in range(begin + thread, end, threads):
+                if is_head(keys, i, item(sorting.batches, batch)):
+                    cuda.atomic.add(count, 0, 1)
+            cuda.syncthreads()
+            if thread == 0:
+                sorting.counts[tile] = count[0]
+            cuda.syncthreads()
 
     return count_heads
 
 
 @cache
-def write_heads_kernel(threads, items):
-    """Make the kernel that lists the runs of equal keys, one block per tile."""
+def write_heads_of(threads, items, window):
+    """Make the phase that lists the runs of equal keys; those with ``window`` members or more are long."""
 
-    @kernel
-    def write_heads(keys, n, no_row, n_tiles, counts, starts, rows, n_segments):
-        """starts[s], rows[s] = where run s begins and its key; n_segments[0] = how many runs, without that of no_row.
+    @device
+    def write_heads(sorting):
+        """starts[s], rows[s] = where run s begins and its key, and firsts[b] the first run of mini-batch b.
 
-        keys : (>= n,), in, sorted. counts : in, of `count_heads`, after `scan`. starts : (> n,) int32, out, with n
-        after the last run. rows : (>= n,), out. n_segments : (1,) int64, out.
+        starts[s] is the number of keys after the last run. That of no row is the last of its mini-batch.
         """
         sums = cuda.shared.array(threads, np.int32)
-        thread = cuda.threadIdx.x
-        begin = (np.int64(cuda.blockIdx.x) * threads + thread) * items
-        end = min(np.int64(n), begin + items)
-        total = np.int32(0)
-        for i in range(begin, end):
-            total += 1 if is_head(keys, i) else 0
-        sums[thread] = total
-        add_up(sums, thread, threads)
-        to = counts[cuda.blockIdx.x] + sums[thread] - total
-        for i in range(begin, end):
-            if is_head(keys, i):
-                starts[to] = i
-                rows[to] = item(keys, i)
-                to += 1
+        thread, n_batches = cuda.threadIdx.x, sorting.n_batches
+        n_tiles = item(sorting.tiles, n_batches)
+        keys, _ = source_of(sorting, sorting.n_passes)
+        for tile in range(np.int64(cuda.blockIdx.x), n_tiles, cuda.gridDim.x):
+            batch, first, last = tile_of(sorting, tile, threads * items)
+            start, stop = item(sorting.batches, batch), item(sorting.batches, batch + 1)
+            begin, end = min(last, first + thread * items), min(last, first + (thread + 1) * items)
+            total = np.int32(0)
+            for i in range(begin, end):
+                total += 1 if is_head(keys, i, start) else 0
+            sums[thread] = total
+            add_up(sums, thread, threads)
+            to = np.int64(sorting.counts[tile]) + sums[thread] - total
+            for i in range(begin, end):
+                if is_head(keys, i, start):
+                    sorting.starts[to] = i
+                    sorting.rows[to] = item(keys, i)
+                    to += 1
+                    if i + window <= stop and item(keys, i) == item(keys, i + window - 1):
+                        sorting.long[batch] = 1
+            cuda.syncthreads()
+        for batch in range(np.int64(cuda.blockIdx.x) * threads + thread, n_batches + 1, cuda.gridDim.x * threads):
+            sorting.firsts[batch] = sorting.counts[item(sorting.tiles, batch)]
         if cuda.blockIdx.x == 0 and thread == 0:
-            starts[counts[n_tiles]] = n
-            n_segments[0] = counts[n_tiles] - (1 if item(keys, n - 1) == no_row else 0)
+            sorting.starts[sorting.counts[n_tiles]] = item(sorting.batches, n_batches)
 
     return write_heads
 
 
 @cache
-def arrange_kernel(threads):
+def phases_of(wide, threads, items, bits, window):
+    """Make all phases: a function that does one of them."""
+    count, sum_, scan = count_of(threads, items, bits), sum_of(threads), scan_of(threads)
+    scatter, count_heads = scatter_of(wide, threads, items, bits), count_heads_of(threads, items)
+    write_heads, n_digits = write_heads_of(threads, items, window), 1 << bits
+
+    @device
+    def phase(sorting, which, digit):
+        """Do one phase, for a digit if it is one of the first four."""
+        n_tiles = item(sorting.tiles, sorting.n_batches)
+        if which == COUNT:
+            count(sorting, digit)
+        elif which == SCATTER:
+            scatter(sorting, digit)
+        elif which == COUNT_HEADS:
+            count_heads(sorting)
+        elif which == WRITE_HEADS:
+            write_heads(sorting)
+        else:
+            n = n_tiles * n_digits if which < COUNT_HEADS else n_tiles
+            if which in (SUM, SUM_HEADS):
+                sum_(sorting, n)
+            else:
+                scan(sorting, n)
+
+    return phase
+
+
+@cache
+def sort_kernel(cooperative, wide, threads, items, bits, window):
+    """Make the kernel that sorts: all of it, by a cooperative grid, or one phase."""
+    phase = phases_of(wide, threads, items, bits, window)
+
+    if cooperative:
+
+        @kernel
+        def sort(given, which, digit):
+            """Sort, see the module. given : Packed structs.Sort or structs.Epoch, in."""
+            grid = cuda.cg.this_grid()
+            n = COUNT_HEADS * given.sorting.n_passes
+            for k in range(n + WRITE_HEADS - COUNT_HEADS + 1):
+                if k < n:
+                    which, digit = k % COUNT_HEADS, k // COUNT_HEADS
+                else:
+                    which, digit = k - n + COUNT_HEADS, 0
+                phase(given.sorting, which, digit)  # read again: kept, they would take the registers of all
+                grid.sync()
+
+    else:
+
+        @kernel
+        def sort(given, which, digit):
+            """Do one phase of sorting. given : as for all of it."""
+            phase(given.sorting, which, digit)
+
+    return sort
+
+
+@cache
+def arrange_kernel(weighted, threads):
     """Make the kernel that brings bags and weights of the members into the order of their rows."""
 
     @kernel
-    def arrange(members, n, batch_bags, batch_weights, bags, weights):
-        """bags[i], weights[i] = those of member members[i]. All (>= n,); bags int32, out; weights, out; the rest in."""
-        i = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        if i < n:
-            member = item(members, i)
-            bags[i] = item(batch_bags, member)
-            weights[i] = item(batch_weights, member)
+    def arrange(epoch):
+        """sorted.bags[i], sorted.weights[i] = those of member places[i]. epoch : Packed structs.Epoch, in."""
+        sorting, members, out = epoch.sorting, epoch.members, epoch.sorted
+        n = item(sorting.batches, sorting.n_batches)
+        _, places = source_of(sorting, sorting.n_passes)
+        for i in range(np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x, n, cuda.gridDim.x * threads):
+            batch = find(sorting.batches, sorting.n_batches, i)
+            member = item(sorting.batches, batch) + item(places, i)
+            out.bags[i] = item(members.bags, member)
+            if weighted:
+                out.weights[i] = item(members.weights, member)
 
     return arrange

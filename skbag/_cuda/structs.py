@@ -24,6 +24,7 @@ class Windows(NamedTuple):
     partials: Any  # (n_windows, dim)
     at: Any  # the same, int32; for WINNER
     sizes: Any  # (n_windows,)
+    folded: Any  # whether the first of WINDOW windows in a row is the reduction of them all, see `pooling.fold_kernel`
 
 
 class Segments(NamedTuple):
@@ -32,7 +33,6 @@ class Segments(NamedTuple):
     starts: Any  # (> n,)
     base: Any
     n: Any
-    limit: Any  # (1,) int64: only the segments s < limit[0] count
 
 
 class Parameters(NamedTuple):
@@ -63,3 +63,104 @@ class Targets(NamedTuple):
     indptr: Any  # (n_bags + 1,) int64
     values: Any  # of the dtype of the model, or () for ones
     sample_weight: Any  # (n_bags,) float64
+
+
+# --- of training, in the memory of the GPU: see ``skbag._cuda.calls``
+
+
+class Bags(NamedTuple):
+    """All bags, and the order in which an epoch takes them; in."""
+
+    ids: Any  # (n_members,) int32 or int64
+    weights: Any  # (n_members,) of the dtype of the model, or ()
+    indptr: Any
+    order: Any  # (n,) int64: the bags of the epoch
+    order_indptr: Any  # (n + 1,) int64: sums of their lengths
+
+
+class Plan(NamedTuple):
+    """How mini-batches go; numbers."""
+
+    n_bags: Any  # of all mini-batches
+    batch_size: Any
+    n_batches: Any
+    padding: Any  # the id of a member that does not count, or -1
+    no_row: Any  # what stands for the row of a member that does not count: the number of rows
+    long_bags: Any  # whether a bag has whole windows
+    by_freq: Any
+    max_norm: Any
+    norm_type: Any
+    layer_norm: Any  # the length of the rows of the layer: at most, or with ``exactly`` that
+    exactly: Any
+
+
+class Members(NamedTuple):
+    """The members of all mini-batches, copied together in the order of the bags."""
+
+    rows: Any  # (n,) int32 or int64
+    weights: Any  # (n,), or one number if all are 1
+    bags: Any  # (n,) int32: the number of the bag in its mini-batch
+
+
+class Sorting(NamedTuple):
+    """Keys that are sorted, mini-batch by mini-batch, and where equal ones begin; see ``skbag._cuda.sorting``."""
+
+    keys: Any  # (n,) int32 or int64
+    batches: Any  # (n_batches + 1,) int64: where a mini-batch begins
+    tiles: Any  # (n_batches + 1,) int64: where its tiles begin
+    n_batches: Any
+    n_passes: Any  # as many as a key has digits
+    even_keys: Any  # (n,): after digits 0, 2, 4, ...
+    even_places: Any  # (n,) int32: where in its mini-batch a key was
+    odd_keys: Any
+    odd_places: Any
+    counts: Any  # (> tiles * digits,) int32
+    sums: Any  # (blocks,) int32
+    starts: Any  # (> n,) int32: where a segment, a run of equal keys, begins
+    rows: Any  # (n,): its key
+    firsts: Any  # (> n_batches,) int64: the first segment of a mini-batch
+    long: Any  # (n_batches,) int32: whether a mini-batch has a segment with whole windows
+
+
+class Sort(NamedTuple):
+    """What is sorted without being trained on."""
+
+    sorting: Any
+
+
+class Sorted(NamedTuple):
+    """The members in the order of their rows."""
+
+    weights: Any
+    bags: Any
+
+
+class Batch(NamedTuple):
+    """Scratch of one mini-batch."""
+
+    pooled: Any  # (n_bags, dim)
+    winners: Any  # (n_bags, dim) int32, for MAX
+    sizes: Any  # (n_bags,)
+    outputs: Any  # (n_outputs * n_bags,): outputs, then the derivative of the loss: output k of bag p at k * n_bags + p
+    losses: Any  # (n_bags,) float64
+    gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
+
+
+class Epoch(NamedTuple):
+    """All that mini-batches are trained with."""
+
+    plan: Any
+    bags: Any
+    members: Any
+    sorting: Any
+    sorted: Any
+    batch: Any
+    windows: Any  # of bags, then of rows of the table
+    layer_windows: Any
+    targets: Any
+    table: Any  # Parameters
+    layer: Any
+    intercept: Any
+    steps: Any  # (n_batches, 6) float64: number; length and penalty of the table and of the layer; intercepts' length
+    batch_losses: Any  # (n_batches,) float64
+    stop: Any  # (1,) int32: becomes 1 if training diverges

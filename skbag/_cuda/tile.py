@@ -17,6 +17,9 @@ if SIMULATED:
     def item(array, i):
         return array[i]
 
+    def tail(array, n):
+        return array[n:]
+
     def full(value, width, vectors):
         return ((value,) * width,) * vectors
 
@@ -132,6 +135,19 @@ else:
             return builder.load(builder.addrspacecast(pointer, pointer.type.pointee.as_pointer(1)))
 
         return array.dtype(array, i), codegen
+
+    @intrinsic
+    def tail(typingctx, array, n):
+        """array[n:] of a 1-D array, with the shape of the whole."""
+
+        def codegen(context, builder, signature, args):
+            array_type = signature.args[0]
+            given = context.make_array(array_type)(context, builder, value=args[0])
+            n = context.cast(builder, args[1], signature.args[1], types.int64)
+            given.data = builder.gep(given.data, [n])
+            return given._getvalue()
+
+        return array(array, n), codegen
 
     @intrinsic
     def full(typingctx, value, width, vectors):

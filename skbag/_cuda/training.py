@@ -1,6 +1,7 @@
 """The CUDA backend's training: what lies on the GPU during an epoch, and what is kept to take a call back."""
 
 from functools import cache, partial
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cuda import backend as cuda  # first: it says what to install if Numba's CUDA is missing
-from skbag._cuda.device import THREADS, DeviceArray
+from skbag._cuda.device import DeviceArray
 from skbag._data.bags import Bags, DeviceBags
 from skbag._data.model import Layer, Model, Objective, Parameters, Rates
 from skbag._data.resident import Resident
@@ -16,14 +17,16 @@ from skbag._data.targets import Targets
 from skbag._rules.solvers import Solver
 
 # isort: split
-from skbag._cuda import head, structs
-from skbag._cuda.sorter import Sorter, check_size
+from skbag._cuda import structs
+from skbag._cuda.parts import Cut, Run, cuts_of, steps_of
+from skbag._cuda.sorter import check_size, unique
 from skbag._cuda.staging import Members
-from skbag._cuda.step import Batch, Memory, Steps
+from skbag._cuda.workspace import Workspace
 
 Array = NDArray[Any]
 
-_STEPS_AT_ONCE = 64  # between two looks at whether training has diverged
+_FIRST_TURN = 16  # mini-batches, as long as nothing is known of their time
+_TURN = 0.1  # seconds of a launch, after which a call may be interrupted
 
 
 @cache
@@ -53,6 +56,12 @@ def _used(solver: Solver) -> tuple[str, ...]:
     """Return the names of the arrays of Parameters that a solver looks at."""
     states = ("first", "second")[: solver.element_states]
     return ("values", *(("state",) if solver.row_state else ()), *states)
+
+
+def _parameters_of(names: tuple[str, ...], arrays: list[Any]) -> structs.Parameters:
+    """Return some of the arrays of parameters as a kernel is given them."""
+    missing = dict.fromkeys(structs.Parameters._fields, ())
+    return structs.Parameters(**(missing | dict(zip(names, arrays, strict=True))))
 
 
 def _sorted(targets: Targets) -> Targets:
@@ -88,24 +97,29 @@ class Trainer:
         self.backend, self.device = backend, backend.device
         self.bags, self.model, self.objective, self.n_jobs = bags, model, objective, n_jobs
         self.batch_size = min(batch_size, bags.n_bags)
-        self._memory: Memory | None = None
-        dtype, put = model.table.values.dtype, self.device.put
+        dtype = model.table.values.dtype
         with self.device.active():
+            self._workspace = backend.borrow(self)
             self._members = self._put_bags(dtype)
             targets = _sorted(targets)
-            values = () if targets.values is None else put(np.ascontiguousarray(targets.values, dtype))
-            self._targets = structs.Targets(put(targets.indices), put(targets.indptr), values, put(sample_weight))
+            values = [] if targets.values is None else [np.ascontiguousarray(targets.values, dtype)]
+            indices, indptr, weight, *values = self._workspace.put(
+                "targets", targets.indices, targets.indptr, sample_weight, *values
+            )
+            self._targets = structs.Targets(indices, indptr, values[0] if values else (), weight)
             self._undo = _Undo(self) if undo else None
 
     def _put_bags(self, dtype: Any) -> Members:
-        bags, put = self.bags, self.device.put
+        bags = self.bags
         if isinstance(bags, DeviceBags):
             members = self.backend.members_of(bags, dtype)
             self.lengths = np.diff(members.indptr.copy_to_host()[: bags.n_bags + 1]).astype(np.int64)
         else:
             n = bags.n_members
-            weights = None if bags.weights is None else put(bags.weights[:n])
-            members = Members(put(bags.indices[:n]), weights, put(bags.indptr), 0, bags.n_bags, n, n)
+            put, weights = self._workspace.put_alone, bags.weights
+            ids, indptr = put("ids", bags.indices[:n]), put("indptr", bags.indptr)
+            there = None if weights is None else put("given weights", weights[:n])
+            members = Members(ids, there, indptr, 0, bags.n_bags, n, n)
             self.lengths = np.diff(bags.indptr).astype(np.int64)
         members.longest = int(self.lengths.max(initial=0))
         return members
@@ -114,70 +128,92 @@ class Trainer:
         """Return the outputs of some bags, (len(rows), n_outputs)."""
         n, device, n_outputs = len(rows), self.device, self.model.widths[-1]
         order_indptr = self._order_indptr(rows)
+        check_size(int(order_indptr[-1]))
         with device.active():
-            steps, memory = self._steps(), self._memory_for(n, int(order_indptr[-1]), kept=False)
-            batch = Batch(device.put(rows), device.put(order_indptr), 0, n, int(order_indptr[-1]), 1, 0.0, 0.0, 0.0)
-            steps.forward(batch, memory)
-            layer = steps.layer.values, steps.intercept.values
-            device.launch(head.outputs_kernel(0, THREADS), n * n_outputs, memory.pooled, *layer, n, memory.outputs)
+            run, workspace = self._run(learning=False), Workspace(device)
+            cut = Cut(0, 1, order_indptr[[0, -1]])
+            small = workspace.put("small", np.zeros(1), np.zeros(1, np.int32))
+            epoch = run.epoch_of(
+                workspace, self._members, self._padding, n, cut, np.asarray(rows, np.int64), order_indptr,
+                np.zeros((1, 6)), small, self._targets, self._parameters(workspace, changing=False),
+            )  # fmt: skip
+            given = workspace.packed("given", epoch)
+            run.prepare(epoch, given, cut.n_members)
+            run.outputs(given)
             out = np.empty((n, n_outputs), self.model.table.values.dtype)
-            device.copy_out(memory.outputs[: out.size], out.reshape(-1))
+            device.copy_out(epoch.batch.outputs[: out.size], out.reshape(-1))
             return out
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
-        order_indptr, device = self._order_indptr(order), self.device
+        order, order_indptr = np.asarray(order, np.int64), self._order_indptr(order)
         n_batches = -(-len(order) // self.batch_size)
         firsts = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
-        edges = order_indptr[firsts]
-        with device.active():
-            memory = self._memory_for(self.batch_size, int(np.diff(edges).max()))
-            steps, bags, indptr = self._steps(changing=True), device.put(order), device.put(order_indptr)
-            losses, stop = device.empty(n_batches, np.float64), device.full(1, 0, np.int32)
-            for k in range(n_batches):
-                first, last, rate = int(firsts[k]), int(firsts[k + 1]), rates.initial - rates.slope * k
-                batch = Batch(
-                    bags[first:last], indptr[first : last + 1], int(edges[k]), last - first,
-                    int(edges[k + 1] - edges[k]), self.model.n_steps + 1 + k, rate, rate * rates.layer,
-                    rate * rates.layer * rates.intercept,
-                )  # fmt: skip
-                steps.run(batch, memory, k, losses, stop)
-                if k % _STEPS_AT_ONCE == _STEPS_AT_ONCE - 1 and stop.copy_to_host()[0]:
+        batch_losses, self._diverged = np.zeros(n_batches), np.zeros(1, np.int32)
+        steps = steps_of(self.objective, self.model.n_steps + 1, rates, n_batches)
+        with self.device.active():
+            parameters = self._parameters(self._workspace, changing=True)
+            for cut in cuts_of(order_indptr[firsts]):
+                check_size(cut.n_members)
+                batches, bags = slice(cut.first, cut.last), slice(firsts[cut.first], firsts[cut.last])
+                indptr = order_indptr[bags.start : bags.stop + 1]
+                if not self._run_cut(cut, order[bags], indptr, steps[batches], batch_losses[batches], parameters):
                     break
-            diverged = bool(stop.copy_to_host()[0])
-            batch_losses = losses.copy_to_host()[:n_batches]
-            self._copy_back(steps)
-        if diverged:
+            self._copy_back()
+        if self._diverged[0]:
             return float("nan")
         self.model.n_steps += n_batches
         return float(batch_losses @ np.diff(firsts) / len(order))
 
+    def _run_cut(self, cut: Cut, order: Array, indptr: Array, steps: Array, losses: Array, parameters: Any) -> bool:
+        """Train on the mini-batches of a cut, in launches of a fraction of a second; return whether to go on."""
+        run, n_batches, workspace = self._run(), cut.last - cut.first, self._workspace
+        small = losses, self._diverged
+        there = workspace.put("losses", *small)
+        epoch = run.epoch_of(
+            workspace, self._members, self._padding, self.batch_size, cut, order, indptr, steps, there, self._targets,
+            parameters,
+        )  # fmt: skip
+        given = workspace.packed("given", epoch)
+        run.prepare(epoch, given, cut.n_members)
+        first, n = 0, _FIRST_TURN
+        while first < n_batches and not self._diverged[0]:
+            start, last = perf_counter(), min(n_batches, first + n)
+            run.train(given, first, last)
+            workspace.get("losses", *small)  # waits for the end
+            n = max(1, min(4 * n, int(n * _TURN / max(perf_counter() - start, 1e-6))))
+            first = last
+        return not self._diverged[0]
+
     def _order_indptr(self, order: Array) -> Array:
         return np.concatenate(([0], np.cumsum(self.lengths[order])))
 
-    def _steps(self, changing: bool = False) -> Steps:
+    def _run(self, *, learning: bool = True) -> Run:
+        valued = learning and not isinstance(self._targets.values, tuple)
+        return Run(self.backend, self.objective, self._members, valued=valued, learning=learning)
+
+    @property
+    def _padding(self) -> int:
+        return -1 if self.bags.padding_idx is None else int(self.bags.padding_idx)
+
+    def _parameters(self, workspace: Workspace, *, changing: bool) -> list[structs.Parameters]:
         """Copy the small arrays to the GPU; with ``changing`` also states, and the table will be written to there."""
-        model, used, only_read = self.model, _used(self.objective.solver), ("values",)
-
-        def on_device(parameters: Parameters, names: tuple[str, ...]) -> structs.Parameters:
-            arrays: dict[str, Any] = dict.fromkeys(structs.Parameters._fields, ())
-            for name in names:
-                array = getattr(parameters, name)
-                arrays[name] = array.on(self.device) if isinstance(array, Resident) else self.device.put(array)
-            return structs.Parameters(**arrays)
-
-        table = on_device(model.table, used if changing and not self.objective.freeze else only_read)
+        model, used = self.model, _used(self.objective.solver) if changing else ("values",)
+        table: Any = model.table
+        of_table = used if changing and not self.objective.freeze else ("values",)
+        found = [_parameters_of(of_table, [getattr(table, name).on(self.device) for name in of_table])]
         if changing and not self.objective.freeze:
             for name in used:
-                getattr(model.table, name).changed()
-        layers = (on_device(parameters, used if changing else only_read) for parameters in model.parameters()[1:])
-        return Steps(self.backend, self.objective, self._members, self.bags.padding_idx, self._targets, table, *layers)
+                getattr(table, name).changed()
+        there = workspace.put("layers", *self._small(used))
+        each = [there[k : k + len(used)] for k in range(0, len(there), len(used))]
+        return found + [_parameters_of(used, arrays) for arrays in each]
 
-    def _copy_back(self, steps: Steps) -> None:
-        for parameters, there in zip(self.model.parameters()[1:], (steps.layer, steps.intercept), strict=True):
-            for name in _used(self.objective.solver):
-                host = getattr(parameters, name)
-                host[:] = getattr(there, name).copy_to_host().reshape(host.shape)
+    def _small(self, used: tuple[str, ...]) -> list[Array]:
+        return [getattr(parameters, name) for parameters in self.model.parameters()[1:] for name in used]
+
+    def _copy_back(self) -> None:
+        self._workspace.get("layers", *self._small(_used(self.objective.solver)))
 
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, to the bit."""
@@ -188,21 +224,6 @@ class Trainer:
     def forget(self) -> None:
         """Give up what `take_back` needs; neither may be called any more."""
         self._undo = None
-
-    def _memory_for(self, n_bags: int, n_members: int, kept: bool = True) -> Memory:
-        """Memory for mini-batches of up to n_members members, kept from epoch to epoch."""
-        check_size(n_members)
-        if kept and self._memory is not None and self._memory.n_members >= n_members:
-            return self._memory
-        table, objective = self.model.table.values, self.objective
-        if kept:
-            self._memory = None  # its memory first
-        shape = *table.shape, self.model.widths[-1]
-        won, back = kept and objective.mode == "max", kept and not objective.freeze
-        memory = Memory(self.backend, shape, table.dtype, n_bags, n_members, won=won, back=back)
-        if kept:
-            self._memory = memory
-        return memory
 
 
 class _Undo:
@@ -215,8 +236,8 @@ class _Undo:
         self._n, self._saved = 0, []
         members = trainer._members
         if not trainer.objective.freeze:
-            sorter = Sorter(trainer.device, members.n_members, trainer.bags.num_embeddings)
-            self._rows, self._n = sorter.unique(members.ids, members.n_members)
+            n, n_rows = members.n_members, trainer.bags.num_embeddings
+            self._rows, self._n = unique(trainer.device, members.ids, n, n_rows) if n else (None, 0)
             self._saved = [
                 trainer.backend.rows_at(array, self._rows, self._n) for _, array in self._arrays()
             ]  # fmt: skip

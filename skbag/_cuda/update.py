@@ -10,25 +10,30 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import device, kernel_of
-from skbag._cuda.pooling import group_total, norm_of, power, reduce_segment
-from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, scatter, squares
+from skbag._cuda import pooling
+from skbag._cuda.forward import extent
+from skbag._cuda.jit import device
+from skbag._cuda.norms import group_total, norm_of, power
+from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WON, reduce_segment, window_at, window_of
+from skbag._cuda.structs import Segments, Source, Step
+from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, scatter, squares, tail
 from skbag._cuda.vector import as_row, as_rule, as_tile
+from skbag._rules.pooling import MAX, MEAN
 from skbag._rules.solvers import Solver
 
 
 @device
-def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, step, values, row):
-    """Return a thread's columns of the gradient of a row, with the penalty."""
-    zero = values.dtype.type(0)
+def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, step, old):
+    """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
+    zero = zeros[0][0]
     origin = start if kind[5] else np.int64(0)
     g, _, _ = reduce_segment(
         kind, source, windows, (zeros, at, zero), np.int64(-1), origin, start, stop, slot, lanes
     )  # fmt: skip
     if step.by_freq:
-        g = divided(g, values.dtype.type(stop - start))
+        g = divided(g, source.rows.dtype.type(stop - start))
     if step.alpha != 0:
-        g = add_scaled(g, gather(g, values, row, slot, lanes), values.dtype.type(step.alpha), True)
+        g = add_scaled(g, old, source.rows.dtype.type(step.alpha), True)
     return g
 
 
@@ -62,77 +67,72 @@ def one_length(solver: Solver) -> bool:
 
 
 @cache
-def update_kernel(kind, solver, threads, lanes, width, vectors):
-    """Make the kernel that changes rows by their gradients with a solver (``skbag._rules.solvers.Solver``).
+def row_of(kind, solver, threads, lanes, width, vectors):
+    """Make the change of a row by its gradient with a solver (``skbag._rules.solvers.Solver``).
 
-    One group of ``lanes`` threads per row.
+    One group of ``lanes`` threads per row; all threads of a block call it.
     """
     row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
     states, looks_back = solver.element_states, int(solver.mean_square)
     row_state, uniform = int(solver.row_state), int(one_length(solver))
+    stride = lanes * vectors
 
-    @kernel_of(solver.row, solver.element)
-    def update(source, segments, rows, windows, step, parameters, stop):
-        """Change parameters[rows[s]] once, by its gradient: the reduction of segment s of the members.
+    @device
+    def change_row(source, windows, step, parameters, stop, active, row, begin, end, lane):
+        """Change parameters[row] once, by its gradient: the reduction of the members begin <= i < end.
 
-        With ``by_freq`` the gradient is first divided by the members of the segment; then alpha * row is added to it.
-        A row whose norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or one of its states is
-        not finite any more.
+        With ``by_freq`` the gradient is first divided by the number of members; then alpha * row is added to it. A row
+        whose norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or one of its states is not
+        finite any more. What is not ``active`` has no row; it reads row 0.
 
-        Tuples of ``skbag._cuda.structs``: source, with gradients of bags as its rows, segments, windows, step, in;
-        parameters, in-out. rows : (>= segments.n,), in, no two the same. stop : (1,) int32, in-out.
+        Tuples of ``skbag._cuda.structs``: source, with gradients of bags as its rows, windows, step, in; parameters,
+        in-out. stop : (1,) int32, in-out.
         """
         scratch = cuda.shared.array(threads, np.float64)
-        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        segment, lane = thread // lanes, thread % lanes
-        n = min(np.int64(segments.n), segments.limit[0])
-        if np.int64(cuda.blockIdx.x) * (threads // lanes) >= n:
-            return  # the whole block does: no thread waits for it
-        active = segment < n
         values = parameters.values
-        begin = end = row = np.int64(0)
         dim = values.shape[1]
-        first_slot = np.int64(dim)
-        if active:
-            begin, end = np.int64(segments.starts[segment]), np.int64(segments.starts[segment + 1])
-            row, first_slot = np.int64(rows[segment]), lane
-        stride = lanes * vectors
+        first_slot = lane if active else np.int64(dim)
         zeros, at = full(values.dtype.type(0), width, vectors), full(np.int32(-1), width, vectors)
-        g = zeros
-        length = step.rate
+        g, length, state = zeros, step.rate, 0.0
+        # asked for before the gradient is: both are on their way together
+        old = gather(zeros, values, row, first_slot, lanes)
+        first = second = zeros
+        if states > 0:
+            first = gather(zeros, parameters.first, row, first_slot, lanes)
+        if states > 1:
+            second = gather(zeros, parameters.second, row, first_slot, lanes)
+        if row_state:
+            state = parameters.state[row]
         if not uniform:
-            state = mean_square = 0.0
-            if row_state:
-                state = parameters.state[row]
+            mean_square = 0.0
             if looks_back:
                 total = 0.0
                 slot = first_slot
                 while slot * width < dim:
-                    g = row_gradient(
-                        kind, source, windows, zeros, at, begin, end, slot, lanes, step, values, row
-                    )  # fmt: skip
+                    here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
+                    g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, here)
                     total += np.float64(squares(g, slot, lanes, dim))
                     slot += stride
                 mean_square = group_total(scratch, total, lanes, False) / dim
             elif row_state:
                 cuda.syncthreads()  # all have read the state
             state, length = row_rule(state, mean_square, step.number, step.rate)
-            if row_state:
-                if active and lane == 0:
+            if row_state and active:
+                if lane == 0:
                     parameters.state[row] = state
                 if not state < math.inf:  # the row would never change again
                     stop[0] = 1
         size = values.dtype.type(length)
         slot = first_slot
         while slot * width < dim:
+            if slot != first_slot:
+                old = gather(zeros, values, row, slot, lanes)
+                if states > 0:
+                    first = gather(zeros, parameters.first, row, slot, lanes)
+                if states > 1:
+                    second = gather(zeros, parameters.second, row, slot, lanes)
             if not looks_back or dim > stride * width:  # else g is still there
-                g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, values, row)
-            first = second = zeros
-            if states > 0:
-                first = gather(g, parameters.first, row, slot, lanes)
-            if states > 1:
-                second = gather(g, parameters.second, row, slot, lanes)
-            old = gather(g, values, row, slot, lanes)
+                g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, old)
             new, new_first, new_second = element_rule(
                 as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
             )  # fmt: skip
@@ -140,40 +140,40 @@ def update_kernel(kind, solver, threads, lanes, width, vectors):
             finite = is_finite(new)
             scatter(values, row, slot, lanes, new)
             if states > 0:
-                first = as_row(g, new_first)
-                finite = finite and is_finite(first)
-                scatter(parameters.first, row, slot, lanes, first)
+                kept = as_row(g, new_first)
+                finite = finite and is_finite(kept)
+                scatter(parameters.first, row, slot, lanes, kept)
             if states > 1:
-                second = as_row(g, new_second)
-                finite = finite and is_finite(second)
-                scatter(parameters.second, row, slot, lanes, second)
+                kept = as_row(g, new_second)
+                finite = finite and is_finite(kept)
+                scatter(parameters.second, row, slot, lanes, kept)
             if not finite:
                 stop[0] = 1
             slot += stride
         if step.max_norm < math.inf:
             rescale(scratch, values, row, first_slot, lanes, width, step)
 
-    return update
+    return change_row
 
 
 @cache
-def finish_kernel(solver, threads):
-    """Make the kernel that ends a step, one block per output and one for the loss."""
+def finish_of(solver, threads):
+    """Make the end of a step, by one block per output and one for the loss."""
     row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
     states, row_state, uniform = solver.element_states, int(solver.row_state), int(one_length(solver))
 
-    @kernel_of(solver.row, solver.element)
-    def finish(gradients, n_bags, losses, step, intercept, batch, batch_losses, stop):
-        """Change intercept[k] by the sum of gradients[k * n_bags + p], and set batch_losses[batch] = sum of losses[p].
+    @device
+    def finish(gradients, n_bags, losses, step, intercept, batch, batch_losses, stop, k):
+        """Change intercept[k] by the sum of gradients[k * n_bags + p], or set batch_losses[batch] = sum of losses[p].
 
-        An intercept is a row of one number, without a penalty.
+        An intercept is a row of one number, without a penalty. ``k`` = n_outputs stands for the loss.
 
         gradients : (n_outputs * n_bags,), in. losses : (>= n_bags,) float64, in. step : structs.Step, in. intercept :
         structs.Parameters (n_outputs,), in-out. batch_losses : (> batch,) float64, out. stop : (1,) int32, in-out,
         becomes 1 if the loss, an entry of intercept or one of its states is not finite.
         """
         scratch = cuda.shared.array(threads, np.float64)
-        k, thread = np.int64(cuda.blockIdx.x), cuda.threadIdx.x
+        thread = cuda.threadIdx.x
         values = intercept.values
         n_outputs = len(values)
         total = 0.0
@@ -214,3 +214,159 @@ def finish_kernel(solver, threads):
                 stop[0] = 1
 
     return finish
+
+
+# --- of a mini-batch
+
+
+@cache
+def table_kind(mode, weighted):
+    """Return the kind, see `pooling.member`, of the gradient of a row of the table."""
+    return WON if mode == MAX else TOTAL, MEAN, WEIGHTS if weighted and mode != MAX else UNIT, 0, 0, 0
+
+
+LAYER_KIND = TOTAL, MEAN, WEIGHTS, 0, 0, 1
+
+
+@device
+def table_source(weighted, epoch, begin):
+    """Return the members of a mini-batch in the order of their rows, and the gradients of bags that they name."""
+    batch, sorting = epoch.batch, epoch.sorting
+    places = sorting.even_places if sorting.n_passes % 2 else sorting.odd_places
+    weights = tail(epoch.sorted.weights, begin if weighted else 0)
+    return Source(batch.gradients, batch.winners, tail(places, begin), tail(epoch.sorted.bags, begin), weights, weights)
+
+
+@device
+def table_segments(epoch, k, begin):
+    """Return the segments of mini-batch k, one for each row of the table that it names, and the number of the first."""
+    sorting = epoch.sorting
+    first, last = item(sorting.firsts, k), item(sorting.firsts, k + 1)
+    if last > first and item(sorting.rows, last - 1) == epoch.plan.no_row:
+        last -= 1  # members that do not count
+    return Segments(tail(sorting.starts, first), begin, last - first), first
+
+
+@device
+def layer_source(epoch):
+    """Return the bags as members of the gradients of the layer, whose derivatives weigh them."""
+    batch = epoch.batch
+    return Source(batch.pooled, batch.winners, epoch.sorted.bags, epoch.sorted.bags, batch.outputs, batch.outputs)
+
+
+@device
+def has_row_windows(back, epoch, k):
+    """Return whether `windows_of` has anything to do."""
+    _, n_bags, _ = extent(epoch, k)
+    return n_bags >= pooling.WINDOW or (back != 0 and item(epoch.sorting.long, k) != 0)
+
+
+@cache
+def windows_of(back, mode, weighted, threads, lanes, width, vectors):
+    """Make the phase that reduces whole windows of the gradients of rows with many members; see `update_of`."""
+    of_table = window_of(table_kind(mode, weighted), lanes, width, vectors)
+    of_layer = window_of(LAYER_KIND, lanes, width, vectors)
+
+    @device
+    def layer_window(epoch, n_bags, j, lane):
+        """Reduce window j of the gradients of the layer."""
+        per_output = n_bags // pooling.WINDOW
+        start = j // per_output * n_bags
+        window = (start + pooling.WINDOW - 1) // pooling.WINDOW + j % per_output
+        at = start + j % per_output * pooling.WINDOW
+        of_layer(layer_source(epoch), np.int64(-1), epoch.layer_windows, window, start, at, lane)
+
+    @device
+    def table_window(epoch, k, begin, window, lane):
+        """Reduce a window of the gradients of rows of the table, if it is whole."""
+        segments, _ = table_segments(epoch, k, begin)
+        start, at = window_at(segments, window)
+        if at >= 0:
+            rows = table_source(weighted, epoch, begin)
+            of_table(rows, np.int64(-1), epoch.windows, window, start, at, lane)
+
+    @device
+    def windows(epoch, k):
+        """Fill epoch.windows and epoch.layer_windows for mini-batch k."""
+        first, n_bags, begin = extent(epoch, k)
+        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        group, n_groups, lane = thread // lanes, np.int64(cuda.gridDim.x) * (threads // lanes), thread % lanes
+        for j in range(group, n_bags // pooling.WINDOW * len(epoch.intercept.values), n_groups):
+            layer_window(epoch, n_bags, j, lane)
+        if back and item(epoch.sorting.long, k) != 0:
+            order_indptr = epoch.bags.order_indptr
+            n_members = item(order_indptr, first + n_bags) - item(order_indptr, first)
+            for window in range(group, n_members // pooling.WINDOW + 1, n_groups):
+                table_window(epoch, k, begin, window, lane)
+
+    return windows
+
+
+@cache
+def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
+    """Make the phase that changes every row which a mini-batch names, the layer and the intercepts, and sums the loss.
+
+    ``back`` : the table changes. What a unit of work needs of ``epoch`` is read when it begins: kept over the loop, it
+    would take the registers of all.
+    """
+    change_table = row_of(table_kind(mode, weighted), solver, threads, lanes, width, vectors)
+    change_layer = row_of(LAYER_KIND, solver, threads, lanes, width, vectors)
+    finish = finish_of(solver, threads)
+    together = threads // lanes
+
+    @device
+    def finish_output(epoch, k, n_bags, j):
+        """Change intercept j, or sum the loss up."""
+        batch, steps = epoch.batch, epoch.steps
+        step = Step(steps[k, 0], steps[k, 5], 0.0, False, math.inf, 2.0, False)
+        finish(batch.outputs, n_bags, batch.losses, step, epoch.intercept, k, epoch.batch_losses, epoch.stop, j)
+
+    @device
+    def change_output(epoch, k, n_bags, first):
+        """Change the weights of some outputs."""
+        plan, steps, lane = epoch.plan, epoch.steps, np.int64(cuda.threadIdx.x) % lanes
+        row = first + cuda.threadIdx.x // lanes
+        active = row < len(epoch.intercept.values)
+        row = row if active else np.int64(0)
+        step = Step(steps[k, 0], steps[k, 3], steps[k, 4], False, plan.layer_norm, 2.0, plan.exactly != 0)
+        change_layer(
+            layer_source(epoch), epoch.layer_windows, step, epoch.layer, epoch.stop, active, row,
+            row * n_bags, (row + 1) * n_bags, lane,
+        )  # fmt: skip
+
+    @device
+    def change_rows(epoch, k, begin, unit):
+        """Change some rows of the table."""
+        plan, steps, lane = epoch.plan, epoch.steps, np.int64(cuda.threadIdx.x) % lanes
+        segments, first = table_segments(epoch, k, begin)
+        segment = unit * together + cuda.threadIdx.x // lanes
+        active = segment < segments.n
+        start = end = row = np.int64(0)
+        if active:
+            start = np.int64(item(segments.starts, segment)) - begin
+            end = np.int64(item(segments.starts, segment + 1)) - begin
+            row = np.int64(item(epoch.sorting.rows, first + segment))
+        step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
+        change_table(
+            table_source(weighted, epoch, begin), epoch.windows, step, epoch.table, epoch.stop, active, row, start, end,
+            lane,
+        )  # fmt: skip
+
+    @device
+    def update(epoch, k):
+        """Change the parameters of ``epoch`` by mini-batch k; the long sums are begun first."""
+        _, n_bags, begin = extent(epoch, k)
+        n_outputs = np.int64(len(epoch.intercept.values))
+        n_layer = n_outputs + 1 + (n_outputs + together - 1) // together
+        n_units = n_layer
+        if back:
+            n_units += (table_segments(epoch, k, begin)[0].n + together - 1) // together
+        for unit in range(np.int64(cuda.blockIdx.x), n_units, cuda.gridDim.x):
+            if unit <= n_outputs:
+                finish_output(epoch, k, n_bags, unit)
+            elif unit < n_layer:
+                change_output(epoch, k, n_bags, (unit - n_outputs - 1) * together)
+            elif back:
+                change_rows(epoch, k, begin, unit - n_layer)
+
+    return update

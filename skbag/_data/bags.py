@@ -212,11 +212,11 @@ def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding
     """
     for name, kinds in (("data", "biuf"), ("indices", "i"), ("indptr", "i")):
         array = getattr(X, name)
-        found = np.dtype(array.dtype)
+        interface = array.__cuda_array_interface__
+        found = np.dtype(interface.get("typestr") or array.dtype)  # a torch.dtype is no dtype
         if found.kind not in kinds or (kinds == "i" and found.itemsize < 4) or found == np.float16:
             allowed = "int32 or int64" if kinds == "i" else "real numbers"
             raise TypeError(f"X.{name} must be an array of {allowed}, got {found!r}.")
-        interface = array.__cuda_array_interface__
         strides, (address, *_) = interface.get("strides"), interface.get("data", (0,))
         if len(array.shape) != 1 or strides not in (None, (found.itemsize,)) or address % found.itemsize:
             raise ValueError(f"X.{name} must be 1-D, contiguous and aligned, got the shape {tuple(array.shape)}.")
@@ -233,7 +233,9 @@ def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding
 
 def on_host(array: Any) -> Array:
     """Return an array of any library as a NumPy array, copied from the GPU if it is there."""
-    return np.asarray(array.get() if hasattr(array, "get") else array)
+    if hasattr(array, "get"):  # of CuPy
+        return np.asarray(array.get())
+    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)  # of torch
 
 
 def frozen(array: Array, dtype: DTypeLike | None = None) -> Array:

@@ -1,0 +1,177 @@
+"""Arguments of kernels in the memory of the GPU: a launch passes one address, not some dozens of arrays.
+
+A launch costs the host about 15 microseconds, and 4 for each array that is passed. So what a kernel of training gets
+(``skbag._cuda.structs``) is written to the GPU as words of eight bytes, field by field: of an array where it lies and
+its shape, of a number the number. In a kernel a `Packed` has the fields of the NamedTuple that it was made from, which
+are read where they are asked for.
+
+In Numba's CUDA simulator a `Packed` is the NamedTuple.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from skbag._cuda.device import DeviceArray
+from skbag._cuda.jit import SIMULATED
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An array that lies somewhere in another one."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+if SIMULATED:
+
+    class Packed:
+        """Tuples of arrays and numbers as a kernel is given them."""
+
+        def __init__(self, fields):
+            self.fields = fields
+
+        def __getattr__(self, name):
+            return getattr(self.fields, name)
+
+    def words_of(value: Any) -> list[int]:
+        return []
+
+    def packed(value: Any, words: Any) -> Any:
+        return Packed(value)
+
+    def piece(array: Any, begin: int, shape: Any, dtype: Any) -> Any:
+        dtype = np.dtype(dtype)
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        return array[begin : begin + n_bytes].view(dtype).reshape(shape)
+
+    EXTENSIONS: list[Any] = []
+
+else:
+    from llvmlite import ir
+    from numba.cuda import types
+    from numba.cuda.datamodel import models
+    from numba.cuda.extending import infer_getattr, lower_getattr_generic, register_model
+    from numba.cuda.np.arrayobj import populate_array
+    from numba.cuda.np.numpy_support import from_dtype
+    from numba.cuda.typing.templates import AttributeTemplate
+
+    _WORD = ir.IntType(64)
+
+    class PackedType(types.Type):
+        """Numba type of a NamedTuple in the memory of the GPU: its fields are read where they are asked for."""
+
+        def __init__(self, fields):
+            self.fields = fields
+            super().__init__(name=f"Packed({fields})")
+
+    @register_model(PackedType)
+    class PackedModel(models.PrimitiveModel):
+        def __init__(self, dmm, fe_type):
+            super().__init__(dmm, fe_type, _WORD.as_pointer())
+
+    def _n_words(kind):
+        if isinstance(kind, types.BaseTuple):
+            return sum(map(_n_words, kind))
+        return 1 + kind.ndim if isinstance(kind, types.Array) else 1
+
+    @infer_getattr
+    class PackedFields(AttributeTemplate):
+        key = PackedType
+
+        def generic_resolve(self, packed, name):
+            fields = packed.fields
+            return fields.types[fields.fields.index(name)] if name in fields.fields else None
+
+    def _read(context, builder, kind, words, at):
+        """Return the value of a type that begins at a word."""
+        if isinstance(kind, types.BaseTuple):
+            values = []
+            for field in kind:
+                values.append(_read(context, builder, field, words, at))
+                at += _n_words(field)
+            return context.make_tuple(builder, kind, values)
+        read = [builder.load(builder.gep(words, [_WORD(at + k)])) for k in range(_n_words(kind))]
+        if not isinstance(kind, types.Array):
+            return builder.bitcast(read[0], context.get_value_type(kind))
+        array, size = context.make_array(kind)(context, builder), kind.dtype.bitwidth // 8
+        data = builder.inttoptr(read[0], context.get_data_type(kind.dtype).as_pointer())
+        strides, step = [], _WORD(size)
+        for length in reversed(read[1:]):
+            strides.insert(0, step)
+            step = builder.mul(step, length)
+        populate_array(array, data, read[1:], strides, size, None)
+        return array._getvalue()
+
+    @lower_getattr_generic(PackedType)
+    def read_field(context, builder, kind, value, name):
+        index = kind.fields.fields.index(name)
+        begin = sum(map(_n_words, kind.fields.types[:index]))
+        words = builder.addrspacecast(value, _WORD.as_pointer(1))
+        return _read(context, builder, kind.fields.types[index], words, begin)
+
+    class Packed:
+        """Tuples of arrays and numbers as a kernel is given them."""
+
+        def __init__(self, kind, words):
+            self._numba_type_, self._words = PackedType(kind), words
+            self.address = _address(words)
+
+    class Extension:
+        """Tells Numba how a `Packed` is passed."""
+
+        def __repr__(self):
+            return "Extension()"  # part of the keys of kernels that are kept
+
+        def prepare_args(self, kind, value, stream, retr):
+            if isinstance(kind, PackedType):
+                return types.CPointer(types.int64), value.address
+            return kind, value
+
+    EXTENSIONS = [Extension()]
+
+    def _address(array):
+        if isinstance(array, Piece):
+            return array.address
+        return array.__cuda_array_interface__["data"][0]
+
+    def _form(value):
+        """Return what the type of a value depends on."""
+        if isinstance(value, tuple):
+            return type(value), *map(_form, value)
+        if hasattr(value, "shape") and value.shape:
+            return np.dtype(value.dtype), len(value.shape)
+        return float if isinstance(value, float | np.floating) else int
+
+    @cache
+    def _kind(form):
+        """Return the Numba type that a kernel sees."""
+        if not isinstance(form, tuple):
+            return types.float64 if form is float else types.int64
+        if isinstance(form[0], np.dtype):
+            return types.Array(from_dtype(form[0]), form[1], "C")
+        return types.NamedTuple([_kind(field) for field in form[1:]], form[0]) if form[1:] else types.Tuple(())
+
+    def kind_of(value):
+        """Return the Numba type that a kernel sees of a value."""
+        return _kind(_form(value))
+
+    def words_of(value):
+        """Return what of a value is written to the GPU, as a list of int64."""
+        if isinstance(value, tuple):
+            return [word for field in value for word in words_of(field)]
+        if isinstance(value, float | np.floating):
+            return [int(np.float64(value).view(np.int64))]
+        return [_address(value), *value.shape] if hasattr(value, "shape") and value.shape else [int(value)]
+
+    def packed(value, words):
+        """Return a value of which ``words``, on the GPU, are what `words_of` says."""
+        return Packed(kind_of(value), words)
+
+    def piece(array: DeviceArray, begin: int, shape: Any, dtype: Any) -> Piece:
+        """Return the array of a shape that begins at a byte of another one."""
+        return Piece(_address(array) + begin, tuple(shape), np.dtype(dtype))
