@@ -120,7 +120,7 @@ def test_outputs_are_drawn_as_often_as_it_says(n_negatives):
 def test_the_tree_has_a_way_to_each_class_and_says_the_shares():
     counts = np.random.default_rng(0).permutation(np.arange(1.0, 41) ** 2)
     tree = Tree.of(counts)
-    starts, nodes, sides = tree.paths()
+    starts, nodes, sides = tree.paths
     depths = np.diff(starts)
     assert depths[counts.argmax()] == depths.min()
     assert depths[counts.argmin()] == depths.max()

@@ -152,7 +152,7 @@ def chosen_memory(
         seed, cumulative, begins, offsets = outputs.seed, outputs.cumulative, outputs.firsts, outputs.offsets
         n_drawn = outputs.n_negatives
     elif outputs is not None:
-        paths = outputs.paths()
+        paths = outputs.paths
     return structs.Chosen(
         starts, seed, cumulative, begins, offsets.astype(dtype), *paths,
         np.empty(n_entries, ids), np.empty(n_entries, dtype), np.empty(n_entries, ids),

@@ -1,6 +1,7 @@
 """Which outputs a step touches where it does not touch them all: sampled negatives, or the nodes of a tree."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -81,6 +82,7 @@ class Tree:
         """Return the number of leaves."""
         return len(self.children) + 1
 
+    @cached_property
     def paths(self) -> tuple[Array, Array, Array]:
         """Return the nodes from each leaf to the root as a CSR matrix: indptr, numbers of nodes, and 1 for right."""
         n = self.n_classes
@@ -96,9 +98,12 @@ class Tree:
         order = np.argsort(owners, kind="stable")
         return np.concatenate(([0], np.cumsum(np.bincount(owners, minlength=n)))), nodes[order], rights[order]
 
+    def __getstate__(self) -> dict[str, Array]:
+        return {"children": self.children}  # the rest is soon made again
+
     def sizes(self, targets: Targets) -> Array:
         """Return how many outputs each bag touches, some more than once."""
-        depths = np.diff(self.paths()[0])[targets.indices]
+        depths = np.diff(self.paths[0])[targets.indices]
         return np.diff(np.concatenate(([0], np.cumsum(depths)))[targets.indptr])
 
     def start(self, counts: Array) -> Array:
