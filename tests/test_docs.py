@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import skbag.dask
 import skbag.inspection
 import skbag.text
 
@@ -28,6 +29,7 @@ def name_of(path):
     return path.relative_to(ROOT / "docs").with_suffix("").as_posix()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask's threads as they end
 @pytest.mark.parametrize("path", [path for path in PAGES if ">>>" in path.read_text(encoding="utf-8")], ids=name_of)
 def test_page(path):
     text, absent, examples, code = path.read_text(encoding="utf-8"), set(), 0, ""
@@ -45,7 +47,9 @@ def test_page(path):
         pytest.skip(f"but for the blocks that need {', '.join(sorted(absent))}")
 
 
-@pytest.mark.parametrize("module", [skbag, skbag.text, skbag.inspection], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [skbag, skbag.text, skbag.dask, skbag.inspection], ids=lambda module: module.__name__
+)
 def test_reference_has_all_public_names(module):
     section = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8").split(f"currentmodule:: {module.__name__}\n")[1]
     listed = set(re.findall(r"^   (\w+)$", section.split("currentmodule::")[0], re.M))

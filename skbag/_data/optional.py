@@ -1,6 +1,13 @@
 """Packages that skbag does without, unless a user asks for what they do."""
 
-EXTRAS = {"gensim": "vectors", "matplotlib": "plot", "safetensors": "static", "tokenizers": "static"}
+EXTRAS = {
+    "dask": "dask",
+    "distributed": "dask",
+    "gensim": "vectors",
+    "matplotlib": "plot",
+    "safetensors": "static",
+    "tokenizers": "static",
+}
 
 
 def missing(package: str, what: str) -> ImportError:

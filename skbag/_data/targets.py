@@ -32,6 +32,11 @@ class Targets:
     values: Array | None  # float64
     n_outputs: int
 
+    @property
+    def n_rows(self) -> int:
+        """Number of samples."""
+        return len(self.indptr) - 1
+
     def rows(self, rows: Array) -> Array:
         """Return the targets of some samples as a dense array, (len(rows), n_outputs)."""
         values = np.ones(len(self.indices)) if self.values is None else self.values

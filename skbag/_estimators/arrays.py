@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbag._data.bags import frozen
 from skbag._data.model import Model, Parameters
 from skbag._data.table import check_finite, check_padding_idx, take_table
-from skbag._estimators.trained import _stream_of
+from skbag._estimators.trained import stream_of
 from skbag._rules.solvers import SOLVERS
 
 Array = NDArray[Any]
@@ -106,7 +106,7 @@ class ArraysMixin:
         values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
         states = estimator._initial_states(learnt, int(estimator.batch_size))
         model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))
-        estimator._keep(model, learnt, _stream_of(estimator._new_rng()), [], [])
+        estimator._keep(model, learnt, stream_of(estimator._new_rng()), [], [])
         estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
         estimator.best_n_iter_ = 0
         return estimator

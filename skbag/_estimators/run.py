@@ -134,7 +134,7 @@ class Run:
         table = check_weight(self.model.table.values)
         features = on_host(estimator._features_of(self.bags, table))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
-        some = Targets(*_rows_of(self.targets, used), self.targets.n_outputs)
+        some = Targets(*rows_of_targets(self.targets, used), self.targets.n_outputs)
         loss = estimator._loss_of(self.learnt)
         self.losses = convex.solve(
             self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
@@ -151,7 +151,7 @@ class Run:
             self.scores = [self.validation.score()]
 
 
-def _rows_of(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:
+def rows_of_targets(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:
     """Return indices, indptr and values of some rows of targets."""
     lengths = np.diff(targets.indptr)[rows]
     indptr = np.concatenate(([0], np.cumsum(lengths)))

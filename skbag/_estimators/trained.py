@@ -121,11 +121,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=not warm, goes_on=warm)
         warn_of_scales(bags, check_mode(fitted.mode))
-        weights = _checked_weights(sample_weight, bags.n_rows)
+        weights = checked_weights(sample_weight, bags.n_rows)
         learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_rows)
         if warm:
             fitted._check_same(learnt)
-        weights = _normalized(fitted._weights_of(learnt, labels, weights))
+        weights = normalized(fitted._weights_of(learnt, labels, weights))
         validated = fitted._check_validation(X_val, y_val, sample_weight_val, learnt)
         goes_on = warm and not isinstance(fitted.random_state, np.random.RandomState)
         rng = deepcopy(fitted._rng) if goes_on else fitted._new_rng()
@@ -137,7 +137,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
         model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
-        rng = rng if goes_on else _stream_of(rng)
+        rng = rng if goes_on else stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
         run = Run(fitted, bags, learnt, targets, weights, used, model, rng)
@@ -157,14 +157,14 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         first = not hasattr(self, "coefs_")
         fitted = self._snapshot()
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
-        weights = _checked_weights(sample_weight, bags.n_rows)
+        weights = checked_weights(sample_weight, bags.n_rows)
         learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
         weights = fitted._weights_of(learnt, labels, weights)
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
-        rng = _stream_of(rng) if first else rng
+        rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
         trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
         schedule = fitted._schedule(learnt, "constant", 1, 1)
@@ -199,7 +199,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise ValueError("X_val and y_val are only used with early_stopping=True.")
         try:
             bags = self._check_bags(X, reset=False, goes_on=self.warm_start and "embeddings_" in vars(self))
-            weights = _checked_weights(sample_weight, bags.n_rows)
+            weights = checked_weights(sample_weight, bags.n_rows)
             _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_rows)  # they are no rows of training
             weights = self._weights_of(learnt, labels, weights)
             if not weights.any():
@@ -333,16 +333,19 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _trainer(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
     ) -> Any:
+        module, objective = get_trainer(self.device), self._objective(learnt)
+        return module.Trainer(
+            bags, targets, weights, model, objective, int(self.batch_size), self.n_jobs, undo=undo
+        )  # fmt: skip
+
+    def _objective(self, learnt: Any) -> Objective:
+        """Return what a step does."""
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
         held, alpha, blocks = self._manner(learnt).norm, self._alpha(learnt), self._blocks
-        objective = Objective(
+        return Objective(
             blocks.mode, self._training_loss(learnt), SOLVERS[self.solver], alpha, norm,
             bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else alpha, held,
             blocks.interaction, self._some_outputs,
-        )  # fmt: skip
-        module = get_trainer(self.device)
-        return module.Trainer(
-            bags, targets, weights, model, objective, int(self.batch_size), self.n_jobs, undo=undo
         )  # fmt: skip
 
     def _manner(self, learnt: Any) -> Manner:
@@ -453,7 +456,7 @@ def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
 
 
-def _checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
+def checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
     """Return one weight per sample."""
     if sample_weight is None:
         return np.ones(n_samples)
@@ -466,7 +469,7 @@ def _checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
     return weights
 
 
-def _normalized(weights: Array) -> Array:
+def normalized(weights: Array) -> Array:
     """Return weights with a mean of 1 where they are not 0."""
     if not weights.any():
         raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
@@ -474,6 +477,6 @@ def _normalized(weights: Array) -> Array:
     return weights / weights[weights > 0].mean()
 
 
-def _stream_of(rng: np.random.RandomState) -> np.random.RandomState:
+def stream_of(rng: np.random.RandomState) -> np.random.RandomState:
     """Return a stream of the model's own, seeded by ``rng``; its state is small, and so saved at every call."""
     return np.random.RandomState(np.random.PCG64(rng.randint(0, 2**32, size=4, dtype=np.uint32)))

@@ -1,0 +1,1 @@
+"""Blocks of rows that Dask computes: predictions, and training in rounds."""
