@@ -160,9 +160,9 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
     olds = rows_of(model.parameters()[0], rows)
     table = moved(0, olds, [[change.table[k] for change in changes] for k in range(len(olds))], counts)
     others = [of_other(number) for number in range(1, len(model.parameters()))]
-    if objective.norm is not None:
+    if objective.norm is not None and len(changes) > 1:
         table = _held(table[0], *objective.norm), *table[1:]
-    if objective.layer_norm is not None:  # of the layer that gives the outputs
+    if objective.layer_norm is not None and len(changes) > 1:  # of the layer that gives the outputs
         length, exactly = objective.layer_norm
         others[-2] = _held(others[-2][0], float(length), 2.0, exactly=bool(exactly)), *others[-2][1:]
     return Change(

@@ -14,7 +14,6 @@ deleted.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from itertools import pairwise
@@ -101,30 +100,22 @@ def read_block(folder, number, n_columns):
     return block
 
 
-def own_memory(dask_worker=None):
-    """Return the bytes that a worker has had of its own and of files, at most, and of its own now."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, int(status["RssAnon"].split()[0]) * 1024
-
-
-def watch(seconds=0.2):
-    """Keep the most memory that this worker has of its own."""
+def watch(dask_worker):
+    """Keep the most memory that this worker has of its own: without the pages of files."""
     import threading
-
-    most = [0]
 
     def look():
         while True:
-            most[0] = max(most[0], own_memory()[1])
-            time.sleep(seconds)
+            status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            dask_worker.most = max(getattr(dask_worker, "most", 0), int(status["RssAnon"].split()[0]) * 1024)
+            time.sleep(0.2)
 
     threading.Thread(target=look, daemon=True).start()
-    own_memory.most = most
 
 
-def most_memory():
+def most_memory(dask_worker):
     """Return what `watch` has seen."""
-    return own_memory.most[0]
+    return dask_worker.most
 
 
 def large(arguments):
