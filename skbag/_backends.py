@@ -125,6 +125,12 @@ def contributions(*arguments: Any) -> Array:
     return result
 
 
+def best_of(*arguments: Any) -> tuple[Array, Array, Array]:
+    """Return the k largest outputs of each row; see ``skbag._cpu.training.best_of``. Only on the CPU."""
+    found: tuple[Array, Array, Array] = _module("_cpu.training").best_of(*arguments)
+    return found
+
+
 def get_texts() -> Any:
     """Import and return ``skbag._cpu.texts``: texts are read by the CPU, whatever the device."""
     return _module("_cpu.texts")

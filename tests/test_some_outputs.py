@@ -1,6 +1,7 @@
 """Very many outputs: steps that touch some of them, negatives that are drawn, or the nodes of a tree."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -315,3 +316,50 @@ def test_a_tree_has_no_labels_and_stays_what_it_is(made):
         model.set_params(output="hierarchical").partial_fit(X, y)
     with pytest.raises(ValueError, match="output must be 'full' or 'sampled' for arrays of a Linear"):
         EmbeddingBagClassifier.from_state_dict(model.to_state_dict(), output="hierarchical")
+
+
+# --- the best of many
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "modified_huber"])
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+@pytest.mark.parametrize("k", [1, 5, 40, 150])
+def test_the_best_are_those_of_all_outputs(kind, loss, k):
+    rng = np.random.default_rng(0)
+    X = csr_array((rng.random((450, 60)) < 0.05).astype(np.float32))
+    y = np.arange(450) % 150 if kind == "classes" else (rng.random((450, 150)) < 0.05).astype(int)
+    model = EmbeddingBagClassifier(loss=loss, random_state=0, max_iter=2).fit(X, y)
+    model.coefs_[0][:, 7] = model.coefs_[0][:, 3]  # ties, of which the first comes first
+    model.intercepts_[0][7] = model.intercepts_[0][3]
+    z = model.decision_function(X)
+    expected = np.argsort(-z, axis=1, kind="stable")[:, :k]
+    for n_jobs in (1, 2):
+        best, scores = model.set_params(n_jobs=n_jobs).predict_top_k(X, k)
+        np.testing.assert_array_equal(best, model.classes_[expected])
+        values = z if loss == "hinge" else model.predict_proba(X)
+        np.testing.assert_allclose(scores, np.take_along_axis(values, expected, axis=1), rtol=1e-5)
+        assert scores.dtype == np.float32
+
+
+def test_the_best_where_an_output_is_no_number():
+    X = csr_array(np.eye(4, dtype=np.float32))
+    model = EmbeddingBagClassifier(random_state=0, loss="hinge").fit(X, np.arange(4))
+    model.intercepts_[0][:] = [1, np.nan, 9, 5]
+    best, scores = model.predict_top_k(X[[0]], 4)
+    assert best[0].tolist() == [2, 3, 0, 1]
+    assert np.isnan(scores[0, 3])
+    assert model.predict_top_k(csr_array((0, 4)), 2)[0].shape == (0, 2)
+
+
+def test_the_outputs_of_all_rows_are_never_in_memory_at_once():
+    model = EmbeddingBagClassifier(8, output="sampled", n_negatives=50, max_iter=1, random_state=0)
+    model.partial_fit(csr_array(np.eye(3, dtype=np.float32)), [0, 1, 2], np.arange(20_000))
+    X = csr_array(np.ones((3000, 3), np.float32))
+    model.predict_top_k(X[:1], 5)
+    tracemalloc.start()
+    try:
+        model.predict_top_k(X, 5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3000 * 20_000 * 4 / 10

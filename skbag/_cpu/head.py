@@ -68,10 +68,16 @@ def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
 
     inputs : (n, >= dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
     """
+    linear_part(tile, wide, lanes, inputs, p, coef, intercept, outputs, 0, len(coef))
+
+
+@inlined
+def linear_part(tile, wide, lanes, inputs, p, coef, intercept, outputs, first, last):
+    """Make the outputs of `linear` from the number ``first`` to before ``last``."""
     dim = coef.shape[1]
     itemsize = item_bytes(coef)
     source = row_address(inputs, p)
-    for k in range(len(coef)):
+    for k in range(first, last):
         outputs[p, k] = intercept[k] + product(tile, wide, lanes, source, row_address(coef, k), dim, itemsize)
 
 
@@ -120,7 +126,7 @@ def weighted_rows(tile, wide, lanes, rows, ids, start, n, weights, q, out, p):
 
 
 @inlined
-def _log_sum_exp(tile, block, outputs, p, n):
+def log_sum_exp(tile, block, outputs, p, n):
     """Return log(sum(exp(outputs[p, k]))) over k < n, for whole vectors of ``block`` outputs."""
     base, itemsize = row_address(outputs, p), item_bytes(outputs)
     highest = outputs[p, 0]
@@ -150,7 +156,7 @@ def loss_loop(block, loss):
         base, itemsize = row_address(outputs, q), item_bytes(outputs)
         shift = outputs.dtype.type(0)
         if normalized:
-            shift = _log_sum_exp(outer, block, outputs, q, n)
+            shift = log_sum_exp(outer, block, outputs, q, n)
         total = outer
         for k in range(0, n, block):
             at = np.uintp(k) * itemsize

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _ROWS = 32  # that are updated together
 
 
-def _block(dtype: np.dtype[Any]) -> int:
+def block_of(dtype: np.dtype[Any]) -> int:
     """Return how many outputs the rule of a loss takes at once."""
     return cpu._registers()[0] // dtype.itemsize
 
@@ -73,7 +73,7 @@ class Shape(NamedTuple):
     @property
     def columns(self) -> int:
         """Return how many outputs there are in whole blocks."""
-        block = _block(self.dtype)
+        block = block_of(self.dtype)
         return -(-self.n_outputs // block) * block
 
 
@@ -146,7 +146,7 @@ def chosen_memory(
     No bag has more than ``longest``.
     """
     ints, dtype, ids = np.int64, shape.dtype, shape.ids
-    none, longest = np.empty(0, ints), -(-longest // _block(dtype)) * _block(dtype)
+    none, longest = np.empty(0, ints), -(-longest // block_of(dtype)) * block_of(dtype)
     seed, cumulative, begins, offsets, paths, n_drawn = 0, np.empty(0), none, np.empty(0), (none,) * 3, 0
     if isinstance(outputs, Negatives):
         seed, cumulative, begins, offsets = outputs.seed, outputs.cumulative, outputs.firsts, outputs.offsets
@@ -240,7 +240,7 @@ def lanes_of(width: int, dtype: np.dtype[Any]) -> int:
 @lru_cache(maxsize=64)
 def head_address(n_inputs: int, dtype: np.dtype[Any], many: bool, loss: Loss, outputs: type) -> int:
     """Return the address of ``head.head_kernel``'s kernel for a layer, or of the one for such a choice of outputs."""
-    kinds, kind = _kinds(dtype, many), (lanes_of(n_inputs, dtype), _block(dtype), loss)
+    kinds, kind = _kinds(dtype, many), (lanes_of(n_inputs, dtype), block_of(dtype), loss)
     heading = head.head_kernel(*kind) if outputs is NoneType else chosen.chosen_head_kernel(*kind, outputs is Tree)
     return calls.address_of(
         heading, kinds.targets, kinds.chosen, kinds.layer, kinds.batch, kinds.parts, *(kinds.count,) * 6

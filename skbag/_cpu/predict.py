@@ -10,7 +10,7 @@ import numpy as np
 from skbag._cpu.calls import call, nth, several, stored
 from skbag._cpu.checking import in_range, increases, moderate, rising
 from skbag._cpu.forward import collect_row, maxima_of, pool_sums, squares_of, sums_of
-from skbag._cpu.head import WIDE, linear
+from skbag._cpu.head import WIDE, linear_part, log_sum_exp
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import fetch_add, item
 from skbag._cpu.pooling import BAGS_TOGETHER
@@ -19,6 +19,8 @@ from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout
 from skbag._cpu.tile import full
 
 _layers = several(Layer)
+
+_OUTPUTS_TOGETHER = 64
 
 
 @inlined
@@ -49,12 +51,35 @@ def _largest(outputs, p, n):
     return best
 
 
+@inlined
+def _best(outputs, p, n, best, scores, row):
+    """best[row] = the numbers of the largest of n outputs, the largest first, of equal ones the first; scores = they.
+
+    Where NaN leaves fewer, -1 stands for the rest.
+    """
+    most, found = best.shape[1], 0
+    for j in range(n):
+        value = outputs[p, j]
+        if (found < most or value > scores[row, most - 1]) and not np.isnan(value):
+            found = min(found + 1, most)
+            i = found - 1
+            while i > 0 and value > scores[row, i - 1]:
+                best[row, i], scores[row, i] = best[row, i - 1], scores[row, i - 1]
+                i -= 1
+            best[row, i], scores[row, i] = j, value
+    for i in range(found, most):
+        best[row, i] = -1
+
+
 @cache
-def predict_kernel(lanes):
-    """Make the prediction kernel for a last layer of at least ``lanes`` inputs."""
+def predict_kernel(lanes, vector):
+    """Make the prediction kernel for a last layer of at least ``lanes`` inputs, and vectors of so many outputs."""
 
     @kernel
-    def predict(layout, addresses, bags, forward, layers, scratch, blocks, progress, features, outputs, choices):
+    def predict(
+        layout, addresses, bags, forward, layers, scratch, blocks, progress, features, outputs, choices, best, scores,
+        totals,
+    ):  # fmt: skip
         """outputs[r] = what the last of the layers makes of pooled[r], choices[r] = number of the largest of these.
 
         One output is chosen, 1, if it is above 0; of equal ones the first. Or features[r] = pooled[r].
@@ -63,7 +88,8 @@ def predict_kernel(lanes):
         structs.Bags, without an order. forward : structs.Forward. layers : structs.Layer of each, with scratch for the
         rows of all threads. scratch : the arrays of structs.Batch, for each thread. blocks, progress : see ``pooling``;
         ids, offsets and weights are checked here. features : (n_rows, n_pooled), outputs : (n_rows, n_outputs),
-        choices : (n_rows,) int64, out, or without rows.
+        choices : (n_rows,) int64, out, or without rows. best : (n_rows, k) int64, scores : (n_rows, k), see `_best`,
+        totals : (n_rows,), logarithms of the sums of exponentials of outputs; out, or all three without rows.
         """
         layout, bags = stored(Layout(*layout)), stored(Bags(*bags))
         forward, n_layers = stored(Forward(*forward)), len(layers)
@@ -85,6 +111,7 @@ def predict_kernel(lanes):
         maxima = stored(maxima_of(forward, batch, layout, progress))
         zero, n_outputs, place = coef.dtype.type(0), len(coef), t * pooled.shape[1]
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
+        outer = full(zero, 0, vector, 1, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             begin = first_bag(blocks, block, indptr) // n_fields
@@ -99,13 +126,20 @@ def predict_kernel(lanes):
                 pool_sums(layout, addresses[0], addresses[1], sums, squares_, batch, 0, last - first, dim)
                 if layout.maximum >= 0:
                     call(addresses[2], (maxima, 0, (last - first) * n_fields, 0, dim, 0))
+                if len(features) > 0:
+                    for row in range(first, last):
+                        for d in range(features.shape[1]):
+                            features[row, d] = batch.pooled[row - first, d]
+                    continue
+                for k in range(0, n_outputs, _OUTPUTS_TOGETHER):  # whose weights stay in the cache from row to row
+                    stop = min(n_outputs, k + _OUTPUTS_TOGETHER)
+                    for p in range(place, place + last - first):
+                        linear_part(tile, wide, lanes, inputs, p, coef, intercept, rows_out, k, stop)
                 for p in range(place, place + last - first):
                     row = first + p - place
-                    if len(features) > 0:
-                        for d in range(features.shape[1]):
-                            features[row, d] = batch.pooled[p - place, d]
-                        continue
-                    linear(tile, wide, lanes, inputs, p, coef, intercept, rows_out)
+                    if len(best) > 0:
+                        _best(rows_out, p, n_outputs, best, scores, row)
+                        totals[row] = log_sum_exp(outer, vector, rows_out, p, n_outputs)
                     if len(choices) > 0:
                         choices[row] = _largest(rows_out, p, n_outputs)
                     if len(outputs) > 0:

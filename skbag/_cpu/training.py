@@ -13,6 +13,7 @@ from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
+    block_of,
     chosen_memory,
     forward_of,
     gather_address,
@@ -301,6 +302,27 @@ def predict(
     ValueError
         If indptr decreases, an id is out of range or a weight is not finite.
     """
+    found: Array = _predicted(bags, model, blocks, n_jobs, choose, pooled, 0)
+    return found
+
+
+def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int) -> tuple[Array, Array, Array]:
+    """Return the k largest outputs of each row, without all of them in memory; otherwise as `predict`.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n_rows, k), int64
+        The largest first, of equal ones the first; -1 where NaN leaves fewer than k.
+    outputs : ndarray of shape (n_rows, k)
+    totals : ndarray of shape (n_rows,)
+        The logarithm of the sum of the exponentials of all outputs.
+    """
+    found: tuple[Array, Array, Array] = _predicted(bags, model, blocks, n_jobs, False, False, k)
+    return found
+
+
+def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, choose: bool, pooled: bool, k: int) -> Any:
+    """Return what `predict` does, or with k what `best_of` does."""
     shape, n = Shape.of(model, blocks), bags.n_rows
     forward = forward_of(model.table.values, shape.dtype)
     layout = cpu.layout(forward.table)
@@ -312,18 +334,23 @@ def predict(
     members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
     features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
     outputs, choices = (
-        np.empty((n * (not (choose or pooled)), shape.n_outputs), shape.dtype),
+        np.empty((n * (not (choose or pooled or k)), shape.n_outputs), shape.dtype),
         np.empty(n * choose, np.int64),
     )
+    n_best = n if k else 0
+    best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.empty(n_best, shape.dtype)
     layers = tuple(map(tuple, layers_of(model, scratch)))
     arguments = tuple(layout_of(blocks, shape.dim)), addresses, members, tuple(forward), layers, tuple(scratch)
     key, lanes = (shape.dtype, bags.indices.dtype, shape.many, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
-    kernel = partial(calls.call_as, key, predict_kernel(lanes))
-    progress = cpu._run(kernel, arguments, shares, (features, outputs, choices), ordered=bags.stored is not None)
+    kernel, out = (
+        partial(calls.call_as, key, predict_kernel(lanes, block_of(shape.dtype))),
+        (features, outputs, choices),
+    )
+    progress = cpu._run(kernel, arguments, shares, (*out, *best), ordered=bags.stored is not None)
     if progress[INVALID]:
         bags.raise_bad_member()
     if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
         fit = cpu.check(bags, blocks.mode, n_jobs)
         if fit is not bags:
-            return predict(fit, model, blocks, n_jobs, choose=choose, pooled=pooled)
-    return features if pooled else choices if choose else outputs
+            return _predicted(fit, model, blocks, n_jobs, choose, pooled, k)
+    return best if k else features if pooled else choices if choose else outputs

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.utils.validation import check_is_fitted
 
+from skbag._backends import best_of
 from skbag._data.bags import is_on_device
+from skbag._data.targets import LABELS
 from skbag._estimators.base import validate_bags
 from skbag._estimators.names import check_count
 
@@ -50,7 +52,8 @@ class ChoosingMixin:
 
         Notes
         -----
-        Rows are gone through some thousand together: the outputs of all rows are never in memory at once.
+        The outputs of all rows are never in memory at once: on the CPU the k best of a row are found in compiled code,
+        where its outputs are made.
 
         Examples
         --------
@@ -67,6 +70,13 @@ class ChoosingMixin:
         k, n_classes = check_count(k, "k"), len(fitted.classes_)
         if k > n_classes:
             raise ValueError(f"k must be at most the number of classes, {n_classes}, got {k}.")
+        if fitted.device == "cpu" and fitted.loss != "modified_huber" and fitted._layer_shape[-1] == n_classes:
+            best, outputs, totals = best_of(*fitted._to_predict(X), k)
+            if (best >= 0).all():
+                if has_probabilities(fitted):
+                    exclusive = fitted._learnt.kind != LABELS
+                    outputs = np.exp(outputs - totals[:, None]) if exclusive else expit(outputs)
+                return fitted.classes_[best], outputs
         X = validate_bags(fitted, X, reset=False)
         vars(fitted).pop("feature_names_in_", None)  # which are checked
         n = X.shape[0]

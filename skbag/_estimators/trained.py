@@ -367,17 +367,18 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _outputs(self, X: Any, *, choose: bool = False) -> Array:
         """Return the outputs of training for X, or the number of the largest of each row; called on a snapshot."""
+        of_tree, arguments = isinstance(self._some_outputs, Tree), self._to_predict(X)
+        leaves = self._leaves(get_trainer(self.device).predict(*arguments, choose=choose and not of_tree))
+        return leaves.argmax(axis=1) if choose and of_tree else leaves
+
+    def _to_predict(self, X: Any) -> tuple[Bags, Model, Blocks, int | None]:
+        """Return what a backend predicts with."""
         table, layers = self._values()
         dtype = table.dtype
         arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
-        of_tree = isinstance(self._some_outputs, Tree)
-        outputs = get_trainer(self.device).predict(
-            bags, model, self._blocks, self.n_jobs, choose=choose and not of_tree
-        )  # fmt: skip
-        leaves = self._leaves(outputs)
-        return leaves.argmax(axis=1) if choose and of_tree else leaves
+        return bags, model, self._blocks, self.n_jobs
 
     def _leaves(self, outputs: Array) -> Array:
         """Return one output for each class: for those of the nodes of a tree the logarithms of probabilities."""
