@@ -31,6 +31,9 @@ if SIMULATED:
         slots = (min(slot + v * lanes, n_slots - 1) * len(like[0]) for v in range(len(like)))
         return tuple(tuple(array[row, c + j] for j in range(len(like[0]))) for c in slots)
 
+    def prefetch(array, row, slot, width):
+        pass
+
     def scatter(array, row, slot, lanes, values):
         width = len(values[0])
         for v, vector in enumerate(values):
@@ -187,6 +190,28 @@ else:
             return packed(builder, result, values)
 
         return result(like, array, row, slot, lanes), codegen
+
+    @intrinsic
+    def prefetch(typingctx, array, row, slot, width):
+        """Ask for a slot of ``width`` columns of array[row]; of a 1-D array for array[row]: nothing waits for it."""
+
+        def codegen(context, builder, signature, args):
+            array_type = signature.args[0]
+            array = context.make_array(array_type)(context, builder, value=args[0])
+            row, slot, width = (
+                context.cast(builder, number, kind, types.int64)
+                for number, kind in zip(args[1:], signature.args[1:], strict=True)
+            )  # fmt: skip
+            at = row
+            if array_type.ndim == 2:
+                at = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), builder.mul(slot, width))
+            pointer = builder.gep(array.data, [at])
+            address = builder.ptrtoint(builder.addrspacecast(pointer, pointer.type.pointee.as_pointer(1)), _I64)
+            kind = ir.FunctionType(ir.VoidType(), [_I64])
+            builder.call(ir.InlineAsm(kind, "prefetch.global.L2 [$0];", "l", side_effect=True), [address])
+            return context.get_dummy_value()
+
+        return types.none(array, row, slot, width), codegen
 
     @intrinsic
     def scatter(typingctx, array, row, slot, lanes, values):

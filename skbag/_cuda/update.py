@@ -16,7 +16,7 @@ from skbag._cuda.jit import device
 from skbag._cuda.norms import group_total, norm_of, power
 from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WON, reduce_segment, window_at, window_of
 from skbag._cuda.structs import Segments, Source, Step
-from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, scatter, squares, tail
+from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, prefetch, scatter, squares, tail
 from skbag._cuda.vector import as_row, as_rule, as_tile
 from skbag._rules.pooling import MAX, MEAN
 from skbag._rules.solvers import Solver
@@ -312,7 +312,7 @@ def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
     change_table = row_of(table_kind(mode, weighted), solver, threads, lanes, width, vectors)
     change_layer = row_of(LAYER_KIND, solver, threads, lanes, width, vectors)
     finish = finish_of(solver, threads)
-    together = threads // lanes
+    together, states, row_state = threads // lanes, solver.element_states, int(solver.row_state)
 
     @device
     def finish_output(epoch, k, n_bags, j):
@@ -335,6 +335,20 @@ def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
         )  # fmt: skip
 
     @device
+    def ask_for(table, row, lane):
+        """Ask for a row that is changed two units later, and its states."""
+        slot = lane
+        while slot * width < table.values.shape[1]:
+            prefetch(table.values, row, slot, width)
+            if states > 0:
+                prefetch(table.first, row, slot, width)
+            if states > 1:
+                prefetch(table.second, row, slot, width)
+            slot += lanes
+        if row_state and lane == 0:
+            prefetch(table.state, row, 0, 1)
+
+    @device
     def change_rows(epoch, k, begin, unit):
         """Change some rows of the table."""
         plan, steps, lane = epoch.plan, epoch.steps, np.int64(cuda.threadIdx.x) % lanes
@@ -346,11 +360,16 @@ def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
             start = np.int64(item(segments.starts, segment)) - begin
             end = np.int64(item(segments.starts, segment + 1)) - begin
             row = np.int64(item(epoch.sorting.rows, first + segment))
+        ahead, later = np.int64(-1), segment + 2 * cuda.gridDim.x * together
+        if later < segments.n:
+            ahead = np.int64(item(epoch.sorting.rows, first + later))
         step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
         change_table(
             table_source(weighted, epoch, begin), epoch.windows, step, epoch.table, epoch.stop, active, row, start, end,
             lane,
         )  # fmt: skip
+        if ahead >= 0:
+            ask_for(epoch.table, ahead, lane)
 
     @device
     def update(epoch, k):
