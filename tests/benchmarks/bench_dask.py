@@ -16,7 +16,7 @@ deleted.
 import argparse
 import tempfile
 import time
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import dask
@@ -28,7 +28,6 @@ from distributed import Client, LocalCluster
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
-from timing import table
 
 import skbag.dask
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
@@ -59,25 +58,17 @@ def rounds(arguments):
             print(f"{name}: {X.shape[0]} rows, {X.shape[1]} columns; without Dask {np.mean(alone):.4f}", flush=True)
             edges = np.linspace(0, X.shape[0], 17).astype(int)
             blocks = [X[a:b] for a, b in pairwise(edges)]
-            lines = []
-            for n_shards in arguments.shards:
-                for n_rounds in arguments.rounds:
-                    seen, scores, start = [], [], time.perf_counter()
-                    for state in states:
-                        model = EmbeddingBagClassifier(random_state=state)
-                        skbag.dask.fit(
-                            model, blocks, y, n_shards=n_shards, rounds_per_epoch=n_rounds, on_round=seen.append
-                        )
-                        scores.append(model.score(X_test, y_test))
-                    seconds = (time.perf_counter() - start) / len(states)
-                    megabytes = np.mean([each.n_bytes for each in seen]) / 1e6
-                    difference = np.mean(scores) - np.mean(alone)
-                    lines.append(
-                        [n_shards, n_rounds, f"{np.mean(scores):.4f}", f"{difference:+.4f}", f"{megabytes:.1f}",
-                         f"{megabytes * seen[-1].n_rounds * seen[-1].n_epochs:.0f}", f"{seconds:.1f}"]
-                    )  # fmt: skip
-            header = ["shards", "rounds per epoch", "accuracy", "difference", "MB a round", "MB in all", "seconds"]
-            print(table(header, lines), flush=True)
+            print("shards, rounds per epoch, accuracy, difference, MB a round, MB in all, seconds")
+            for n_shards, n_rounds in product(arguments.shards, arguments.rounds):
+                seen, scores, start = [], [], time.perf_counter()
+                for state in states:
+                    model = EmbeddingBagClassifier(random_state=state)
+                    skbag.dask.fit(model, blocks, y, n_shards=n_shards, rounds_per_epoch=n_rounds, on_round=seen.append)
+                    scores.append(model.score(X_test, y_test))
+                seconds = (time.perf_counter() - start) / len(states)
+                sent, accuracy = np.sum([each.n_bytes for each in seen]) / 1e6, np.mean(scores)
+                numbers = f"{accuracy:.4f}, {accuracy - np.mean(alone):+.4f}, {sent / len(seen):.1f}"
+                print(f"{n_shards}, {n_rounds}, {numbers}, {sent / len(states):.0f}, {seconds:.1f}", flush=True)
 
 
 def write_block(folder, number, n_rows, n_columns, per_row):
