@@ -5,6 +5,7 @@ of a sparse matrix as bags and is a scikit-learn transformer. `embedding_bag` an
 the layouts of torch, and `bags_to_csr` turns such ids into a sparse matrix.
 """
 
+from skbag._data.quantized import QuantizedTable
 from skbag._estimators.classifier import EmbeddingBagClassifier
 from skbag._estimators.regressor import EmbeddingBagRegressor
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
@@ -15,6 +16,7 @@ __all__ = [
     "EmbeddingBagClassifier",
     "EmbeddingBagRegressor",
     "EmbeddingBagVectorizer",
+    "QuantizedTable",
     "__version__",
     "bags_to_csr",
     "embedding",

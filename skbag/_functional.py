@@ -61,7 +61,8 @@ def embedding_bag(
         come as a list of lists, an array of dtype object, a pandas or polars Series of lists, a ListArray of Arrow or
         an array of Awkward, without ``offsets``. int32 and int64 are used as they are, other integers are converted.
     weight : array-like of shape (num_embeddings, embedding_dim)
-        The table, float32 or float64. It is never written to. An array in C order is not copied.
+        The table: float32 or float64; or float16, bfloat16 (of ml_dtypes) or a `QuantizedTable`, which are read as
+        float32. It is never written to. An array in C order is not copied.
     offsets : array-like of int, of shape (n_bags,) or (n_bags + 1,), default=None
         Where each bag starts in a 1-D ``input``: the first is 0, and none is smaller than the one before. Two equal
         offsets make an empty bag. It must be None for a 2-D ``input``.
@@ -95,13 +96,13 @@ def embedding_bag(
     Returns
     -------
     ndarray of shape (n_bags, n_modes * embedding_dim)
-        The pooled rows, in the dtype of ``weight``. Sums are accumulated in that dtype, too.
+        The pooled rows, in the dtype of ``weight``, or float32. Sums are accumulated in that dtype, too.
 
     Raises
     ------
     TypeError
         If ``input`` or ``offsets`` are not integers, ``per_sample_weights`` are not real numbers, or ``weight`` is
-        neither float32 nor float64.
+        of another dtype.
     ValueError
         If an id is negative or not less than ``len(weight)``; a weight is NaN or infinite; ``offsets`` decrease, do not
         start at 0, or end where they may not; ``offsets`` come with a 2-D ``input`` or are missing for a 1-D one;
@@ -194,7 +195,8 @@ def embedding(
         Ids, each at least 0 and less than ``len(weight)``. Lists of different lengths, see `embedding_bag`, are taken
         as one list after the other.
     weight : array-like of shape (num_embeddings, embedding_dim)
-        The table, float32 or float64. It is never written to. An array in C order is not copied.
+        The table: float32 or float64; or float16, bfloat16 (of ml_dtypes) or a `QuantizedTable`, which are read as
+        float32. It is never written to. An array in C order is not copied.
     padding_idx : int, default=None
         Accepted for the sake of code written for torch, where it matters to gradients only. It must name a row of the
         table and does not change the result: the row comes out as it is.
@@ -222,7 +224,7 @@ def embedding(
     Raises
     ------
     TypeError
-        If ``input`` is not of integers, or ``weight`` is neither float32 nor float64.
+        If ``input`` is not of integers, or ``weight`` is of another dtype.
     ValueError
         If an id is negative or not less than ``len(weight)``, ``weight`` is not 2-D, or another argument has a value
         that it cannot have. No row outside of the table is ever read.

@@ -3,8 +3,6 @@
 import copy
 import os
 import re
-from importlib import import_module
-from importlib.util import find_spec
 
 import corruption
 import numpy as np
@@ -136,7 +134,6 @@ OPTIONS = [
     ("a 3-D table", ValueError, ["weight", "(1, 4, 5)"], {"weight": TABLE[None]}),
     ("a table of width 0", ValueError, ["weight", "(4, 0)"], {"weight": TABLE[:, :0]}),
     ("an int table", TypeError, ["weight", "float32", "float64", "int64"], {"weight": TABLE.astype(np.int64)}),
-    ("a float16 table", TypeError, ["weight", "float16"], {"weight": TABLE.astype(np.float16)}),
     ("a complex table", TypeError, ["weight", "complex128"], {"weight": TABLE.astype(complex)}),
     ("a table of strings", TypeError, ["weight"], {"weight": TABLE.astype(str)}),
     ("no table", TypeError, ["weight"], {"weight": None}),
@@ -338,7 +335,7 @@ PARAMETERS = [
     ("a NaN max_norm", ValueError, ["max_norm", "nan"], {"max_norm": np.nan}),
     ("norm_type 0", ValueError, ["norm_type", "0"], {"norm_type": 0}),
     ("an int dtype", ValueError, ["dtype", "float32", "float64", "int32"], {"dtype": "int32"}),
-    ("a half dtype", ValueError, ["dtype", "float16"], {"dtype": np.float16}),
+    ("a complex dtype", ValueError, ["dtype", "float16", "complex64"], {"dtype": np.complex64}),
     ("no dtype at all", ValueError, ["dtype", "quux"], {"dtype": "quux"}),
     ("dtype None", ValueError, ["dtype", "None"], {"dtype": None}),
     ("an unknown device", ValueError, ["device", "cpu", "tpu"], {"device": "tpu"}),
@@ -504,28 +501,15 @@ def test_a_valid_matrix_is_accepted_by_the_fuzz_test():
         assert np.isfinite(vectorizer.transform(X)).all()
 
 
-def half_precision_tables():
-    yield TABLE.astype(np.float16)
-    yield list(TABLE.astype(np.float16))
-    for library in ("ml_dtypes", "torch"):
-        if find_spec(library):
-            module = import_module(library)
-            yield (
-                TABLE.astype(module.bfloat16) if library == "ml_dtypes" else module.zeros((4, 2), dtype=module.bfloat16)
-            )
-
-
-def test_tables_of_half_precision_are_refused_at_every_door_alike():
-    X, y = np.eye(len(TABLE)), np.arange(len(TABLE)) % 2
-    for table in half_precision_tables():
-        for door in (
-            lambda table: embedding_bag([[0]], table),
-            lambda table: embedding([0], table),
-            EmbeddingBagVectorizer.from_pretrained,
-            lambda table: EmbeddingBagVectorizer(init=table).fit(X),
-            lambda table: EmbeddingBagClassifier(init=table).fit(X, y),
-        ):
-            with pytest.raises(
-                TypeError, match=r"must be float32 or float64.*[Cc]onvert it.*with \.(astype\(np|float\()"
-            ):
-                door(table)
+def test_tables_of_torch_that_numpy_lacks_are_refused_at_every_door_alike():
+    torch = pytest.importorskip("torch")
+    X, y, table = np.eye(4), np.arange(4) % 2, torch.zeros((4, 2), dtype=torch.bfloat16)
+    for door in (
+        lambda table: embedding_bag([[0]], table),
+        lambda table: embedding([0], table),
+        EmbeddingBagVectorizer.from_pretrained,
+        lambda table: EmbeddingBagVectorizer(init=table).fit(X),
+        lambda table: EmbeddingBagClassifier(init=table).fit(X, y),
+    ):
+        with pytest.raises(TypeError, match=r"must be an array that NumPy knows.*\.float\(\).*torch\.uint16"):
+            door(table)

@@ -390,7 +390,7 @@ PARAMETERS = [
     ("learning_rate_init", np.nan), ("alpha", -1e-9), ("alpha", np.nan), ("alpha", "none"), ("batch_size", 0),
     ("batch_size", 1.5),
     ("max_iter", 0), ("shuffle", "yes"), ("tol", -1.0), ("validation_fraction", 0.0), ("validation_fraction", 1.0),
-    ("n_iter_no_change", 0), ("class_weight", 3), ("dtype", "float16"), ("dtype", None), ("device", "tpu"),
+    ("n_iter_no_change", 0), ("class_weight", 3), ("dtype", "int8"), ("dtype", None), ("device", "tpu"),
     ("class_weight", {0: 10**400}), ("n_jobs", 1.5), ("random_state", "seed"), ("verbose", -1),
     ("early_stopping", "maybe"), ("warm_start", None),
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from helpers import FLOATS, MODES, assert_pooled, csr, learnt, random_csr, rando
 from simulator import FULL_BLOCKS, SIMULATED
 from sklearn.base import clone
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, QuantizedTable, embedding, embedding_bag
 from skbag._data.targets import CLASSES, LABELS, Classes
 
 DIMS = (1, 2, 5, 16, 33) if not FULL_BLOCKS else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
@@ -50,6 +50,39 @@ def test_pooling(device, dtype, mode, dim):
         pytest.skip("test_properties.py has every width on the CPU")
     X, table = random_csr(dtype=dtype), random_table(9, dim, dtype=dtype)
     assert_pooled(vectorizer(table, device, mode=mode).transform(X), reference.bags_of_csr(X), table, mode)
+
+
+@pytest.mark.parametrize("dim", [5, 32])
+@pytest.mark.parametrize("storage", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("mode", MODES)
+def test_tables_of_less_memory(device, short_windows, mode, storage, dim):
+    X, small = random_csr(longest=25), QuantizedTable.of(random_table(9, dim), storage)
+    table, bags = np.asarray(small), reference.bags_of_csr(X)
+    pooled = vectorizer(small, device, mode=mode, padding_idx=4)
+    assert_pooled(pooled.transform(X), bags, table, mode, padding_idx=4)
+    copy_ = pickle.loads(pickle.dumps(pooled))
+    np.testing.assert_array_equal(copy_.transform(X), pooled.transform(X))
+    assert isinstance(pooled.embeddings_, QuantizedTable)
+    if mode == "mean":
+        ids = [[1, 2], [3, 3]]
+        rows = embedding_bag(ids, small, mode="sum", max_norm=1.0, device=device)
+        assert_pooled(rows, reference.bags_of_ids(ids), np.float32(reference.rescaled(table, 1.0)), "sum")
+        np.testing.assert_array_equal(embedding(ids, small, device=device), table[ids])
+
+
+def test_quantized_models(device):
+    X, y = random_csr(), np.arange(random_csr().shape[0]) % 2
+    model = EmbeddingBagClassifier(16, random_state=0).fit(X, y)
+    for storage in ("float16", "int8"):
+        small = model.quantize(storage)
+        expected = small.decision_function(X)
+        small.set_params(device=device)
+        np.testing.assert_allclose(small.decision_function(X), expected, rtol=1e-5, atol=1e-5)
+        if device != "cpu":
+            with pytest.raises(ValueError, match=r"cannot be trained"):
+                small.partial_fit(X, y)
+            with pytest.raises(ValueError, match=r"cannot be trained with device='cuda'"):
+                EmbeddingBagClassifier(dtype="float16", device=device).fit(X, y)
 
 
 @pytest.mark.parametrize("index_dtype", ["int32", "int64"])

@@ -250,7 +250,6 @@ def test_arrays_that_fit_nothing():
         ({"linear.bias": np.zeros(2)}, ValueError, r"linear\.bias one number per row"),
         ({"linear.bias": np.array([0, np.nan, 0])}, ValueError, r"linear\.bias contains nan"),
         ({"embedding_bag.weight": np.full((4, 2), np.inf)}, ValueError, r"embedding_bag\.weight contains inf"),
-        ({"embedding_bag.weight": np.ones((4, 2), "float16")}, TypeError, r"embedding_bag\.weight must be float32"),
         ({"linear.weight": np.ones(3)}, ValueError, r"linear\.weight must be of shape"),
     ):
         with pytest.raises(error, match=message):

@@ -23,7 +23,7 @@ from skbag._rules.solvers import SOLVERS
 NEEDED = "numba_cuda", "cuda.bindings.nvjitlink", "cuda.bindings.nvvm"
 CAPABILITIES = (7, 5), (9, 0), (10, 0)
 RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, CROSS_ENTROPY.name: CROSS_ENTROPY}
-WIDE = {32: "[bf]32", 64: "v2.[bf]32|[bf]64", 128: "v4.[bf]32|v2.[bf]64"}  # loads of so many bits
+WIDE = {32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}  # loads of so many bits
 
 KERNELS = "checking", "norms", "pooling", "forward", "head", "sorting", "step"  # modules of them
 ARITHMETIC = r"^\s*(?:@\S+ )?((?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|max|min|setp|selp)\.(?:[\w.]*\.)?f64)\s"
@@ -34,7 +34,7 @@ from importlib import import_module
 import numpy as np
 from helpers import csr, random_csr, random_table
 from numba import cuda
-from skbag import EmbeddingBagVectorizer, embedding, embedding_bag
+from skbag import EmbeddingBagVectorizer, QuantizedTable, embedding, embedding_bag
 from skbag._backends import get_backend
 from skbag._cuda import device as _device
 from skbag._cuda.calls import Packed
@@ -100,6 +100,11 @@ for dtype, dim, modes, index_dtype in widths:
             get_backend("cuda").predict(bags, model_of(case), Blocks(mode), 1, choose=True)
             trainer.take_back()
     embedding(X.indices, table, device="cuda")
+    for storage in ("float16", "bfloat16", "int8") if dtype == "float32" else ():
+        small = QuantizedTable.of(table, storage)
+        for mode in modes:
+            EmbeddingBagVectorizer.from_pretrained(small, mode=mode, device="cuda", padding_idx=3).transform(X)
+        embedding_bag(X.indices, small, [0], device="cuda", max_norm=1.0)
 print(*launches, sep="\\n")
 """
 
@@ -201,7 +206,8 @@ def assert_good(tools, launch, capability):
         assert not re.search(r"ld\.global\.nc|ld\.global\.\w*nc", ptx), launch
     if factory in ("pool_kernel", "windows_kernel", "lookup_kernel", "train_kernel"):
         width = args[-1][1] if factory == "train_kernel" else args[-2]
-        wide = WIDE[{"float32": 32, "float64": 64}[first_matrix(kinds)] * width]
+        bits = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8}
+        wide = WIDE[bits[first_matrix(kinds)] * width]
         assert re.search(rf"ld\.global(\.nc)?(\.\w+)*\.({wide})\s", ptx), launch
 
 

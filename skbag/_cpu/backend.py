@@ -14,6 +14,7 @@ from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.tile import LARGEST, TOTAL
 from skbag._data.bags import Bags, frozen, is_relative
+from skbag._data.quantized import arrays_of
 from skbag._data.resident import Resident
 from skbag._rules.pooling import MODES, Mode, modes_of, passes_of
 
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 _L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
 _LINE = 64  # bytes of a cache line
+_BAGS_IN_CACHE = 8  # whose rows of few bytes, wider than a tile, are still there for the next tile
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
 _LONG_WORK = 1 << 26  # scalars read: from some 20 milliseconds on the main thread only waits, and can be interrupted
 _BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
@@ -76,13 +78,16 @@ def layout(table: Array) -> tuple[int, ...]:
 @lru_cache(maxsize=64)
 def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, ...]:
     row_bytes = dim * itemsize
-    lanes, vectors = tile_of(dim, itemsize)
+    lanes, vectors = tile_of(dim, max(itemsize, 4))
     single, whole = dim <= lanes * vectors, False
     if dim == lanes * vectors and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0):
         # where a table begins matters to rows of less than a line, of which half would lie in two; it differs between
         # processes, and each kind has a kernel of its own to compile
         whole = n_bytes <= _L2_BYTES or aligned
-    return lanes, vectors, _copies(vectors), *_prefetching(n_bytes, row_bytes, vectors), int(single), int(whole)
+    ahead, every = _prefetching(n_bytes, row_bytes, vectors)
+    if itemsize < 4:  # vectors of floats are read from less than half a line
+        every = max(1, _LINE // (lanes * itemsize))
+    return lanes, vectors, _copies(vectors), ahead, every, int(single), int(whole)
 
 
 def reduce_of(layout: tuple[int, ...], kind: int) -> Any:
@@ -93,14 +98,15 @@ def reduce_of(layout: tuple[int, ...], kind: int) -> Any:
 
 @lru_cache(maxsize=256)
 def _reduce_address(
-    layout: tuple[int, ...], dtype: np.dtype[Any], ids: np.dtype[Any], kind: int, weighted: bool, padded: bool
+    layout: tuple[int, ...], stored: np.dtype[Any], dtype: np.dtype[Any], ids: np.dtype[Any], kind: int,
+    weighted: bool, scaled: bool, padded: bool,
 ) -> int:  # fmt: skip
     """Return the address of `reduce_of` for bags as they are given: what they have is what its code depends on."""
     numbers, places = frozen(np.empty(1, dtype)), frozen(np.empty(1, ids))
     example = structs.Reduction(
-        frozen(np.empty((1, 1), dtype)), numbers if weighted else None, places, 0 if padded else None, numbers,
-        places, places, np.empty(1, dtype), np.empty(1, np.int64), np.empty((1, 1), dtype),
-        frozen(np.zeros(1, np.int64)),
+        frozen(np.empty((1, 1), stored)), numbers if weighted else None, numbers if scaled else None, places,
+        0 if padded else None, frozen(np.empty(1, stored)), places, places, np.empty(1, dtype), np.empty(1, np.int64),
+        np.empty((1, 1), dtype), frozen(np.zeros(1, np.int64)),
     )  # fmt: skip
     kinds = map(calls.kind_of, (example, *(0,) * 5))
     return calls.address_of(reduce_of(layout, kind), *kinds)
@@ -121,8 +127,10 @@ def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=16)
-def _filled(dim: int, value: float, dtype: np.dtype[Any]) -> Array:
-    return frozen(np.full(dim, value, dtype))
+def _spare(dim: int, maximum: bool, dtype: np.dtype[Any]) -> Array:
+    """Return the row that stands for a member that is none; see ``pooling.pool``."""
+    lowest = {"u2": 0xFC00, "i2": -0x80, "i1": -1}.get(dtype.str[1:], -np.inf)  # bits of float16 and bfloat16
+    return frozen(np.full(dim, lowest if maximum else 0, dtype))
 
 
 def _run(
@@ -207,14 +215,14 @@ def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
     return replace(bags, indptr=frozen(indptr), n_fields=n_fields, stored=None)
 
 
-def pool(bags: Bags, table: Array, mode: Mode, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
+def pool(bags: Bags, table: Any, mode: Mode, n_jobs: int | None, norm: tuple[float, float] | None = None) -> Array:
     """Pool the rows of a table that the members of every bag name.
 
     Parameters
     ----------
     bags : Bags
         With weights of the table's dtype, or none.
-    table : ndarray of shape (num_embeddings, dim), frozen
+    table : ndarray of shape (num_embeddings, dim), frozen, or QuantizedTable
     mode : {"sum", "mean", "sqrtn", "max"} or a tuple of some of them
         All but "max" are one pass over the members.
     n_jobs : int or None
@@ -251,25 +259,28 @@ def pool(bags: Bags, table: Array, mode: Mode, n_jobs: int | None, norm: tuple[f
 
 
 def _pass(
-    bags: Bags, table: Array, modes: tuple[str, ...], places: tuple[int, ...], n_jobs: int | None,
+    bags: Bags, table: Any, modes: tuple[str, ...], places: tuple[int, ...], n_jobs: int | None,
     factors: Array | None, out: Array,
 ) -> Array:  # fmt: skip
     """Pool bags in modes that share a pass, of which each has its place in a row; return the ``progress``."""
-    dim, maximum, kind = table.shape[1], modes == ("max",), layout(table)
-    span, multipliers = kind[0] * kind[1], None if maximum else bags.weights
+    values, scales = arrays_of(table)
+    dim, dtype, maximum, kind = table.shape[1], table.dtype, modes == ("max",), layout(values)
+    span, together, multipliers = kind[0] * kind[1], kernels.BAGS_TOGETHER, None if maximum else bags.weights
+    if values.itemsize < 4:
+        span, together = dim, _BAGS_IN_CACHE
     if factors is not None:
         multipliers = frozen(factors if multipliers is None else factors * multipliers[: bags.n_members])
-    spare = _filled(dim, -np.inf if maximum else 0.0, table.dtype)
+    spare = _spare(dim, maximum, values.dtype)
     blocks = _blocks(bags.n_members * (dim + 16), n_jobs)
     address = _reduce_address(
-        kind, table.dtype, bags.indices.dtype, LARGEST if maximum else TOTAL, multipliers is not None,
-        bags.padding_idx is not None,
+        kind, values.dtype, dtype, bags.indices.dtype, LARGEST if maximum else TOTAL, multipliers is not None,
+        scales is not None, bags.padding_idx is not None,
     )  # fmt: skip
     n_sizes = 0 if modes == ("sum",) else len(modes) * kernels.BAGS_TOGETHER
-    members = multipliers, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
+    members = multipliers, scales, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
     arguments = (
-        *numbers_of(modes, places, dim), address, span, table, *members, bags.padding_idx, spare,
-        np.empty((blocks[2], n_sizes), table.dtype),
+        *numbers_of(modes, places, dim), address, span, together, values, *members, bags.padding_idx, spare,
+        np.empty((blocks[2], n_sizes), dtype),
     )  # fmt: skip
     return _run(kernels.pool, arguments, blocks, (out,), -(-dim // span), bags.stored is not None)
 
@@ -280,22 +291,25 @@ def numbers_of(modes: tuple[str, ...], places: tuple[int, ...], dim: int) -> tup
     return frozen(np.array([MODES[mode] for mode in modes], np.int64)), frozen(np.array(places, np.int64) * dim)
 
 
-def lookup(bags: Bags, table: Array, n_jobs: int | None) -> Array:
+def lookup(bags: Bags, table: Any, n_jobs: int | None) -> Array:
     """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
     n, dim = bags.n_members, table.shape[1]
     out = np.empty((n, dim), table.dtype)
-    lanes, vectors, _, ahead, _, single, whole = layout(table)
+    values, scales = arrays_of(table)
+    lanes, vectors, _, ahead, _, single, whole = layout(values)
     kernel = kernels.lookup_kernel(lanes, vectors, 4 * ahead, single, whole)
-    progress = _run(kernel, (table, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
+    progress = _run(kernel, (values, scales, bags.indices), _blocks(n * (dim + 16), n_jobs), (out,))
     if progress[INVALID]:
         bags.raise_bad_member()
     return out
 
 
-def norm_factors(table: Array, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None) -> Array:
+def norm_factors(table: Any, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None) -> Array:
     """Return the factors that bring rows down to max_norm: of the rows that indices name, else of every row."""
     n = len(table if indices is None else indices)
     out = np.empty(n, table.dtype)
     cost = 4 if norm[1] in (1.0, 2.0, np.inf) else 32  # a power for each value
-    _run(kernels.norm_factors, (frozen(table), indices, *norm), _blocks(cost * n * table.shape[1], n_jobs), (out,))
+    values, scales = arrays_of(table)
+    arguments = frozen(values), scales, indices, *norm
+    _run(kernels.norm_factors, arguments, _blocks(cost * n * table.shape[1], n_jobs), (out,))
     return out

@@ -9,6 +9,7 @@ import numpy as np
 from skbag._cpu.calls import call
 from skbag._cpu.jit import as_rule, inlined
 from skbag._cpu.memory import item, put
+from skbag._cpu.storage import number_at
 from skbag._cpu.structs import Reduction
 from skbag._rules.pooling import MAX, MEAN, SQRTN, share_of_size, size
 
@@ -20,8 +21,8 @@ as_rule(size)
 def sums_of(forward, batch, layout, progress):
     """Return the bags of a mini-batch, whose weights are those of ``collect``, as something to be reduced to blocks."""
     return Reduction(
-        forward.table, batch.weights, batch.ids, None, forward.spare, batch.starts, batch.stops, batch.sizes,
-        progress, batch.blocks, layout.places,
+        forward.table, batch.weights, forward.scales, batch.ids, None, forward.spare, batch.starts, batch.stops,
+        batch.sizes, progress, batch.blocks, layout.places,
     )  # fmt: skip
 
 
@@ -29,8 +30,8 @@ def sums_of(forward, batch, layout, progress):
 def squares_of(forward, batch, layout, progress):
     """Return the same, to be reduced to ``batch.squares``."""
     return Reduction(
-        forward.table, batch.weights, batch.ids, None, forward.spare, batch.starts, batch.stops, batch.weights[:0],
-        progress, batch.squares, layout.origin,
+        forward.table, batch.weights, forward.scales, batch.ids, None, forward.spare, batch.starts, batch.stops,
+        batch.weights[:0], progress, batch.squares, layout.origin,
     )  # fmt: skip
 
 
@@ -38,8 +39,8 @@ def squares_of(forward, batch, layout, progress):
 def maxima_of(forward, batch, layout, progress):
     """Return the same without weights, to be reduced to blocks of maxima."""
     return Reduction(
-        forward.table, None, batch.ids, None, forward.spare, batch.starts, batch.stops, batch.weights[:0],
-        progress, batch.blocks, layout.maxima,
+        forward.table, None, forward.scales, batch.ids, None, forward.spare, batch.starts, batch.stops,
+        batch.weights[:0], progress, batch.blocks, layout.maxima,
     )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def pool_max(table, ids, start, stop, blocks, place, winners, q):
     for i in range(start, stop):
         row = ids[i]
         for d in range(table.shape[1]):
-            value, largest = table[row, d], blocks[q, place + d]
+            value, largest = number_at(table, row, d), blocks[q, place + d]
             if winners[q, d] < 0 or value > largest or (np.isnan(value) and not np.isnan(largest)):
                 blocks[q, place + d] = value
                 winners[q, d] = i

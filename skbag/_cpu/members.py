@@ -4,7 +4,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from skbag._cpu.tile import call_llvm, ir_scalar, splat, suffix_of
+from skbag._cpu.storage import ir_of
+from skbag._cpu.tile import call_llvm, splat, suffix_of
 
 
 @intrinsic
@@ -51,19 +52,42 @@ def all_below(typingctx, tile, indices, member, limit):
 
 
 @intrinsic
-def items(typingctx, array, index, like):
-    """Return (array[index], array[index + 1], ...), as long as the tuple ``like``; None for an array of None."""
-    if isinstance(array, types.NoneType):
-        return types.none(array, index, like), lambda context, builder, signature, args: context.get_dummy_value()
-    result = types.UniTuple(array.dtype, len(like))
+def multipliers_of(typingctx, tile, weights, scales, indices, padding_idx, member, like):
+    """What multiplies the rows of the members from ``member`` on: (weights[member] * scales[indices[member]], ...).
+
+    As many as the tuple ``like`` has; None stands for ones, and comes back where both are. In a maximum the scale of a
+    row that stands for a member that ``padding_idx`` takes out is infinite.
+    """
+    floats = [array.dtype for array in (weights, scales) if not isinstance(array, types.NoneType)]
+    result = types.UniTuple(floats[0], len(like)) if floats else types.none
+    spares = not isinstance(scales, types.NoneType) and not isinstance(padding_idx, types.NoneType) and tile.maximum
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        offsets = (builder.add(args[1], ir.Constant(args[1].type, k)) for k in range(len(result)))
-        values = [builder.load(builder.gep(view.data, [offset])) for offset in offsets]
+        _, weights_, scales_, indices_, padding_, member_, _ = args
+        if not floats:
+            return context.get_dummy_value()
+
+        def read(array, value, place):
+            return builder.load(builder.gep(context.make_array(array)(context, builder, value).data, [place]))
+
+        values = []
+        for k in range(len(result)):
+            place = builder.add(member_, ir.Constant(member_.type, k))
+            weight = scale = None
+            if not isinstance(weights, types.NoneType):
+                weight = read(weights, weights_, place)
+            if not isinstance(scales, types.NoneType):
+                index = read(indices, indices_, place)
+                scale = read(scales, scales_, context.cast(builder, index, indices.dtype, types.intp))
+                if spares:
+                    padding = context.cast(builder, padding_, padding_idx, indices.dtype)
+                    infinite = ir.Constant(scale.type, float("inf"))
+                    scale = builder.select(builder.icmp_signed("!=", index, padding), scale, infinite)
+            both = weight is not None and scale is not None
+            values.append(builder.fmul(weight, scale) if both else weight if scale is None else scale)
         return context.make_tuple(builder, result, values)
 
-    return result(array, types.intp, like), codegen
+    return result(tile, weights, scales, indices, padding_idx, types.intp, like), codegen
 
 
 def _first_lanes(builder, n, lanes):
@@ -101,7 +125,7 @@ def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squar
         if not isinstance(padding_idx, types.NoneType):
             padding = splat(builder, context.cast(builder, padding_, padding_idx, indices.dtype), lanes)
             member = builder.icmp_signed("!=", load(indices, indices_, padding), padding)
-        vector = ir.VectorType(ir_scalar(tile.scalar), lanes)
+        vector = ir.VectorType(ir_of(tile.scalar), lanes)
         size = ir.Constant(vector, [1.0] * lanes)
         if not isinstance(weights, types.NoneType):
             weight = load(weights, weights_, ir.Constant(vector, [0.0] * lanes))

@@ -15,6 +15,7 @@ from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._data.bags import frozen
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model
+from skbag._data.quantized import BITS, arrays_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of, sums_in
@@ -37,13 +38,20 @@ class Shape(NamedTuple):
     dim: int
     widths: tuple[int, ...]  # how many numbers each layer reads, and last the number of outputs
     dtype: np.dtype[Any]
+    stored: np.dtype[Any]  # of the array that has the table: ``dtype``, or one of ``storage``
     blocks: Blocks = Blocks("sum")
 
     @classmethod
     def of(cls, model: Model, blocks: Blocks) -> Self:
         """Return the sizes of a model of pooled rows that are made so."""
         n_rows, dim = model.table.values.shape
-        return cls(n_rows, dim, model.widths, model.layers[0].weights.values.dtype, blocks)
+        stored = arrays_of(model.table.values)[0].dtype
+        return cls(n_rows, dim, model.widths, model.layers[0].weights.values.dtype, stored, blocks)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Return what the types of the arrays depend on."""
+        return self.dtype, self.stored, self.many
 
     @property
     def n_pooled(self) -> int:
@@ -162,12 +170,13 @@ def chosen_memory(
     )  # fmt: skip
 
 
-def forward_of(table: Array, dtype: np.dtype[Any]) -> structs.Forward:
+def forward_of(table: Any) -> structs.Forward:
     """Return what is pooled."""
-    return structs.Forward(frozen(table), nothing(dtype))
+    values, scales = arrays_of(table)
+    return structs.Forward(frozen(values), nothing(values.dtype), scales)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def nothing(dtype: np.dtype[Any]) -> Array:
     return frozen(np.empty(0, dtype))
 
@@ -186,16 +195,19 @@ def _rows(scratch: Array) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _kinds(dtype: np.dtype[Any], many: bool) -> SimpleNamespace:
+def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNamespace:
     """Return the Numba types of what parts of kernels are given; ``many`` is for tables of 2 ** 31 rows."""
-    shape = Shape(1 << 31 if many else 1, 1, (1, 1), dtype)
+    shape = Shape(1 << 31 if many else 1, 1, (1, 1), dtype, stored)
     rows, numbers, n = np.empty((1, 1), dtype), np.empty(1, dtype), np.empty(1, np.int64)
     table, bias = (structs.Parameters(values, np.empty(1), values, values) for values in (rows, numbers))
+    table = table._replace(values=np.empty((1, 1), stored))
     batch, parts = batch_memory(shape, 1, 1), parts_memory(shape, 1, 1, 1)
-    forward, spare = forward_of(rows, dtype), nothing(dtype)
-    layer = structs.Layer(forward.table, spare, rows, rows, rows, rows, 0)
+    forward, coef = forward_of(table.values), frozen(rows)
+    if stored == BITS["int8"]:
+        forward = forward._replace(scales=nothing(dtype))
+    layer = structs.Layer(coef, nothing(dtype), rows, rows, rows, rows, 0)
     reduction = structs.Reduction(
-        forward.table, batch.weights, batch.ids, None, spare, n, n, numbers, n, batch.pooled,
+        forward.table, batch.weights, forward.scales, batch.ids, None, forward.spare, n, n, numbers, n, batch.pooled,
         layout_of(shape.blocks, 1).places,
     )  # fmt: skip
     examples = {
@@ -218,17 +230,20 @@ def step_of(
 
 
 @lru_cache(maxsize=64)
-def reduce_address(layout: tuple[int, ...], dtype: np.dtype[Any], many: bool, kind: int) -> int:
-    """Return the address of ``pooling.reduce_kernel``'s kernel for a mini-batch; for layouts see ``backend.layout``."""
-    kinds = _kinds(dtype, many)
-    reduction = kinds.unweighted if kind == LARGEST else kinds.reduction
-    return calls.address_of(cpu.reduce_of(layout, kind), reduction, *(kinds.count,) * 5)
+def reduce_address(layout: tuple[int, ...], kind: tuple[Any, ...], by: int) -> int:
+    """Return the address of ``pooling.reduce_kernel``'s kernel for a mini-batch.
+
+    For layouts see ``backend.layout``, for ``kind`` `Shape.kind`; ``by`` is what a tile takes in rows by.
+    """
+    kinds = _kinds(*kind)
+    reduction = kinds.unweighted if by == LARGEST else kinds.reduction
+    return calls.address_of(cpu.reduce_of(layout, by), reduction, *(kinds.count,) * 5)
 
 
 def reduce_addresses(layout: tuple[int, ...], shape: Shape) -> tuple[int, int]:
     """Return the addresses of the kernels for sums of a mini-batch and for sums of squares, 0 where there are none."""
     kinds = (TOTAL, SQUARES) if shape.blocks.interaction else (TOTAL,) if sums_in(shape.blocks.mode) else ()
-    sums, squares, *_ = *(reduce_address(layout, shape.dtype, shape.many, kind) for kind in kinds), 0, 0
+    sums, squares, *_ = *(reduce_address(layout, shape.kind, kind) for kind in kinds), 0, 0
     return sums, squares
 
 
@@ -238,40 +253,45 @@ def lanes_of(width: int, dtype: np.dtype[Any]) -> int:
 
 
 @lru_cache(maxsize=64)
-def head_address(n_inputs: int, dtype: np.dtype[Any], many: bool, loss: Loss, outputs: type) -> int:
+def head_address(n_inputs: int, kind: tuple[Any, ...], loss: Loss, outputs: type) -> int:
     """Return the address of ``head.head_kernel``'s kernel for a layer, or of the one for such a choice of outputs."""
-    kinds, kind = _kinds(dtype, many), (lanes_of(n_inputs, dtype), block_of(dtype), loss)
-    heading = head.head_kernel(*kind) if outputs is NoneType else chosen.chosen_head_kernel(*kind, outputs is Tree)
+    kinds, dtype = _kinds(*kind), kind[0]
+    tile = lanes_of(n_inputs, dtype), block_of(dtype), loss
+    heading = head.head_kernel(*tile) if outputs is NoneType else chosen.chosen_head_kernel(*tile, outputs is Tree)
     return calls.address_of(
         heading, kinds.targets, kinds.chosen, kinds.layer, kinds.batch, kinds.parts, *(kinds.count,) * 6
     )
 
 
 @lru_cache(maxsize=64)
-def update_addresses(dim: int, dtype: np.dtype[Any], many: bool, solver: Solver) -> tuple[int, int]:
-    """Return the addresses of ``update.update_kernel``'s and ``update.add_kernel``'s kernels; 0 if there is none."""
-    kinds, tile = _kinds(dtype, many), _tile_of(dim, dtype)
-    count, tickets = kinds.count, kinds.tickets
+def update_addresses(dim: int, kind: tuple[Any, ...], solver: Solver) -> tuple[int, int]:
+    """Return the addresses of ``update.update_kernel``'s and ``update.add_kernel``'s kernels; 0 if there is none.
+
+    For the table; with a ``kind`` whose ``stored`` is its dtype, for a layer.
+    """
+    kinds, dtype, stored = _kinds(*kind), *kind[:2]
+    count, tickets, tile = kinds.count, kinds.tickets, _tile_of(dim, dtype)
     updating = calls.address_of(
         update.update_kernel(*tile, solver),
         kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table,
         kinds.bias, kinds.step, count, kinds.rate, tickets,
     )  # fmt: skip
     adding = 0
-    if solver.linear:
+    if solver.linear and stored == dtype:
         arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
         adding = calls.address_of(update.add_kernel(*tile), *arguments)
     return updating, adding
 
 
 @lru_cache(maxsize=64)
-def gather_address(dim: int, dtype: np.dtype[Any], many: bool, blocks: Blocks) -> int:
+def gather_address(dim: int, kind: tuple[Any, ...], blocks: Blocks) -> int:
     """Return the address of ``update.gather_kernel``'s kernel; 0 if none is needed."""
     if not (sums_in(blocks.mode) and (blocks.interaction or "max" in modes_of(blocks.mode))):
         return 0
-    kinds, count = _kinds(dtype, many), _kinds(dtype, many).count
+    kinds = _kinds(*kind)
+    count = kinds.count
     return calls.address_of(
-        update.gather_kernel(*_tile_of(dim, dtype), bool(blocks.interaction)),
+        update.gather_kernel(*_tile_of(dim, kind[0]), bool(blocks.interaction)),
         kinds.terms, count, kinds.table, kinds.batch, kinds.parts, count, count,
     )  # fmt: skip
 

@@ -11,9 +11,10 @@ import numpy as np
 from skbag._cpu.calls import call, stored
 from skbag._cpu.checking import in_range, increases, is_extreme, rising
 from skbag._cpu.jit import inlined, kernel, part
-from skbag._cpu.members import add_sizes, all_below, items, row_addresses
-from skbag._cpu.memory import fetch_add, item, item_bytes, put
+from skbag._cpu.members import add_sizes, all_below, multipliers_of, row_addresses
+from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_item, put
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, begin_of, first_bag
+from skbag._cpu.storage import number_at
 from skbag._cpu.structs import Reduction
 from skbag._cpu.tile import (
     LARGEST,
@@ -26,8 +27,10 @@ from skbag._cpu.tile import (
     lane_sum,
     load,
     n_copies,
+    of_table,
     one_copy,
     prefetch,
+    scaled,
     store,
     window,
     window_memory,
@@ -70,7 +73,8 @@ def _is_weighed(weights, indices, start, stop, padding_idx):
 
 @inlined
 def _reduce_window(
-    acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+    acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every,
+    whole,
 ):  # fmt: skip
     """Return what `reduce_bag` does for some members; the tile stays in registers throughout."""
     copies = n_copies(acc)
@@ -84,21 +88,26 @@ def _reduce_window(
         while i <= upto and all_below(acc, indices, i, n_rows):
             if ahead > 0:
                 for j in range(copies):
-                    prefetch(acc, base + np.uintp(item(indices, i + step + j)) * row_bytes, tail, every, whole)
+                    soon = np.intp(item(indices, i + step + j))
+                    prefetch(acc, base + np.uintp(soon) * row_bytes, tail, every, whole)
+                    if scales is not None:
+                        prefetch_item(scales, soon)
             rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-            acc = fold_rows(acc, rows, items(multipliers, i, rows), tail)
+            factors = multipliers_of(acc, multipliers, scales, indices, padding_idx, i, rows)
+            acc = fold_rows(acc, rows, factors, tail)
             i += copies
     for _ in range(copies - 1):  # unrolled: at most so many are left
         if i < stop and all_below(single, indices, i, n_rows):
             row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
-            acc = fold_rows(acc, row, items(multipliers, i, row), tail)
+            acc = fold_rows(acc, row, multipliers_of(acc, multipliers, scales, indices, padding_idx, i, row), tail)
             i += 1
     return fold_copies(acc), i
 
 
 @inlined
 def reduce_bag(
-    acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole
+    acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every,
+    whole,
 ):  # fmt: skip
     """Return the tile with the rows of the members start <= i < stop taken in, window by window.
 
@@ -111,7 +120,8 @@ def reduce_bag(
     while True:
         upto = min(stop, i + most)
         tile, end = _reduce_window(
-            acc, base, n_rows, row_bytes, spare, tail, multipliers, indices, padding_idx, i, upto, ahead, every, whole
+            acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, i, upto, ahead, every,
+            whole,
         )  # fmt: skip
         if stop - start > most:
             tile = add_window(tile, memory, i == start)
@@ -136,7 +146,9 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
 
     @part
     def reduce(reduction, first, last, begin, end, sized):
-        """out[b] = sum or maximum of multipliers[i] * table[indices[i]] over starts[b] <= i < stops[b]; or zeros.
+        """out[b] = sum or maximum of multipliers[i] * row i over starts[b] <= i < stops[b]; or zeros.
+
+        Row i is table[indices[i]], times scales[indices[i]] if there are scales.
 
         For the bags first <= b < last, and the tiles that start at the columns begin, begin + lanes * vectors, ... of
         those before ``end``. It is written at each of the places k of the row. If there are sizes, n for each place,
@@ -145,24 +157,25 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
         reduction : structs.Reduction, in; out, out. progress : [INVALID] becomes 1 if an id is out of range; it is
         looked at before its row is read. [EXTREME] if a sum with multipliers is not finite.
         """
-        table, multipliers, indices = reduction.table, reduction.multipliers, reduction.indices
-        padding_idx, sizes, progress = reduction.padding_idx, reduction.sizes, reduction.progress
-        places = reduction.places
+        table, multipliers, scales = reduction.table, reduction.multipliers, reduction.scales
+        indices, out, padding_idx = reduction.indices, reduction.out, reduction.padding_idx
+        sizes, progress, places = reduction.sizes, reduction.progress, reduction.places
         n_places, n_sizes = len(places), len(sizes) // len(places)
-        zero = table.dtype.type(0)
+        zero = out.dtype.type(0)
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
-        itemsize = item_bytes(table)
-        row_bytes, out_bytes = np.uintp(dim) * itemsize, np.uintp(reduction.out.shape[1]) * itemsize
+        itemsize, out_itemsize = item_bytes(table), item_bytes(out)
+        row_bytes, out_bytes = np.uintp(dim) * itemsize, np.uintp(out.shape[1]) * out_itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         for column in range(begin, end, span):
-            offset = np.uintp(max(0, min(column, dim - span))) * itemsize
+            begins = np.uintp(max(0, min(column, dim - span)))
+            offset = begins * itemsize
             base, spare = np.uintp(table.ctypes.data) + offset, np.uintp(reduction.spare.ctypes.data) + offset
-            target = np.uintp(reduction.out.ctypes.data) + offset
+            target = np.uintp(out.ctypes.data) + begins * out_itemsize
             for bag in range(first, last):
                 start, stop = np.intp(item(reduction.starts, bag)), np.intp(item(reduction.stops, bag))
                 acc, until = reduce_bag(
-                    full(table.dtype.type(neutral), kind, lanes, vectors, copies), base, n_rows, row_bytes,
-                    spare, tail, multipliers, indices, padding_idx, start, stop, ahead, every, whole,
+                    of_table(full(out.dtype.type(neutral), kind, lanes, vectors, copies), table), base, n_rows,
+                    row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every, whole,
                 )  # fmt: skip
                 if until < stop:
                     progress[INVALID] = 1
@@ -177,7 +190,7 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
                             result = divide(acc, size)
                     if size == 0:
                         result = full(zero, kind, lanes, vectors, copies)
-                    store(result, row + np.uintp(item(places, k)) * itemsize, tail)
+                    store(result, row + np.uintp(item(places, k)) * out_itemsize, tail)
 
     return reduce
 
@@ -202,25 +215,26 @@ def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes,
 
 @kernel
 def pool(
-    modes, places, reduce, span, table, multipliers, weights, indices, indptr, starts, stops, padding_idx, spare, sizes,
-    blocks, progress, out,
+    modes, places, reduce, span, together, table, multipliers, scales, weights, indices, indptr, starts, stops,
+    padding_idx, spare, sizes, blocks, progress, out,
 ):  # fmt: skip
-    """out[b] = reduction of multipliers[i] * table[indices[i]] over the members i of bag b.
+    """out[b] = reduction of multipliers[i] * scales[indices[i]] * table[indices[i]] over the members i of bag b.
 
-    SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum. Of rows wider than
-    a tile all bags are pooled tile by tile, so that less of the table has to stay in the cache.
+    SUM: the sum; MEAN: divided by sum |weights|; SQRTN: by sqrt(sum weights ** 2); MAX: the maximum.
 
     modes, places : (n_modes,) int64, in: sums are written with the divisor of each mode, MAX stands alone; and the
         columns of ``out`` at which each begins.
-
-    reduce : the address of a kernel of ``reduce_kernel``, whose tiles have ``span`` columns.
-    table : (n_rows, dim), float32 or float64, in.
-    multipliers, weights : (n_members,) of the table's dtype, in; or None for ones.
+    reduce : the address of a kernel of ``reduce_kernel``. It is called for ``span`` columns of ``together`` bags: all
+        bags are pooled for some columns before the next ones, so that less of the table has to stay in the cache.
+    table : (n_rows, dim), float32 or float64, or of a dtype of ``storage``, in.
+    multipliers, weights : (n_members,) of out's dtype, in; or None for ones.
+    scales : (n_rows,), in: what the rows of the table are multiplied by; or None.
     indices : (>= n_members,), int32 or int64, in. indptr : (n_bags + 1,) of the same dtype, in: from 0 to n_members;
         that it does not decrease is checked here. starts, stops : indptr[:-1], indptr[1:].
     padding_idx : members with this index are left out; or None.
-    spare : (dim,), in: the row that stands for them, filled with 0, or with -inf for MAX.
-    sizes : (n_threads, n_modes * BAGS_TOGETHER) of the table's dtype, scratch; (n_threads, 0) for SUM alone.
+    spare : (dim,) of the table's dtype, in: the row that stands for them, filled with 0; for MAX with -inf, or with -1
+        if there are scales.
+    sizes : (n_threads, n_modes * BAGS_TOGETHER) of out's dtype, scratch; (n_threads, 0) for SUM alone.
     blocks, progress : see above, but there are blocks[0] blocks for each tile; every id is checked before its row is
         read, which may set progress[INVALID]. Weights are not: one that is not finite makes the sum of its bag so,
         which sets progress[EXTREME], as does a bag whose size cannot be told precisely. Nor does an order of ids that
@@ -229,7 +243,7 @@ def pool(
     """
     some = sizes[fetch_add(progress, THREAD, 1)]
     reduction = stored(
-        Reduction(table, multipliers, indices, padding_idx, spare, starts, stops, some, progress, out, places)
+        Reduction(table, multipliers, scales, indices, padding_idx, spare, starts, stops, some, progress, out, places)
     )
     n_members, dim = np.intp(item(indptr, len(indptr) - 1)), table.shape[1]
     n_tiles = -(-dim // span)
@@ -237,8 +251,8 @@ def pool(
     while block < n_tiles * blocks[0]:
         column, block = block // blocks[0] * span, block % blocks[0]
         end = first_bag(blocks, block + 1, indptr)
-        for first in range(first_bag(blocks, block, indptr), end, BAGS_TOGETHER):
-            last = min(end, first + BAGS_TOGETHER)
+        for first in range(first_bag(blocks, block, indptr), end, together):
+            last = min(end, first + together)
             start, stop = np.intp(item(indptr, first)), np.intp(item(indptr, last))
             if not (rising(indptr, first, last) and start >= 0 and stop <= n_members):
                 progress[INVALID] = 1
@@ -246,7 +260,7 @@ def pool(
             for k in range(len(some) // BAGS_TOGETHER):
                 to = k * BAGS_TOGETHER
                 _find_sizes(modes[k], first, last, weights, indices, indptr, padding_idx, some, to, progress)
-            call(reduce, (reduction, first, last, column, column + 1, first))
+            call(reduce, (reduction, first, last, column, min(dim, column + span), first))
             if column == 0 and progress[UNSORTED] == 0:
                 for bag in range(first, last):
                     if not increases(indices, np.intp(item(starts, bag)), np.intp(item(stops, bag))):
@@ -261,18 +275,18 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
     span = lanes * vectors
 
     @kernel
-    def lookup(table, indices, blocks, progress, out):
-        """out[i] = table[indices[i]].
+    def lookup(table, scales, indices, blocks, progress, out):
+        """out[i] = table[indices[i]], times scales[indices[i]] if there are scales.
 
-        table : (n_rows, dim), in. indices : (n,), int32 or int64, in. out : (n, dim), out.
+        table : (n_rows, dim), scales : (n_rows,) or None, in. indices : (n,), int32 or int64, in. out : (n, dim), out.
         blocks, progress : see above; the ids of a block are checked before any row is looked up.
         """
         n_rows, dim = len(table), span if whole else table.shape[1]
-        itemsize = item_bytes(table)
+        itemsize, out_itemsize = item_bytes(table), item_bytes(out)
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         prefetch_until = len(indices) - ahead
-        tile = full(table.dtype.type(0), 0, lanes, vectors, 1)
+        tile = of_table(full(out.dtype.type(0), 0, lanes, vectors, 1), table)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             first, last = begin_of(blocks, block, len(indices)), begin_of(blocks, block + 1, len(indices))
@@ -281,16 +295,18 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
                 last = first
             for i in range(first, last):
                 source = np.uintp(table.ctypes.data) + np.uintp(item(indices, i)) * row_bytes
-                target = np.uintp(out.ctypes.data) + np.uintp(i) * row_bytes
+                target = np.uintp(out.ctypes.data) + np.uintp(i) * (np.uintp(dim) * out_itemsize)
                 soon = source
                 if i < prefetch_until:
                     soon = np.uintp(table.ctypes.data) + np.uintp(item(indices, i + ahead)) * row_bytes
                 for column in range(0, 1 if single else dim, span):
-                    offset = np.uintp(max(0, min(column, dim - span))) * itemsize
+                    begins = np.uintp(max(0, min(column, dim - span)))
                     if ahead > 0:
-                        prefetch(tile, soon + offset, tail, 1, whole)
-                    tile = load(tile, source + offset, tail)
-                    store(tile, target + offset, tail)
+                        prefetch(tile, soon + begins * itemsize, tail, 1, whole)
+                    row = load(tile, source + begins * itemsize, tail)
+                    if scales is not None:
+                        row = scaled(row, item(scales, np.intp(item(indices, i))))
+                    store(row, target + begins * out_itemsize, tail)
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 
@@ -299,10 +315,10 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
 
 @inlined
 def row_norm(table, row, norm_type):
-    """Return the norm_type-norm of table[row], accumulated in float64."""
+    """Return the norm_type-norm of table[row], without a scale, accumulated in float64."""
     norm = 0.0
     for column in range(table.shape[1]):
-        size = abs(np.float64(table[row, column]))
+        size = abs(np.float64(number_at(table, row, column)))
         if norm_type == 2.0:
             norm += size * size
         elif norm_type == 1.0:
@@ -317,17 +333,21 @@ def row_norm(table, row, norm_type):
 
 
 @kernel
-def norm_factors(table, indices, max_norm, norm_type, blocks, progress, out):
+def norm_factors(table, scales, indices, max_norm, norm_type, blocks, progress, out):
     """out[i] = max_norm / (norm + 1e-7) where the norm of table[indices[i]] exceeds max_norm, else 1.
 
     The 1e-7 is torch's (torch.embedding_renorm_).
-    table : (n_rows, dim), in. indices : (n,), int32 or int64, in; or None for out[i] of table[i]. out : (n,), out.
+    table, scales : as in `pool`, in. indices : (n,), int32 or int64, in; or None for out[i] of table[i].
+    out : (n,), out.
     blocks, progress : see above.
     """
     block = fetch_add(progress, NEXT, 1)
     while block < blocks[0]:
         for i in range(begin_of(blocks, block, len(out)), begin_of(blocks, block + 1, len(out))):
-            norm = row_norm(table, np.intp(i) if indices is None else np.intp(item(indices, i)), norm_type)
+            row = np.intp(i) if indices is None else np.intp(item(indices, i))
+            norm = row_norm(table, row, norm_type)
+            if scales is not None:
+                norm *= item(scales, row)
             out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)

@@ -23,6 +23,7 @@ class Reduction(NamedTuple):
 
     table: Any  # (n_rows, dim), in
     multipliers: Any  # (n_members,), in; or None for ones
+    scales: Any  # (n_rows,), in: what multiplies the rows of the table; or None
     indices: Any  # (n_members,) int32 or int64, in
     padding_idx: Any  # members with this index count as the row ``spare``; or None
     spare: Any  # (dim,), in; never read without padding_idx
@@ -59,8 +60,9 @@ class Targets(NamedTuple):
 class Forward(NamedTuple):
     """What is pooled, as read-only views: files may be mapped into memory; in."""
 
-    table: Any  # (n_rows, dim)
-    spare: Any  # (any,): what `Reduction` has
+    table: Any  # (n_rows, dim), of the dtype of all others or of one of ``storage``
+    spare: Any  # (any,) like the table: what `Reduction` has
+    scales: Any  # (n_rows,): what multiplies the rows of the table; or None
 
 
 class Layer(NamedTuple):
@@ -82,7 +84,7 @@ class Layer(NamedTuple):
 class Parameters(NamedTuple):
     """Rows of parameters, or single ones, and what the solver keeps of them; in-out."""
 
-    values: Any  # (n, dim) or (n,)
+    values: Any  # (n, dim) or (n,); of a table maybe of a dtype of ``storage``
     state: Any  # (n,) float64
     first: Any  # like values if the solver has states of elements, else with a row or nothing
     second: Any

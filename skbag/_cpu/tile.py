@@ -4,6 +4,7 @@ A tile is a run of columns of one table row, held as ``vectors`` LLVM vectors of
 the columns [v * lanes, (v + 1) * lanes) from an address on; the last vector begins at column ``tail`` instead, so a
 width that is no multiple of ``lanes`` ends in a vector that overlaps the one before it: no scalar remainder.
 ``copies`` tiles stand side by side: consecutive rows go to different registers and do not wait for one another.
+The rows that a tile takes in may be stored in fewer bytes than it computes in, see ``storage``: `of_table`.
 
 Addresses are plain integers and nothing is checked: the bags are validated before a kernel sees them.
 """
@@ -14,6 +15,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 from skbag._cpu.memory import ask_for
+from skbag._cpu.storage import ir_of, narrowed, rounded_for, widened
 
 _BYTES = ir.IntType(8).as_pointer()
 TOTAL, LARGEST, SQUARES = range(3)  # what a tile takes in rows by: their sum, maximum or the sum of their squares
@@ -21,11 +23,15 @@ _WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lo
 
 
 class Tile(types.Type):
-    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by a kind."""
+    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by a kind.
 
-    def __init__(self, scalar, lanes, vectors, copies, kind):
+    ``stored`` is the dtype of the arrays whose rows are read.
+    """
+
+    def __init__(self, scalar, lanes, vectors, copies, kind, stored=None):
         self.scalar, self.lanes, self.vectors, self.copies, self.kind = scalar, lanes, vectors, copies, kind
-        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {kind})")
+        self.stored = stored or scalar
+        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {kind}, {self.stored})")
 
     @property
     def maximum(self):
@@ -35,16 +41,16 @@ class Tile(types.Type):
     def itemsize(self):
         return self.scalar.bitwidth // 8
 
+    def reading(self, stored=None):
+        """The type of tiles like this one that read rows of another dtype; of scalars by default."""
+        return Tile(self.scalar, self.lanes, self.vectors, self.copies, self.kind, stored)
+
 
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        vector = ir.VectorType(ir_scalar(fe_type.scalar), fe_type.lanes)
+        vector = ir.VectorType(ir_of(fe_type.scalar), fe_type.lanes)
         super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.vectors * fe_type.copies))
-
-
-def ir_scalar(scalar):
-    return ir.FloatType() if scalar.bitwidth == 32 else ir.DoubleType()
 
 
 def splat(builder, value, lanes):
@@ -53,15 +59,21 @@ def splat(builder, value, lanes):
     return builder.shuffle_vector(one, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
-def _vector_pointers(builder, tile, address, tail):
-    """Pointers to the vectors of one tile whose first column lies at ``address``."""
-    pointer_type = ir.VectorType(ir_scalar(tile.scalar), tile.lanes).as_pointer()
+def _vector_pointers(builder, tile, address, tail, kind):
+    """Pointers to the vectors of one tile whose first column, of a row of ``kind``, lies at ``address``."""
+    pointer_type, itemsize = ir.VectorType(ir_of(kind), tile.lanes).as_pointer(), kind.bitwidth // 8
     for v in range(tile.vectors):
         if v and v == tile.vectors - 1:
-            offset = builder.mul(tail, ir.Constant(tail.type, tile.itemsize))
+            offset = builder.mul(tail, ir.Constant(tail.type, itemsize))
         else:
-            offset = ir.Constant(address.type, v * tile.lanes * tile.itemsize)
+            offset = ir.Constant(address.type, v * tile.lanes * itemsize)
         yield builder.inttoptr(builder.add(address, offset), pointer_type)
+
+
+def _vectors_at(builder, tile, address, tail):
+    """The vectors of one tile of a row whose first column lies at ``address``."""
+    for pointer in _vector_pointers(builder, tile, address, tail, tile.stored):
+        yield widened(builder, builder.load(pointer, align=tile.stored.bitwidth // 8), tile.stored)
 
 
 def suffix_of(vector):
@@ -136,12 +148,19 @@ def full(typingctx, value, kind, lanes, vectors, copies):
 @intrinsic
 def one_copy(typingctx, tile):
     """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
-    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.kind)
+    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.kind, tile.stored)
 
     def codegen(context, builder, signature, args):
         return ir.Constant(context.get_value_type(single), ir.Undefined)
 
     return single(tile), codegen
+
+
+@intrinsic
+def of_table(typingctx, tile, table):
+    """The tile as one that reads rows of a table."""
+    reading = tile.reading(table.dtype)
+    return reading(tile, table), lambda context, builder, signature, args: args[0]
 
 
 @intrinsic
@@ -166,8 +185,7 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
             if not isinstance(weights, types.NoneType):
                 weight = splat(builder, builder.extract_value(weights_, member), tile.lanes)
             first = member % tile.copies * tile.vectors
-            for v, pointer in enumerate(_vector_pointers(builder, tile, address, tail_), first):
-                row = builder.load(pointer, align=tile.itemsize)
+            for v, row in enumerate(_vectors_at(builder, tile, address, tail_), first):
                 if tile.maximum and len(addresses) % 2 == 0:
                     row = row if weight is None else builder.fmul(row, weight)
                     value = _larger(builder, builder.extract_value(acc, v), row)
@@ -187,7 +205,7 @@ def fold_rows(typingctx, tile, addresses, weights, tail):
 
 @intrinsic
 def fold_copies(typingctx, tile):
-    """The tile with its copies combined into the first one."""
+    """The tile with its copies combined into the first one; from here on it is one of scalars."""
 
     def codegen(context, builder, signature, args):
         acc = args[0]
@@ -197,7 +215,7 @@ def fold_copies(typingctx, tile):
             acc = builder.insert_value(acc, _combine(tile, builder, *both), into)
         return acc
 
-    return tile(tile), codegen
+    return tile.reading()(tile), codegen
 
 
 @intrinsic
@@ -212,7 +230,7 @@ def window_memory(typingctx, tile):
     """The address of memory on the stack for `add_window`. Registers are for the rows of one window."""
 
     def codegen(context, builder, signature, args):
-        vector = ir.VectorType(ir_scalar(tile.scalar), tile.lanes)
+        vector = ir.VectorType(ir_of(tile.scalar), tile.lanes)
         memory = cgutils.alloca_once(builder, ir.ArrayType(vector, 2 * tile.vectors))
         return builder.ptrtoint(memory, ir.IntType(64))
 
@@ -228,7 +246,7 @@ def add_window(typingctx, tile, memory, first):
 
     def codegen(context, builder, signature, args):
         acc, memory_, first_ = args
-        vector = ir.VectorType(ir_scalar(tile.scalar), tile.lanes)
+        vector = ir.VectorType(ir_of(tile.scalar), tile.lanes)
         zero = ir.Constant(vector, [0.0] * tile.lanes)
         for v in range(tile.vectors):
             places = []
@@ -251,18 +269,28 @@ def add_window(typingctx, tile, memory, first):
     return tile(tile, memory, types.boolean), codegen
 
 
+def _by_scalar(operation):
+    def codegen(context, builder, signature, args):
+        acc, value = args
+        tile = signature.args[0]
+        vector = splat(builder, value, tile.lanes)
+        for v in range(tile.vectors):
+            acc = builder.insert_value(acc, getattr(builder, operation)(builder.extract_value(acc, v), vector), v)
+        return acc
+
+    return codegen
+
+
 @intrinsic
 def divide(typingctx, tile, divisor):
     """The first copy of the tile divided by a scalar."""
+    return tile(tile, tile.scalar), _by_scalar("fdiv")
 
-    def codegen(context, builder, signature, args):
-        acc, value = args
-        vector = splat(builder, value, tile.lanes)
-        for v in range(tile.vectors):
-            acc = builder.insert_value(acc, builder.fdiv(builder.extract_value(acc, v), vector), v)
-        return acc
 
-    return tile(tile, tile.scalar), codegen
+@intrinsic
+def scaled(typingctx, tile, factor):
+    """The first copy of the tile multiplied by a scalar."""
+    return tile(tile, tile.scalar), _by_scalar("fmul")
 
 
 @intrinsic
@@ -284,15 +312,15 @@ def is_finite(typingctx, tile):
 
 @intrinsic
 def load(typingctx, tile, address, tail):
-    """The tile with its first copy read from ``address``."""
+    """A tile of scalars like this one with its first copy read from ``address``."""
 
     def codegen(context, builder, signature, args):
         acc, address_, tail_ = args
-        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_)):
-            acc = builder.insert_value(acc, builder.load(pointer, align=tile.itemsize), v)
+        for v, vector in enumerate(_vectors_at(builder, tile, address_, tail_)):
+            acc = builder.insert_value(acc, vector, v)
         return acc
 
-    return tile(tile, address, types.intp), codegen
+    return tile.reading()(tile, address, types.intp), codegen
 
 
 @intrinsic
@@ -301,7 +329,7 @@ def store(typingctx, tile, address, tail):
 
     def codegen(context, builder, signature, args):
         acc, address_, tail_ = args
-        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_)):
+        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_, tile.scalar)):
             builder.store(builder.extract_value(acc, v), pointer, align=tile.itemsize)
         return context.get_dummy_value()
 
@@ -318,12 +346,14 @@ def prefetch(typingctx, tile, address, tail, every, whole):
 
     def codegen(context, builder, signature, args):
         _, address_, tail_, _, _ = args
-        pointers = list(_vector_pointers(builder, tile, address_, tail_))
+        pointers = list(_vector_pointers(builder, tile, address_, tail_, tile.stored))
         for pointer in pointers[:: every.literal_value]:
             ask_for(builder, pointer)
         if not whole.literal_value:
             last = builder.bitcast(pointers[-1], _BYTES)
-            ask_for(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.itemsize - 1)]))
+            ask_for(
+                builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.stored.bitwidth // 8 - 1)])
+            )
         return context.get_dummy_value()
 
     return types.none(tile, address, types.intp, every, whole), codegen
@@ -370,7 +400,7 @@ def from_column(typingctx, tile, tail, first):
 
     def codegen(context, builder, signature, args):
         acc, tail_, first_ = args
-        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        zero = ir.Constant(ir.VectorType(ir_of(tile.scalar), tile.lanes), [0.0] * tile.lanes)
         for v, columns in enumerate(_columns(builder, tile, tail_)):
             kept = builder.icmp_signed(">=", columns, splat(builder, first_, tile.lanes))
             acc = builder.insert_value(acc, builder.select(kept, builder.extract_value(acc, v), zero), v)
@@ -385,7 +415,7 @@ def dot(typingctx, tile, other, tail):
 
     def codegen(context, builder, signature, args):
         one, other_, tail_ = args
-        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        zero = ir.Constant(ir.VectorType(ir_of(tile.scalar), tile.lanes), [0.0] * tile.lanes)
         total = zero
         for v, columns in enumerate(_columns(builder, tile, tail_)):
             left, right = builder.extract_value(one, v), builder.extract_value(other_, v)
@@ -431,7 +461,7 @@ def before_column(typingctx, tile, last):
 
     def codegen(context, builder, signature, args):
         acc, last_ = args
-        zero = ir.Constant(ir.VectorType(ir_scalar(tile.scalar), tile.lanes), [0.0] * tile.lanes)
+        zero = ir.Constant(ir.VectorType(ir_of(tile.scalar), tile.lanes), [0.0] * tile.lanes)
         columns = ir.Constant(ir.VectorType(last_.type, tile.lanes), list(range(tile.lanes)))
         kept = builder.icmp_signed("<", columns, splat(builder, last_, tile.lanes))
         return builder.insert_value(acc, builder.select(kept, builder.extract_value(acc, 0), zero), 0)
@@ -452,3 +482,48 @@ def join_at(typingctx, old, new, tail, first):
         return after
 
     return old(old, old, types.intp, types.intp), codegen
+
+
+@intrinsic
+def rounded_to(typingctx, tile, table, seed, begin, tail):
+    """The first copy of the tile, the columns of a row of a table from ``begin`` on, as that stores them.
+
+    A float16 or bfloat16 is one of the two next to a number, by chance, so that many small steps are not lost: the
+    larger one with the probability by which the number is closer to it. Chance is a hash of ``seed``, a uint32, and of
+    the column, by MurmurHash3's last step.
+    """
+
+    def codegen(context, builder, signature, args):
+        acc, _, seed_, begin_, tail_ = args
+        if table.dtype == tile.scalar:
+            return acc
+        ints = ir.VectorType(ir.IntType(32), tile.lanes)
+        for v, columns in enumerate(_columns(builder, tile, tail_)):
+            columns = builder.trunc(builder.add(columns, splat(builder, begin_, tile.lanes)), ints)
+            bits = builder.mul(columns, ir.Constant(ints, [0x9E3779B1] * tile.lanes))
+            bits = builder.xor(bits, splat(builder, seed_, tile.lanes))
+            for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, None)):
+                bits = builder.xor(bits, builder.lshr(bits, ir.Constant(ints, [shift] * tile.lanes)))
+                if factor:
+                    bits = builder.mul(bits, ir.Constant(ints, [factor] * tile.lanes))
+            vector = builder.extract_value(acc, v)
+            noise = builder.uitofp(builder.lshr(bits, ir.Constant(ints, [8] * tile.lanes)), vector.type)
+            noise = builder.fmul(noise, ir.Constant(vector.type, [2.0**-24] * tile.lanes))
+            acc = builder.insert_value(acc, rounded_for(builder, vector, table.dtype, noise), v)
+        return acc
+
+    return tile(tile, table, types.uint32, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_in(typingctx, tile, table, address, tail):
+    """Write the first copy of the tile, which `rounded_to` has made, to a row of a table."""
+
+    def codegen(context, builder, signature, args):
+        acc, _, address_, tail_ = args
+        for v, pointer in enumerate(_vector_pointers(builder, tile, address_, tail_, table.dtype)):
+            vector = narrowed(builder, builder.extract_value(acc, v), table.dtype)
+            builder.store(vector, pointer, align=table.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(tile, table, address, types.intp), codegen

@@ -91,7 +91,7 @@ class Trainer:
         self.blocks = Blocks(objective.mode, bags.n_fields, objective.interaction)
         self.batch_size = min(batch_size, bags.n_rows)
         self.lengths = np.diff(bags.indptr[:: bags.n_fields]).astype(np.int64)
-        dtype = model.table.values.dtype
+        dtype = model.layers[0].weights.values.dtype
         values = np.empty(0, dtype) if targets.values is None else np.ascontiguousarray(targets.values, dtype)
         self._targets = targets.indices, targets.indptr, values, sample_weight
         some = objective.outputs
@@ -175,12 +175,12 @@ class Trainer:
         scratch_of_layers, batch, parts, chosen = scratch
         arguments = (
             tuple(self._plan(shape, batches.start)), tuple(layout_of(self.blocks, shape.dim)), tuple(step_of_table),
-            members, (order, *self._targets), (starts, *chosen[1:]),
-            tuple(forward_of(model.table.values, shape.dtype)), table, tuple(array[:0] for array in layers[1]),
+            members, (order, *self._targets), (starts, *chosen[1:]), tuple(forward_of(model.table.values)), table,
+            tuple(array[:0] for array in layers[1]),
             scratch_of_layers, tuple(layers[::2]), tuple(layers[1::2]), self._layer_steps(rates), batch, parts,
             self._undo, self._layer_undo, tickets, losses,
         )  # fmt: skip
-        key = shape.dtype, self.bags.indices.dtype, shape.many, len(model.layers)
+        key = *shape.kind, self.bags.indices.dtype, len(model.layers)
         train = partial(calls.call_as, key, step.train, *arguments)
         n_tickets = 2 * self.n_jobs * len(losses)
         work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + int(len(order) * self._work(shape))
@@ -219,17 +219,15 @@ class Trainer:
         """Return how mini-batches go from the one with the number ``first`` on, and the kernels for them."""
         objective, solver, layout = self.objective, self.objective.solver, cpu.layout(self.model.table.values)
         linear = (
-            solver.linear and objective.alpha == 0 and objective.norm is None
+            solver.linear and objective.alpha == 0 and objective.norm is None and shape.stored == shape.dtype
             and not objective.scale_grad_by_freq and not self._gathers
         )  # fmt: skip
         outputs: Any = type(objective.outputs)
         return structs.Plan(
             self.model.n_steps + 1, first, self.batch_size, objective.freeze, self._gathers,
             objective.scale_grad_by_freq and self._gathers, linear, solver.row_state, solver.element_states,
-            *reduce_addresses(layout, shape),
-            head_address(shape.widths[-2], shape.dtype, shape.many, objective.loss, outputs),
-            *update_addresses(shape.dim, shape.dtype, shape.many, solver),
-            gather_address(shape.dim, shape.dtype, shape.many, self.blocks),
+            *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.kind, objective.loss, outputs),
+            *update_addresses(shape.dim, shape.kind, solver), gather_address(shape.dim, shape.kind, self.blocks),
         )  # fmt: skip
 
     def take_back(self) -> None:
@@ -259,7 +257,8 @@ class Trainer:
             batch = batch_memory(shape, n, n_members, won=won, back=back, some=outputs is not None)
             chosen = chosen_memory(shape, outputs, self._n_entries[:0], n_entries, longest, self.n_jobs)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
-            update = [update_addresses(k, shape.dtype, shape.many, self.objective.solver)[0] for k in shape.widths[:-1]]
+            kind = shape._replace(stored=shape.dtype).kind
+            update = [update_addresses(k, kind, self.objective.solver)[0] for k in shape.widths[:-1]]
             layers = tuple(map(tuple, layers_of(self.model, batch, update)))
             self._scratch = layers, tuple(batch), tuple(parts), tuple(chosen)
             self._scratch_sizes = n_members, n_entries
@@ -285,7 +284,7 @@ def predict(
     bags : Bags
         Checked here.
     model : Model
-        With arrays of one dtype, of which only the values are read.
+        With arrays of one dtype, of which only the values are read; those of the table may be a QuantizedTable.
     blocks : Blocks
         Of the fields of the bags.
     n_jobs : int or None
@@ -323,13 +322,12 @@ def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int
 
 def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, choose: bool, pooled: bool, k: int) -> Any:
     """Return what `predict` does, or with k what `best_of` does."""
-    shape, n = Shape.of(model, blocks), bags.n_rows
-    forward = forward_of(model.table.values, shape.dtype)
+    shape, n, forward = Shape.of(model, blocks), bags.n_rows, forward_of(model.table.values)
     layout = cpu.layout(forward.table)
     work = bags.n_members * (shape.dim + 16) + n * (1 + shape.n_outputs) * (shape.n_pooled + 16)
     shares = cpu._blocks(work, n_jobs)
     scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
-    largest = reduce_address(layout, shape.dtype, shape.many, LARGEST) if "max" in modes_of(blocks.mode) else 0
+    largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(blocks.mode) else 0
     addresses = *reduce_addresses(layout, shape), largest
     members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
     features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
@@ -341,7 +339,7 @@ def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, cho
     best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.empty(n_best, shape.dtype)
     layers = tuple(map(tuple, layers_of(model, scratch)))
     arguments = tuple(layout_of(blocks, shape.dim)), addresses, members, tuple(forward), layers, tuple(scratch)
-    key, lanes = (shape.dtype, bags.indices.dtype, shape.many, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
+    key, lanes = (*shape.kind, bags.indices.dtype, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
     kernel, out = (
         partial(calls.call_as, key, predict_kernel(lanes, block_of(shape.dtype))),
         (features, outputs, choices),

@@ -1,4 +1,4 @@
-"""Update: from gradients to rows, on the CPU.
+"""Update: from gradients to rows, on the CPU; those of float16 and bfloat16 are rounded by ``tile.rounded_to``.
 
 The kernels are made for rows of one tile of up to 8 vectors, or of any number of tiles of 8 of which the last one
 overlaps the one before.
@@ -13,6 +13,7 @@ from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, item_bytes, load_acquire
 from skbag._cpu.pooling import row_norm
 from skbag._cpu.sharing import STOP
+from skbag._cpu.storage import number_at, put_number
 from skbag._cpu.tile import (
     add_scaled,
     add_window,
@@ -23,8 +24,11 @@ from skbag._cpu.tile import (
     is_finite,
     join_at,
     load,
+    of_table,
     prefetch,
+    rounded_to,
     store,
+    store_in,
     window,
     window_memory,
 )
@@ -35,9 +39,22 @@ _MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
 
 
 @inlined
+def _begin(dim, column, span):
+    """Return the first column of the tile for ``column``: the last tile ends where the row ends."""
+    return max(0, min(column, dim - span))
+
+
+@inlined
 def _offset(dim, column, span, itemsize):
-    """Bytes from the first column of a row to the tile for ``column``: the last tile ends where the row ends."""
-    return np.uintp(max(0, min(column, dim - span))) * itemsize
+    """Bytes from the first column of a row to the tile for ``column``."""
+    return np.uintp(_begin(dim, column, span)) * itemsize
+
+
+@inlined
+def _seed(number, row):
+    """Return the seed of the rounding of a row in a step."""
+    bits = np.uint32(row) * np.uint32(0x85EBCA6B) ^ np.uint32(number) * np.uint32(0xC2B2AE35)
+    return np.uint32(bits ^ np.uint32(bits >> np.uint32(15)))
 
 
 @inlined
@@ -72,13 +89,17 @@ def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, s
 
 
 @inlined
-def _rescale(parameters, row, step):
-    """Multiply a row that is longer than max_norm, or with ``exactly`` any, by max_norm / (norm + 1e-7), torch's."""
+def _rescale(parameters, row, step, like):
+    """Multiply a row that is longer than max_norm, or with ``exactly`` any, by max_norm / (norm + 1e-7), torch's.
+
+    The arithmetic is that of the dtype of the array ``like``.
+    """
     length = row_norm(parameters, row, step.norm_type)
     if length > step.max_norm or (step.exactly and length > 0):
-        factor = parameters.dtype.type(step.max_norm / (length + 1e-7))
+        factor = like.dtype.type(step.max_norm / (length + 1e-7))
         for d in range(parameters.shape[1]):
-            parameters[row, d] *= factor
+            number = number_at(parameters, row, d)
+            put_number(parameters, row, d, number * factor)
 
 
 @cache
@@ -100,22 +121,23 @@ def update_kernel(lanes, vectors, single, solver):
     row_state, states, looks_back = solver.row_state, solver.element_states, solver.mean_square
 
     @inlined
-    def finish(tile, check, g, row, column, offset, tail, step, parameters):
+    def finish(tile, zero, check, g, row, column, offset, tail, step, number, parameters):
         """Change the columns of one tile of a row by their gradient; return check, NaN if they are not finite."""
-        target = row_address(parameters.values, row) + offset
-        old = load(tile, target, tail)
+        values, dim = parameters.values, parameters.values.shape[1]
+        target = row_address(values, row) + _offset(dim, column, span, item_bytes(values))
+        old = load(of_table(tile, values), target, tail)
         first = second = tile
         if states > 0:
             first = load(tile, row_address(parameters.first, row) + offset, tail)
         if states > 1:
             second = load(tile, row_address(parameters.second, row) + offset, tail)
         new, new_first, new_second = element_rule(old, g, first, second, step)
+        new = rounded_to(new, values, _seed(number, row), _begin(dim, column, span), tail)
         if not single and column > 0:
-            skip = _skip(parameters.values.shape[1], column, span)
+            skip = _skip(dim, column, span)
             new = join_at(old, new, tail, skip)
             new_first, new_second = join_at(first, new_first, tail, skip), join_at(second, new_second, tail, skip)
-        store(new, target, tail)
-        zero = parameters.values.dtype.type(0)
+        store_in(new, values, target, tail)
         check = add_scaled(check, zero, new)
         if states > 0:
             store(new_first, row_address(parameters.first, row) + offset, tail)
@@ -146,7 +168,7 @@ def update_kernel(lanes, vectors, single, solver):
         rows, starts, stops = parts.rows[part_], parts.starts[part_], parts.stops[part_]
         gradients, steps = parts.row_gradients[part_], parts.steps[part_]
         values = parameters.values
-        zero, dim, itemsize = values.dtype.type(0), values.shape[1], item_bytes(values)
+        zero, dim, itemsize = gradients.dtype.type(0), values.shape[1], item_bytes(gradients)
         tile = full(zero, 0, lanes, vectors, 1)
         check, memory = tile, window_memory(tile)
         tail, columns = min(span, dim) - lanes, 1 if single else dim
@@ -170,9 +192,10 @@ def update_kernel(lanes, vectors, single, solver):
                     offset, tail,
                 )  # fmt: skip
                 if step.by_freq:
-                    g = g / values.dtype.type(stops[r] - starts[r])
+                    g = g / gradients.dtype.type(stops[r] - starts[r])
                 if alpha != 0:
-                    g = add_scaled(g, decay, load(tile, target + offset, tail))
+                    at = _offset(dim, column, span, item_bytes(values))
+                    g = add_scaled(g, decay, load(of_table(tile, values), target + at, tail))
                 if looks_back:
                     store(g, row_address(gradients, r) + offset, tail)
                     if not single and column > 0:
@@ -180,7 +203,7 @@ def update_kernel(lanes, vectors, single, solver):
                     squares += dot(g, g, tail)
                 else:
                     length = zero + steps[r]
-                    check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
+                    check = finish(tile, zero, check, g, rows[r], column, offset, tail, length, number, parameters)
             if looks_back:
                 steps[r] = squares
         if looks_back:
@@ -196,12 +219,12 @@ def update_kernel(lanes, vectors, single, solver):
                     offset = _offset(dim, column, span, itemsize)
                     g = load(tile, row_address(gradients, r) + offset, tail)
                     length = zero + steps[r]
-                    check = finish(tile, check, g, rows[r], column, offset, tail, length, parameters)
+                    check = finish(tile, zero, check, g, rows[r], column, offset, tail, length, number, parameters)
         if not is_finite(check):
             tickets[STOP] = 1
         if step.max_norm < np.inf:
             for r in range(n_rows):
-                _rescale(values, rows[r], step)
+                _rescale(values, rows[r], step, gradients)
         if len(bias.values) > 0:
             for r in range(n_rows):
                 k, g = rows[r], 0.0
@@ -244,7 +267,7 @@ def gather_kernel(lanes, vectors, single, squares):
         """
         rows, starts, stops, sums = parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.sums[part_]
         values, weights, bags = parameters.values, batch.weights, batch.bags
-        zero, dim, itemsize = values.dtype.type(0), values.shape[1], item_bytes(values)
+        zero, dim, itemsize = sums.dtype.type(0), values.shape[1], item_bytes(sums)
         tile = full(zero, 0, lanes, vectors, 1)
         memory = window_memory(tile)
         tail, columns = min(span, dim) - lanes, 1 if single else dim
@@ -256,7 +279,8 @@ def gather_kernel(lanes, vectors, single, squares):
                     tile, memory, pairs, mask, start, stop, weights, 0, bags, batch.of_sums, offset, tail
                 )  # fmt: skip
                 if squares:
-                    row, own = load(tile, row_address(values, rows[r]) + offset, tail), tile
+                    at = row_address(values, rows[r]) + _offset(dim, column, span, item_bytes(values))
+                    row, own = load(of_table(tile, values), at, tail), tile
                     for j in range(start, stop):
                         i = item(pairs, j) & mask
                         weight = item(weights, i)

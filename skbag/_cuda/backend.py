@@ -14,6 +14,7 @@ from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._data.bags import Bags, DeviceBags
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model
+from skbag._data.quantized import BITS, QuantizedTable
 from skbag._data.resident import Resident
 from skbag._data.table import check_weight
 from skbag._rules.pooling import MODES, Mode
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 _VECTOR_BYTES = 16  # the widest load of a thread
 _VECTORS = 4  # most of them that a thread has of a row
 _KEPT = 1 << 28  # bytes that are kept for the next trainer
+_NUMBERS = 16  # and most numbers: four rows of them are in registers at once
 
 
 @cache
@@ -38,16 +40,22 @@ def backend(index: int) -> "Backend":
     return Backend(index)
 
 
+def float_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of what kernels read of rows: the bits of a `QuantizedTable` are widened to float32."""
+    return np.dtype(np.float32) if dtype in BITS.values() else dtype
+
+
 def shape_of(dim: int, itemsize: int) -> tuple[int, int, int]:
     """Return the threads of a group that shares a row, the columns of one load and the loads of a thread."""
     width = _VECTOR_BYTES // itemsize
     while dim % width:
         width //= 2
     slots = dim // width
+    most = min(_VECTORS, max(1, _NUMBERS // width))
     lanes = min(32, THREADS, 1 << (slots - 1).bit_length())
-    while lanes < THREADS and slots > lanes * _VECTORS:
+    while lanes < THREADS and slots > lanes * most:
         lanes *= 2
-    return lanes, width, min(_VECTORS, -(-slots // lanes))
+    return lanes, width, min(most, -(-slots // lanes))
 
 
 class Backend:
@@ -66,12 +74,21 @@ class Backend:
         return _opening.open_device(self.index)
 
     @staticmethod
-    def hold(table: Any) -> Resident:
+    def hold(table: Any) -> Any:
         """Return a checked table that stays on the GPU from its first use on."""
-        if isinstance(table, Resident):
+        if isinstance(table, Resident | QuantizedTable):
             return table
-        check_weight(table, "embeddings_")
-        return Resident(table)
+        checked = check_weight(table, "embeddings_")
+        return checked if isinstance(checked, QuantizedTable) else Resident(table)
+
+    def _on_device(self, table: Any) -> tuple[DeviceArray, DeviceArray | None]:
+        """Return rows on the GPU, and what multiplies them; only to be called, and used, while that is active."""
+        if isinstance(table, Resident):
+            return table.on(self.device), None
+        if isinstance(table, QuantizedTable):
+            found: tuple[DeviceArray, DeviceArray | None] = table.kept_on(self.device, self.device.put)
+            return found
+        return self.device.put(table), None
 
     def borrow(self, borrower: Any) -> Workspace:
         """Return memory for a trainer; when that is gone, the next one has it, if it is not large."""
@@ -177,14 +194,14 @@ class Backend:
             with device.active():
                 return _opening.like_library_of(device.put(found)[: bags.n_bags], given.indices)
         with device.active():
-            rows = table.on(device) if isinstance(table, Resident) else device.put(table)
+            rows, scales = self._on_device(table)
             if layer is not None:
                 layer.put(device)
             if not isinstance(bags, DeviceBags):
-                return self._in_blocks(bags, rows, mode, norm, layer)
+                return self._in_blocks(bags, rows, scales, mode, norm, layer)
             out = device.empty((bags.n_bags, table.shape[1]), table.dtype)
             members = self.members_of(bags, table.dtype)
-            self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm)
+            self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm, scales=scales)
             if layer is not None:
                 found = layer.run(self, out, bags.n_bags, lambda name, shape, dtype: device.empty(shape, dtype))
                 return device.copy_out(found[: bags.n_bags], layer.result(bags.n_bags))
@@ -192,20 +209,23 @@ class Backend:
             return _opening.like_library_of(out[: bags.n_bags], bags.indices)
 
     def _in_blocks(
-        self, bags: Bags, rows: DeviceArray, mode: str, norm: tuple[float, float] | None, layer: "_Head | None"
-    ) -> Array:
+        self, bags: Bags, rows: DeviceArray, scales: DeviceArray | None, mode: str, norm: tuple[float, float] | None,
+        layer: "_Head | None",
+    ) -> Array:  # fmt: skip
         """Run `_forward` for bags from the host."""
-        device, dim, lengths = self.device, rows.shape[1], np.diff(bags.indptr)
-        out = np.empty((bags.n_bags, dim), rows.dtype) if layer is None else layer.result(bags.n_bags)
-        bytes_per_bag = dim * rows.dtype.itemsize + (0 if layer is None else layer.bytes_per_bag)
+        device, dim, lengths, dtype = self.device, rows.shape[1], np.diff(bags.indptr), float_of(rows.dtype)
+        out = np.empty((bags.n_bags, dim), dtype) if layer is None else layer.result(bags.n_bags)
+        bytes_per_bag = dim * dtype.itemsize + (0 if layer is None else layer.bytes_per_bag)
         try:
             for k, (first, last) in enumerate(blocks(bags, bytes_per_bag)):
                 slot, stream = self._slots[k % 2], device.streams()[k % 2]
                 slot.finish()
                 longest = int(lengths[first:last].max(initial=0))
                 members = slot.stage(device, stream, bags, first, last, longest)
-                found = slot.on_device("out", device, (last - first, dim), rows.dtype)
-                self.pool_members(rows, members, mode, bags.padding_idx, found, norm=norm, stream=stream)
+                found = slot.on_device("out", device, (last - first, dim), dtype)
+                self.pool_members(
+                    rows, members, mode, bags.padding_idx, found, norm=norm, scales=scales, stream=stream
+                )  # fmt: skip
                 if layer is not None:
                     found = layer.run(self, found, last - first, partial(slot.on_device, device=device), stream)
                 slot.unstage(found, out[first:last], stream)
@@ -228,15 +248,20 @@ class Backend:
 
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
-        norm: tuple[float, float] | None = None, stream: Any = 0,
+        norm: tuple[float, float] | None = None, scales: DeviceArray | None = None, stream: Any = 0,
     ) -> None:  # fmt: skip
-        """Launch the pooling kernels."""
+        """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None."""
         if not members.n_bags:
             return
-        dtype, dim = rows.dtype, rows.shape[1]
+        dtype, dim = float_of(rows.dtype), rows.shape[1]
         ids, weights, factors = members.ids, members.weights, None
         if norm is not None and members.n_members:
-            factors = self.norm_factors_of(rows, ids, members.n_members, norm, stream)
+            factors = self.norm_factors_of(rows, ids, members.n_members, norm, stream, scales)
+        elif scales is not None and members.n_members:
+            factors = self.device.empty(members.n_members, dtype)
+            n_threads = min(1 << 20, members.n_members)
+            kernel = norms.scales_kernel(THREADS)
+            self.device.launch(kernel, n_threads, scales, ids, members.n_members, factors, stream=stream)
         only_names = members.filtered or mode == "max"
         weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
         reduction = kernels.LARGEST if mode == "max" else kernels.TOTAL
@@ -247,7 +272,7 @@ class Backend:
         windows = self.reduce_windows(
             kind, source, segments, members.n_members, members.longest, padding, stream
         )  # fmt: skip
-        shape = shape_of(dim, dtype.itemsize)
+        shape = shape_of(dim, rows.dtype.itemsize)
         kernel = kernels.pool_kernel(kind, THREADS, *shape)
         self.device.launch(
             kernel, members.n_bags * shape[0], source, segments, padding, windows, out, stream=stream
@@ -255,8 +280,9 @@ class Backend:
 
     def source(self, rows: DeviceArray, ids: DeviceArray | None = None, **arrays: DeviceArray | None) -> Source:
         """Return rows and members, with arrays that stand for those which are not given."""
-        kinds = {"winners": (np.int32, 2), "members": (np.int32, 1), "factors": (rows.dtype, 1)}
-        kinds |= {"ids": (np.int32, 1), "weights": (rows.dtype, 1)}
+        dtype = float_of(rows.dtype)
+        kinds = {"winners": (np.int32, 2), "members": (np.int32, 1), "factors": (dtype, 1)}
+        kinds |= {"ids": (np.int32, 1), "weights": (dtype, 1)}
         arrays["ids"] = ids
         missing = {name: self.nothing(*kind) for name, kind in kinds.items() if arrays.get(name) is None}
         return Source(rows, **(arrays | missing))
@@ -270,10 +296,11 @@ class Backend:
         self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int, stream: Any
     ) -> Windows:
         """Reduce the windows of long segments."""
-        dtype, dim = source.rows.dtype, source.rows.shape[1]
+        dtype, dim = float_of(source.rows.dtype), source.rows.shape[1]
         if longest < kernels.WINDOW:
             return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype), 0)
-        n_windows, shape, empty = n_members // kernels.WINDOW + 1, shape_of(dim, dtype.itemsize), self.device.empty
+        n_windows, empty = n_members // kernels.WINDOW + 1, self.device.empty
+        shape = shape_of(dim, source.rows.dtype.itemsize)
         windows = Windows(empty((n_windows, dim), dtype), self.nothing(np.int32, 2), empty(n_windows, dtype), 0)
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
         self.device.launch(kernel, n_windows * shape[0], source, segments, padding, windows, stream=stream)
@@ -285,11 +312,14 @@ class Backend:
         return windows._replace(folded=1)
 
     def norm_factors_of(
-        self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], stream: Any = 0
-    ) -> DeviceArray:
-        """Return the factors that bring the rows that ids name down to max_norm."""
-        out, lanes = self.device.empty(n, rows.dtype), min(32, THREADS)
-        self.device.launch(norms.norm_factors_kernel(THREADS, lanes), n * lanes, rows, ids, *norm, out, stream=stream)
+        self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], stream: Any = 0,
+        scales: DeviceArray | None = None,
+    ) -> DeviceArray:  # fmt: skip
+        """Return the factors that bring the rows that ids name down to max_norm, times their scales."""
+        dtype, lanes = float_of(rows.dtype), min(32, THREADS)
+        out, given = self.device.empty(n, dtype), self.nothing(dtype) if scales is None else scales
+        kernel = norms.norm_factors_kernel(THREADS, lanes, int(scales is not None))
+        self.device.launch(kernel, n * lanes, rows, given, ids, *norm, out, stream=stream)
         return out
 
     def nothing(self, dtype: Any, ndim: int = 1) -> DeviceArray:
@@ -301,6 +331,8 @@ class Backend:
 
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:
         """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
+        if isinstance(table, QuantizedTable):  # to copy it there would take longer
+            return cpu.lookup(bags, table, n_jobs)
         self.check(bags, "sum", n_jobs)
         device, n = self.device, bags.n_members
         with device.active():

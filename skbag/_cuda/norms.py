@@ -7,7 +7,7 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import SIMULATED, device, kernel
-from skbag._cuda.tile import item
+from skbag._cuda.tile import item, number_at
 
 
 @device
@@ -57,15 +57,15 @@ def norm_of(total, norm_type):
 
 
 @cache
-def norm_factors_kernel(threads, lanes):
-    """Make the kernel of the factors for max_norm: one group of ``lanes`` threads per row."""
+def norm_factors_kernel(threads, lanes, scaled):
+    """Make the kernel of the factors for max_norm: one group of ``lanes`` threads per row, which may have a scale."""
 
     @kernel
-    def norm_factors(rows, ids, max_norm, norm_type, out):
-        """out[i] = max_norm / (norm + 1e-7) where the norm of rows[ids[i]] exceeds max_norm, else 1.
+    def norm_factors(rows, scales, ids, max_norm, norm_type, out):
+        """out[i] = max_norm / (norm + 1e-7) where the norm of row ids[i] exceeds max_norm, else 1; times its scale.
 
-        The 1e-7 is torch's (torch.embedding_renorm_). rows : (n_rows, dim), in. ids : (>= n,), in, checked.
-        out : (n,), out.
+        The 1e-7 is torch's (torch.embedding_renorm_). rows : (n_rows, dim), in. scales : (n_rows,), what multiplies
+        them if they are ``scaled``, in. ids : (>= n,), in, checked. out : (n,), out.
         """
         scratch = cuda.shared.array(threads, np.float64)
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
@@ -74,10 +74,28 @@ def norm_factors_kernel(threads, lanes):
         if i < len(out):
             row = np.int64(item(ids, i))
             for column in range(lane, rows.shape[1], lanes):
-                part = power(rows[row, column], norm_type)
+                part = power(number_at(rows, row, column), norm_type)
                 total = max(total, part) if norm_type == math.inf else total + part
         norm = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
         if i < len(out) and lane == 0:
-            out[i] = max_norm / (norm + 1e-7) if norm > max_norm else 1.0
+            scale = 1.0
+            if scaled:
+                scale = np.float64(item(scales, np.int64(item(ids, i))))
+                norm *= scale
+            out[i] = scale * (max_norm / (norm + 1e-7) if norm > max_norm else 1.0)
 
     return norm_factors
+
+
+@cache
+def scales_kernel(threads):
+    """Make the kernel that looks up what multiplies the rows of members."""
+
+    @kernel
+    def scales_of(scales, ids, n, out):
+        """out[i] = scales[ids[i]] for i < n. scales : (n_rows,), ids : (>= n,), in, checked. out : (>= n,), out."""
+        first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        for i in range(first, n, np.int64(cuda.gridDim.x) * threads):
+            out[i] = item(scales, np.int64(item(ids, i)))
+
+    return scales_of

@@ -199,11 +199,9 @@ def window_of(kind, lanes, width, vectors):
     @device
     def reduce_window(source, padding, out, window, start, begin, lane):
         """Row ``window`` of ``out`` = a reduction of the window at ``begin``, of a segment that begins at ``start``."""
-        rows, origin, slot = source.rows, start if dense else np.int64(0), lane
+        rows, origin, slot, scalar = source.rows, start if dense else np.int64(0), lane, out.partials.dtype.type
         while slot * width < rows.shape[1]:
-            state = (
-                full(rows.dtype.type(lowest), width, vectors), full(np.int32(-1), width, vectors), rows.dtype.type(0)
-            )  # fmt: skip
+            state = full(scalar(lowest), width, vectors), full(np.int32(-1), width, vectors), scalar(0)
             acc, at, size = reduce(kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes)
             scatter(out.partials, window, slot, lanes, acc)
             if reduction == WINNER:
@@ -288,19 +286,19 @@ def pool_of(kind, training, lanes, width, vectors):
     @device
     def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):
         """out[bag] = reduction of the rows that the members of a bag name, divided by its size; see `pool_kernel`."""
-        rows, indptr, base, slot = source.rows, segments.starts, segments.base, lane
+        rows, indptr, base, slot, scalar = source.rows, segments.starts, segments.base, lane, out.dtype.type
         start, stop = np.int64(indptr[bag] - base), np.int64(indptr[bag + 1] - base)
         while slot * width < rows.shape[1]:
-            acc = full(rows.dtype.type(lowest), width, vectors)
+            acc = full(scalar(lowest), width, vectors)
             at = full(np.int32(-1), width, vectors)
-            state = acc, at, rows.dtype.type(0)
+            state = acc, at, scalar(0)
             acc, at, size = reduce_segment(
                 kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
             )  # fmt: skip
             if mode != SUM:
                 size = size_of(mode, size)
                 if size == 0:
-                    acc = filled(acc, rows.dtype.type(0))
+                    acc = filled(acc, scalar(0))
                 elif mode != MAX:
                     acc = divided(acc, size)
             scatter(out, bag, slot, lanes, acc)
@@ -308,7 +306,7 @@ def pool_of(kind, training, lanes, width, vectors):
                 if reduction == WINNER:
                     scatter(out_at, bag, slot, lanes, at)
                 if lane == 0:
-                    sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else rows.dtype.type(1)
+                    sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else scalar(1)
             slot += lanes * vectors
 
     return pool_bag

@@ -10,6 +10,8 @@ In Numba's CUDA simulator there are no intrinsics; the same functions are then p
 
 import math
 
+import numpy as np
+
 from skbag._cuda.jit import SIMULATED
 
 if SIMULATED:
@@ -26,10 +28,18 @@ if SIMULATED:
     def filled(like, value):
         return full(value, len(like[0]), len(like))
 
+    def number_at(array, row, column):
+        value = array[row, column]
+        if array.dtype == np.uint16:
+            return np.float32(np.uint16(value).view(np.float16))
+        if array.dtype == np.int16:
+            return (np.uint32(np.int16(value).view(np.uint16)) << np.uint32(16)).view(np.float32)
+        return np.float32(value) if array.dtype == np.int8 else value
+
     def gather(like, array, row, slot, lanes):
         n_slots = array.shape[1] // len(like[0])
         slots = (min(slot + v * lanes, n_slots - 1) * len(like[0]) for v in range(len(like)))
-        return tuple(tuple(array[row, c + j] for j in range(len(like[0]))) for c in slots)
+        return tuple(tuple(number_at(array, row, c + j) for j in range(len(like[0]))) for c in slots)
 
     def prefetch(array, row, slot, width):
         pass
@@ -126,6 +136,50 @@ else:
         columns = zip(*(elements(builder, kind, row) for kind, row in rows), strict=True)
         return packed(builder, rows[0][0], (compute(*column) for column in columns))
 
+    def _float_of(kind):
+        """Return the type of what is read of an array: the numbers of ``skbag._cpu.storage`` are widened."""
+        return types.float32 if kind in (types.uint16, types.int16, types.int8) else kind
+
+    def _widened(builder, value, kind):
+        """Code for the floats of a vector, or of one number, of an array of a kind."""
+
+        def like(element):
+            return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
+
+        if kind == types.uint16:
+            return builder.fpext(builder.bitcast(value, like(ir.HalfType())), like(ir.FloatType()))
+        if kind == types.int16:  # the upper half of a float32
+            count = value.type.count if isinstance(value.type, ir.VectorType) else None
+            shift = like(_I32)([16] * count if count else 16)
+            return builder.bitcast(builder.shl(builder.zext(value, like(_I32)), shift), like(ir.FloatType()))
+        return builder.sitofp(value, like(ir.FloatType())) if kind == types.int8 else value
+
+    def _load(builder, pointer, n_bytes):
+        """Code for what lies at a wide pointer, as words: NVVM would load small numbers four at a time."""
+        kind = pointer.type.pointee
+        if not isinstance(kind, ir.VectorType) or not isinstance(kind.element, ir.IntType) or n_bytes < 4:
+            return builder.load(pointer, align=n_bytes)
+        words = ir.VectorType(_I32, n_bytes // 4) if n_bytes > 4 else _I32
+        return builder.bitcast(builder.load(builder.bitcast(pointer, words.as_pointer(1)), align=n_bytes), kind)
+
+    @intrinsic
+    def number_at(typingctx, array, row, column):
+        """array[row, column] as a float, for row and column >= 0."""
+
+        def codegen(context, builder, signature, args):
+            array_type = signature.args[0]
+            array = context.make_array(array_type)(context, builder, value=args[0])
+            row, column = (
+                context.cast(builder, number, kind, types.int64)
+                for number, kind in zip(args[1:], signature.args[1:], strict=True)
+            )  # fmt: skip
+            at = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
+            pointer = builder.gep(array.data, [at])
+            value = builder.load(builder.addrspacecast(pointer, pointer.type.pointee.as_pointer(1)))
+            return _widened(builder, value, array_type.dtype)
+
+        return _float_of(array.dtype)(array, row, column), codegen
+
     @intrinsic
     def item(typingctx, array, i):
         """array[i] of a 1-D array, for i >= 0: Numba's own look-up also handles negative ones."""
@@ -175,14 +229,14 @@ else:
 
     @intrinsic
     def gather(typingctx, like, array, row, slot, lanes):
-        """The slots slot, slot + lanes, ... of array[row], as many as ``like`` has."""
-        result = _row_type(array.dtype, like.dtype.count, like.count)
+        """The slots slot, slot + lanes, ... of array[row], as many as ``like`` has, as floats."""
+        result = _row_type(_float_of(array.dtype), like.dtype.count, like.count)
 
         def codegen(context, builder, signature, args):
             slots = _slots(context, builder, signature.args[2:], args[1:], result, array)
             values = []
             for pointer, _ in slots:
-                vector = builder.load(pointer, align=_alignment(result, array))
+                vector = _widened(builder, _load(builder, pointer, _alignment(result, array)), array.dtype)
                 if result.dtype.count == 1:
                     values.append(vector)
                 else:

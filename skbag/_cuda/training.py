@@ -12,6 +12,7 @@ from skbag._cuda import backend as cuda  # first: it says what to install if Num
 from skbag._cuda.device import DeviceArray
 from skbag._data.bags import Bags, DeviceBags
 from skbag._data.model import Layer, Model, Objective, Parameters, Rates
+from skbag._data.quantized import BITS
 from skbag._data.resident import Resident
 from skbag._data.targets import Targets
 from skbag._rules.solvers import Solver
@@ -37,7 +38,15 @@ def trainer(index: int) -> SimpleNamespace:
 
 
 def keep(model: Model, dtype: np.dtype[Any]) -> Model:
-    """Return a model as it is trained here: the table on the GPU from its first use on, the rest on the host."""
+    """Return a model as it is trained here: the table on the GPU from its first use on, the rest on the host.
+
+    ValueError for a table that is stored in another dtype.
+    """
+    if model.table.values.dtype in BITS.values():
+        raise ValueError(
+            "A table of float16 or bfloat16 cannot be trained with device='cuda', only pooled: set device='cpu', or "
+            "dtype='float32'."
+        )
 
     def on_host(array: Any, kind: Any) -> Any:
         return np.require(array, kind, ["C", "A", "W"])

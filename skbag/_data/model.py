@@ -20,7 +20,7 @@ Array = NDArray[Any]
 class Parameters:
     """Rows of parameters, or single ones, and what the solver keeps of them."""
 
-    values: Array  # (n, dim) or (n,), of the dtype of the model
+    values: Array  # (n, dim) or (n,), of the dtype of the model; those of a table may be bits of a `QuantizedTable`
     state: Array  # (n,) float64
     first: Array  # like values if the solver has so many states of elements, otherwise of no length
     second: Array
@@ -29,7 +29,9 @@ class Parameters:
     def new(cls, values: Array, solver: Solver, initial: float = 0.0) -> Self:
         """Return parameters before training, with states that start at ``initial`` if they are sums of squares."""
         start = initial if solver.accumulates else 0.0
-        some = [np.full_like(values, start) if solver.element_states > k else values[:0].copy() for k in (0, 1)]
+        dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float32)
+        shapes = (values.shape if solver.element_states > k else (0, *values.shape[1:]) for k in (0, 1))
+        some = [np.full(shape, start, dtype) for shape in shapes]
         return cls(values, np.full(len(values), start), *some)
 
     def arrays(self) -> tuple[Array, ...]:
@@ -79,9 +81,10 @@ class Model:
 
     def writable(self, dtype: np.dtype[Any]) -> Self:
         """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
-        kinds = dtype, np.dtype(np.float64), dtype, dtype
 
         def usable(parameters: Parameters) -> Parameters:
+            own = parameters.values.dtype
+            kinds = own if own.kind in "iu" else dtype, np.dtype(np.float64), dtype, dtype
             return Parameters(*(_usable(array, kind) for array, kind in zip(parameters.arrays(), kinds, strict=True)))
 
         return self.of(map(usable, self.parameters()), self.n_steps)

@@ -2,34 +2,50 @@
 
 import os
 from collections.abc import Callable
-from math import prod
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from skbag._data.bags import frozen
+from skbag._data.quantized import BITS, QuantizedTable, empty_table, name_of, rounded
 from skbag._data.resident import Resident
 from skbag._data.tensors import map_tensor, names_tensors
 
 Array = NDArray[Any]
 
 _DTYPES = np.dtype("float32"), np.dtype("float64")
+_SMALL = "float16", "bfloat16", "void16"  # the last is what an .npy file has of bfloat16
 _DRAWN = 1 << 13  # numbers at once: they stay in the cache
-_ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one line, not in two
-_ADDRESSABLE = 2**63 - 1 - _ALIGNMENT  # bytes
+_ADDRESSABLE = 2**63 - 1 - 64  # bytes
 
 
-def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return float32 or float64 as a dtype; ValueError for anything else."""
+def check_dtype(dtype: Any, stored: tuple[str, ...] = ()) -> np.dtype[Any]:
+    """Return the dtype in which a table is computed with; ValueError for a dtype that it cannot have.
+
+    Parameters
+    ----------
+    dtype : dtype
+        float32, float64 or, if it is among ``stored``, one of `QuantizedTable`, which is computed with in float32.
+    stored : tuple of str
+    """
     try:
-        result = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
+        name = name_of(dtype)
     except TypeError:
-        result = np.dtype(object)
-    if result not in _DTYPES:
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
-    return result
+        name = ""
+    if name in stored:
+        return _DTYPES[0]
+    if name not in ("float32", "float64"):
+        *most, last = map(repr, ("float32", "float64", *stored))
+        raise ValueError(f"dtype must be {', '.join(most)} or {last}, got {dtype!r}.")
+    return np.dtype(name)
+
+
+def storage_of(dtype: Any) -> str | None:
+    """Return the name of a checked dtype if it is one of `QuantizedTable`."""
+    name = name_of(dtype)
+    return name if name in BITS else None
 
 
 def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | None:
@@ -47,16 +63,14 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
 
 
 def _as_array(table: Any, name: str) -> Array:
-    """Return what was given as a table as an array; TypeError, which says what to do, for numbers of half precision."""
+    """Return what was given as a table as an array."""
     try:
-        array = np.asarray(table)
+        return np.asarray(table)
     except TypeError as error:  # torch's, of a dtype that NumPy lacks
-        raise TypeError(f"{name} must be float32 or float64: {error}. Convert it, with .float() in torch.") from error
-    if array.dtype not in _DTYPES and array.dtype.name in ("float16", "bfloat16"):
         raise TypeError(
-            f"{name} must be float32 or float64, got {array.dtype!r}: convert it once, with .astype(np.float32)."
-        )
-    return array
+            f"{name} must be an array that NumPy knows: {error}. Convert it, with .float() in torch; bfloat16 can stay "
+            "what it is as skbag.QuantizedTable(tensor.view(torch.uint16).numpy())."
+        ) from error
 
 
 def check_weight(weight: Any, name: str = "weight") -> Array:
@@ -66,7 +80,11 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     """
     if isinstance(weight, Resident):
         return weight  # type: ignore[return-value]
+    if isinstance(weight, QuantizedTable):
+        return weight  # type: ignore[return-value]
     table = _as_array(weight, name)
+    if table.dtype.name in _SMALL and table.ndim == 2 and table.shape[1]:
+        return QuantizedTable(table)  # type: ignore[return-value]
     if table.dtype not in _DTYPES:
         raise TypeError(
             f"{name} must be float32 or float64, got {table.dtype!r}: convert it, with .astype(np.float32)."
@@ -76,16 +94,11 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     return frozen(table)
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    n_bytes = prod(shape) * dtype.itemsize
-    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
-
-
-def copied(table: Array) -> Array:
+def copied(table: Any) -> Any:
     """Return a copy that begins on a cache line."""
-    copy = _empty(table.shape, table.dtype)
+    if isinstance(table, QuantizedTable):
+        return table.take(slice(None))
+    copy = empty_table(table.shape, table.dtype)
     copy[:] = table
     return copy
 
@@ -98,7 +111,7 @@ def seed_of(rng: np.random.RandomState) -> Array:
 def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
     """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers."""
     bits = np.random.PCG64(seed)
-    generator, drawn = np.random.Generator(bits), np.empty(_DRAWN)
+    generator, drawn, single = np.random.Generator(bits), np.empty(_DRAWN), np.empty(_DRAWN, np.float32)
 
     def fill(some: Array) -> None:
         if init == "normal":
@@ -107,13 +120,20 @@ def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
             whole = bits.random_raw((len(some) + 1) // 2).astype("<u8", copy=False).view("<i4")[: len(some)]
             np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
 
-    return fill
+    def fill_bits(some: Array) -> None:
+        if some.dtype.kind == "f":
+            fill(some)
+        else:
+            fill(single[: len(some)])
+            some[:] = rounded(single[: len(some)], some.dtype)
+
+    return fill_bits
 
 
 def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Array) -> Array:
     """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText).
 
-    Both dtypes get the same numbers, but for rounding.
+    All dtypes get the same numbers, but for rounding; float16 and bfloat16 are those of ``QuantizedTable.bits``.
     """
     n_rows, dim = map(int, shape)
     n_bytes = n_rows * dim * dtype.itemsize
@@ -122,7 +142,7 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Ar
             f"embedding_dim={dim} makes a table of {n_rows} rows of {dim} {dtype.name}, {n_bytes} bytes: more than any "
             f"memory has addresses for. Use a smaller embedding_dim, or fewer columns of X."
         )
-    table = _empty((n_rows, dim), dtype)
+    table = empty_table((n_rows, dim), dtype)
     fill, flat = _drawing(init, dim, seed), table.reshape(-1)
     for first in range(0, table.size, _DRAWN):
         fill(flat[first : first + _DRAWN])
@@ -148,58 +168,72 @@ def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array 
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
-def take_table(init: Any, dtype: np.dtype[Any] | None, name: str = "init") -> Array:
+def take_table(init: Any, dtype: Any, name: str = "init") -> Any:
     """Take a table from an array, or map it from an .npy or a .safetensors file.
 
     What already has the dtype and is C-contiguous is not copied; an .npy file never is.
 
     Parameters
     ----------
-    init : array-like of shape (num_embeddings, dim), or path of an .npy or .safetensors file with such an array
-    dtype : dtype or None
-        What arrays and tensors are converted to, and what an .npy file must have; None for their own if that is float32
-        or float64, else float32.
+    init : array-like of shape (num_embeddings, dim), QuantizedTable, or path of an .npy or .safetensors file with one
+    dtype : dtype, name of one that `QuantizedTable` has, or None
+        What arrays and tensors are converted to, and what an .npy file must have; None for their own if that is
+        float32, float64 or one of `QuantizedTable`, else float32. An array of int8 has no scales: it is of numbers.
     name : str
         What the user calls it, for the texts of errors.
 
     Returns
     -------
-    ndarray of shape (num_embeddings, dim)
+    ndarray of shape (num_embeddings, dim), or QuantizedTable
 
     Raises
     ------
     ImportError
         If it is a .safetensors file, and the package safetensors is not installed.
-    TypeError
-        If it is an array of float16 or bfloat16.
     ValueError
-        If it is no 2-D array of finite real numbers with at least one column; if there is no such file, an .npy file
-        has another dtype, or a .safetensors file has several tables and none is named.
+        If it is no 2-D array of finite real numbers with at least one column, or has numbers that the dtype cannot
+        hold; if there is no such file, an .npy file has another dtype, or a .safetensors file has several tables and
+        none is named.
     """
     path = os.fspath(init) if isinstance(init, (str, os.PathLike)) else None
     from_file = path is not None and not names_tensors(path)  # and not converted
-    table = _as_array(init, name) if path is None else (_map_file if from_file else map_tensor)(path, name)
-    if table.dtype.kind not in ("f" if from_file else "iuf"):
+    table: Any = init
+    if not isinstance(init, QuantizedTable):
+        table = _as_array(init, name) if path is None else (_map_file if from_file else map_tensor)(path, name)
+    small = isinstance(table, QuantizedTable) or table.dtype.name in _SMALL
+    if not small and table.dtype.kind not in ("f" if from_file else "iuf"):
         raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:
         raise ValueError(
             f"{name} must be of shape (num_embeddings, embedding_dim), both at least 1, got {table.shape}."
         )
-    if dtype is None:
-        dtype = table.dtype if table.dtype in (np.float32, np.float64) else np.dtype(np.float32)
-    if from_file and (table.dtype != dtype or not table.flags.c_contiguous):
-        order = "C" if table.flags.c_contiguous else "Fortran"
+    in_order = isinstance(table, QuantizedTable) or table.flags.c_contiguous
+    if small and not isinstance(table, QuantizedTable):
+        table = QuantizedTable(table)
+    own = table.storage if small else table.dtype.name
+    kept = small or own in ("float32", "float64")
+    wanted = (own if kept else "float32") if dtype is None else name_of(dtype)
+    if from_file and (own != wanted or not in_order):
+        order = "C" if in_order else "Fortran"
         raise ValueError(
-            f"{name} is memory-mapped as it is, so the file must hold {dtype!r} in C order, got {table.dtype!r} in "
-            f"{order} order: {os.fspath(init)!r}. Set dtype to that of the file, or convert the file."
+            f"{name} is memory-mapped as it is, so the file must hold {wanted} in C order, got {own} in "
+            f"{order} order: {path!r}. Set dtype to that of the file, or convert the file."
         )
+    if small and own == wanted:
+        check_finite(table, name)
+        return table
+    if wanted in BITS:
+        try:
+            return QuantizedTable.of(table, wanted)
+        except ValueError as error:
+            raise ValueError(f"{name} has numbers that dtype={wanted!r} cannot hold. {error}") from None
     with np.errstate(over="ignore"):
-        table = np.require(table, dtype, ["C", "A"])
+        table = np.require(np.asarray(table), np.dtype(wanted), ["C", "A"])
     check_finite(table, name)
     return table
 
 
-def check_finite(table: Array, name: str) -> None:
+def check_finite(table: Any, name: str) -> None:
     """Raise ValueError if the table has a value that is not finite, naming the first one; needs little memory."""
     step = max(1, (1 << 20) // table.shape[1])
     for first in range(0, len(table), step):

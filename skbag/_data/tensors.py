@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._data.optional import missing
+from skbag._data.quantized import QuantizedTable
 
 Array = NDArray[Any]
 
@@ -26,8 +27,12 @@ def tensor_shapes(path: str, name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(entry["shape"]) for key, entry in _header(path, name)[0].items()}
 
 
-def map_tensor(path: str, name: str) -> Array:
-    """Map one tensor of a .safetensors file into memory; bfloat16, which NumPy lacks, is widened to float32 instead.
+def map_tensor(path: str, name: str) -> Any:
+    """Map one tensor of a .safetensors file into memory.
+
+    bfloat16, which NumPy lacks, comes as a QuantizedTable, or widened to float32 where it has not two dimensions. So
+    does int8, if the file has one scale for each row in a tensor named like it with ``_scale`` at the end, which is
+    compressed-tensors' way.
 
     Parameters
     ----------
@@ -38,7 +43,7 @@ def map_tensor(path: str, name: str) -> Array:
 
     Returns
     -------
-    ndarray
+    ndarray or QuantizedTable
         Read-only, unless it was widened, in its own shape and dtype.
 
     Raises
@@ -52,16 +57,34 @@ def map_tensor(path: str, name: str) -> Array:
     file, _, tensor = path.partition(SUFFIX + "#")
     file = file + SUFFIX if tensor else path
     header, start = _header(file, name)
-    entry = header[_choose(header, tensor, file, name)]
+    chosen = _choose(header, tensor, file, name)
+    stored, kind = _mapped(header[chosen], file, start, name), header[chosen]["dtype"]
+    if kind == "BF16" and stored.ndim == 2 and stored.size:
+        return QuantizedTable(stored)
+    if kind == "BF16":  # the upper half of a float32
+        return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
+    scale = header.get(f"{chosen}_scale")
+    if kind == "I8" and scale is not None and stored.ndim == 2 and stored.size:
+        scales = _mapped(scale, file, start, name)
+        if scale["dtype"] == "BF16":
+            scales = np.left_shift(scales, 16, dtype=np.uint32).view(np.float32)
+        try:
+            return QuantizedTable(stored, scales)
+        except ValueError as error:
+            raise ValueError(
+                f"{name}: of the tensor {chosen!r} with {chosen + '_scale'!r} in {file!r}, {error}"
+            ) from None
+    return stored
+
+
+def _mapped(entry: dict[str, Any], file: str, start: int, name: str) -> Array:
+    """Map one tensor as it is; bfloat16 as uint16."""
     if entry["dtype"] not in _DTYPES:
-        raise ValueError(f"{name} must be of {', '.join(_DTYPES)}, got {entry['dtype']} in the file {path!r}.")
+        raise ValueError(f"{name} must be of {', '.join(_DTYPES)}, got {entry['dtype']} in the file {file!r}.")
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     if not prod(shape):
         return np.empty(shape, dtype)
-    stored = np.asarray(np.memmap(file, dtype, "r", start + entry["data_offsets"][0], shape))
-    if entry["dtype"] == "BF16":  # the upper half of a float32
-        return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
-    return stored
+    return np.asarray(np.memmap(file, dtype, "r", start + entry["data_offsets"][0], shape))
 
 
 def _header(file: str, name: str) -> tuple[dict[str, Any], int]:
@@ -89,10 +112,14 @@ def _choose(header: dict[str, Any], tensor: str, file: str, name: str) -> str:
         if tensor not in header:
             raise ValueError(f"{name} names a tensor that is not in the file: {tensor!r}; {file!r} has {told}.")
         return tensor
-    tables = [key for key, shape in shapes.items() if len(shape) == 2]
+    tables = [key for key, shape in shapes.items() if len(shape) == 2 and not _is_scale(key, shapes)]
     if len(tables) != 1:
         raise ValueError(
             f"{name} must name one tensor, as '{file}#NAME', because that file has {len(tables)} of two dimensions; "
             f"its tensors are {told}."
         )
     return tables[0]
+
+
+def _is_scale(key: str, shapes: dict[str, Any]) -> bool:
+    return key.endswith("_scale") and key.removesuffix("_scale") in shapes

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skbag._data.bags import frozen
 from skbag._data.model import Model, Parameters
-from skbag._data.table import check_finite, check_padding_idx, take_table
+from skbag._data.quantized import QuantizedTable, arrays_of
+from skbag._data.table import check_finite, check_padding_idx, copied, take_table
 from skbag._estimators.trained import stream_of
 from skbag._rules.solvers import SOLVERS
 
@@ -91,7 +91,8 @@ class ArraysMixin:
                 f"number per row of it, got the shapes {layer.shape} and {intercept.shape}."
             )
         check_finite(intercept[:, None], f"{linear}.bias")
-        estimator: Any = cls(table.shape[1], dtype=table.dtype.name, **params)  # type: ignore[call-arg]
+        dtype = table.storage if isinstance(table, QuantizedTable) else table.dtype.name
+        estimator: Any = cls(table.shape[1], dtype=dtype, **params)  # type: ignore[call-arg]
         estimator._validate_params()
         check_padding_idx(estimator.padding_idx, len(table))
         estimator.n_features_in_ = len(table)
@@ -101,12 +102,19 @@ class ArraysMixin:
                 f"{estimator.mode!r}, fields={estimator.fields!r} and interaction={estimator.interaction!r}."
             )
         learnt, layer, intercept = learnt_of(layer, intercept)
-        estimator.init = estimator.embeddings_ = frozen(estimator._rescaled(table).copy())
+        estimator.init = estimator.embeddings_ = _own(estimator._rescaled(table))
         estimator._held = False  # the layer has a length of its own
-        values = estimator.embeddings_, np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
+        values = arrays_of(estimator.embeddings_)[0], np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
         states = estimator._initial_states(learnt, int(estimator.batch_size))
         model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))
         estimator._keep(model, learnt, stream_of(estimator._new_rng()), [], [])
         estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
         estimator.best_n_iter_ = 0
         return estimator
+
+
+def _own(table: Any) -> Any:
+    """Return a copy of a table that cannot be written to."""
+    own = copied(table)
+    (own.bits if isinstance(own, QuantizedTable) else own).flags.writeable = False
+    return own

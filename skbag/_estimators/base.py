@@ -17,9 +17,19 @@ from skbag._backends import get_backend
 from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
 from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NORM
+from skbag._data.quantized import BITS, QuantizedTable, table_of
 from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source
-from skbag._data.table import check_dtype, check_padding_idx, check_weight, draw_table, seed_of, take_table
+from skbag._data.table import (
+    check_dtype,
+    check_padding_idx,
+    check_weight,
+    draw_table,
+    seed_of,
+    storage_of,
+    take_table,
+)
+from skbag._estimators.compact import QuantizeMixin
 from skbag._estimators.links import LinkedMixin
 from skbag._estimators.nearest import NearestMixin
 from skbag._estimators.saved import SavedMixin
@@ -28,8 +38,8 @@ from skbag._rules.pooling import modes_of
 
 
 class EmbeddingBagBase(
-    SavedMixin, NearestMixin, VectorsMixin, LinkedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
-    BaseEstimator,
+    SavedMixin, NearestMixin, VectorsMixin, QuantizeMixin, LinkedMixin, ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin, BaseEstimator,
 ):  # fmt: skip
     """A table, how it comes to be and how the rows of X are pooled with it."""
 
@@ -46,6 +56,8 @@ class EmbeddingBagBase(
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
+
+    _storages: ClassVar[tuple[str, ...]] = ("float16", "bfloat16")  # of QuantizedTable, that ``dtype`` may be
 
     embeddings_: Any = TableAttribute()
     _drawn: Any  # how the table was drawn: init and seed; None for a given one
@@ -139,24 +151,26 @@ class EmbeddingBagBase(
 
     def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
         """Take X as bags that are wholly checked, and made for the mode; a model that goes on keeps its dtype."""
-        backend, dtype = get_backend(self.device), check_dtype(self.dtype)
+        backend, dtype = get_backend(self.device), check_dtype(self.dtype, self._storages)
         if goes_on:
             dtype = vars(self)["embeddings_"].dtype
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
         return backend.check(bags, check_mode(self.mode), self.n_jobs)
 
-    def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> NDArray[Any]:
+    def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> Any:
         """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
-        dtype = check_dtype(self.dtype)
+        dtype, storage = check_dtype(self.dtype, self._storages), storage_of(self.dtype)
         if self._is_drawn:
             seed = seed_of(check_random_state(self.random_state) if rng is None else rng)
-            table = draw_table(self.init, (bags.num_embeddings, dim), dtype, seed)
+            kind = BITS[storage] if storage is not None and storage != "int8" else dtype
+            table: Any = draw_table(self.init, (bags.num_embeddings, dim), kind, seed)
             self._drawn = self.init, seed
             if bags.padding_idx is not None:
                 table[bags.padding_idx] = 0
+            table = QuantizedTable.of(table, storage) if storage == "int8" else table_of(table)
         else:
             self._drawn = None
-            table = take_table(self.init, dtype)
+            table = take_table(self.init, storage or dtype)
             if len(table) != bags.num_embeddings:
                 n = bags.num_embeddings
                 raise ValueError(f"init must have one row per feature of X, {n}, got {len(table)} rows.")
@@ -167,13 +181,17 @@ class EmbeddingBagBase(
         """Whether ``init`` names a distribution, and no table."""
         return isinstance(self.init, str) and self.init in ("normal", "uniform")
 
-    def _rescaled(self, table: NDArray[Any]) -> NDArray[Any]:
+    def _rescaled(self, table: Any) -> Any:
         """Return the table with no row longer than max_norm; a copy if that changes anything."""
         if self.max_norm is None:
             return table
         norm = float(self.max_norm), float(self.norm_type)
         factors = get_backend(self.device).norm_factors(table, norm, self.n_jobs)
-        return table * factors[:, None] if (factors != 1).any() else table
+        if not (factors != 1).any():
+            return table
+        if isinstance(table, QuantizedTable):
+            return table.scaled(factors)
+        return table * factors[:, None]
 
     @classmethod
     @cache

@@ -216,9 +216,11 @@ class EmbeddingBagClassifier(
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
         another ``solver`` begins with states of its own. The learning rate
         starts at ``learning_rate_init`` again, and the random numbers go on.
-    dtype : {"float32", "float64"} or dtype, default="float32"
+    dtype : {"float32", "float64", "float16", "bfloat16"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
-        state of the solver are float64.
+        state of the solver are float64. float16 and bfloat16 are those of the table alone, in half of the memory: all
+        else is float32, and a changed row is rounded up or down by chance, with the probabilities that keep its mean.
+        Only with ``device="cpu"``.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
         the extra ``cu13`` or ``cu12`` to be installed. Table and solver state stay there between calls;
@@ -239,7 +241,7 @@ class EmbeddingBagClassifier(
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted; for a label indicator the numbers of its columns.
     embeddings_ : ndarray of shape (n_features, embedding_dim)
-        The trained table, in ``dtype``.
+        The trained table, in ``dtype``; a `QuantizedTable`, read as float32, for float16 and bfloat16.
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
         one in all for two classes. Before training they are random directions, orthogonal to one another if there are

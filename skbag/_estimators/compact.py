@@ -1,18 +1,95 @@
-"""Smaller models: the columns that matter, and their indices."""
+"""Smaller models: tables in fewer bytes, and the columns that matter with their indices."""
 
+import os
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.blocks import Fields
-from skbag._data.table import check_padding_idx, check_weight, copied, draw_table, take_table
+from skbag._data.quantized import QuantizedTable, check_storage
+from skbag._data.table import check_padding_idx, check_weight, copied, draw_table, storage_of, take_table
 from skbag._estimators.names import check_count, strongest
 
 Array = NDArray[Any]
 
 _ROWS = 1 << 14  # of the table at once
+
+
+class QuantizeMixin:
+    """Storing the table in fewer bytes."""
+
+    def quantize(self, dtype: DTypeLike = "int8") -> Self:
+        """Return the same fitted estimator with a table in a half or a quarter of the memory.
+
+        Numbers are rounded to the nearest, see `QuantizedTable`, and read as float32 from then on: results keep their
+        dtype and change by the rounding. Pooling is bound by memory, so it is faster, too.
+
+        Parameters
+        ----------
+        dtype : {"int8", "float16", "bfloat16"} or dtype, default="int8"
+            How the table is stored. int8 has a scale for each row and cannot be trained any more; the other two can.
+
+        Returns
+        -------
+        EmbeddingBagVectorizer, EmbeddingBagClassifier or EmbeddingBagRegressor
+            A new one, fitted, whose ``embeddings_`` is a `QuantizedTable`. It shares no arrays that training changes.
+            The parameters are the same, but for an array in ``init``, which is stored like the table, and for
+            ``dtype`` of a vectorizer, unless its table is a file: so `fit` gives the same again. `fit` of the
+            others begins anew with a table of ``dtype``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If ``dtype`` is another one, or the table has a number that it cannot hold, as float16 has none above 65504:
+            the message names the rows.
+
+        Notes
+        -----
+        A table of float64 becomes one whose results are float32. What a solver keeps of each row goes with int8.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbag import EmbeddingBagVectorizer
+        >>> table = np.random.default_rng(0).standard_normal((1000, 64), dtype=np.float32)
+        >>> vectorizer = EmbeddingBagVectorizer.from_pretrained(table)
+        >>> small = vectorizer.quantize()
+        >>> small.embeddings_
+        QuantizedTable(shape=(1000, 64), storage='int8')
+        >>> X = np.eye(1000)[:3]
+        >>> bool(np.abs(small.transform(X) - vectorizer.transform(X)).max() < 0.02)
+        True
+        """
+        check_is_fitted(self, "embeddings_")
+        storage, small = check_storage(dtype), self._snapshot()  # type: ignore[attr-defined]
+        small.embeddings_ = QuantizedTable.of(check_weight(small.embeddings_, "embeddings_"), storage)
+        given = not isinstance(small.init, (str, os.PathLike))
+        if given:
+            trained = hasattr(small, "coefs_")
+            small.init = QuantizedTable.of(take_table(small.init, None), storage) if trained else small.embeddings_
+        if not hasattr(small, "coefs_"):
+            small.dtype = storage if given or small._is_drawn else small.dtype
+        else:
+            if storage == "int8":
+                small._solver_state = None
+            _copy_rest(small)
+        return small
+
+
+def _copy_rest(small: Any) -> None:
+    """Give a snapshot of a trained estimator arrays of its own, but for the table."""
+    if small._solver_state is not None:
+        *states, n_steps = small._solver_state
+        small._solver_state = (*(tuple(np.array(array) for array in some) for some in states), n_steps)
+    small.coefs_, small.intercepts_ = (
+        [np.array(array) for array in some] for some in (small.coefs_, small.intercepts_)
+    )
+    stream, small._rng = small._rng.get_state(legacy=False), np.random.RandomState(np.random.PCG64())
+    small._rng.set_state(stream)
 
 
 class CompactMixin:
@@ -84,22 +161,20 @@ class CompactMixin:
         columns = np.flatnonzero(kept)
         if not len(columns):
             raise ValueError("training has changed no row of the table: pass n_columns to keep some all the same.")
-        states, *others = small._solver_state
-        rows = tuple(np.asarray(array)[columns] if len(array) == len(table) else np.array(array) for array in states)
-        copies = (tuple(np.array(array) for array in some) for some in others[:-1])
-        small._solver_state = (rows, *copies, others[-1])
-        small.coefs_, small.intercepts_ = (
-            [np.array(array) for array in some] for some in (small.coefs_, small.intercepts_)
-        )
-        stream, small._rng = small._rng.get_state(legacy=False), np.random.RandomState(np.random.PCG64())
-        small._rng.set_state(stream)
-        small.embeddings_, small.n_features_in_ = copied(table[columns]), len(columns)
+        _copy_rest(small)
+        if small._solver_state is not None:
+            states, *others = small._solver_state
+            rows = tuple(np.asarray(array)[columns] if len(array) == len(table) else array for array in states)
+            small._solver_state = (rows, *others)
+        small.embeddings_ = table.take(columns) if isinstance(table, QuantizedTable) else copied(table[columns])
+        small.n_features_in_ = len(columns)
         small.padding_idx, small._drawn = None, None
         if small.fields is not None:
             edges = Fields.of(small.fields, len(table)).edges
             small.fields = [int(n) for n in np.diff(np.searchsorted(columns, edges))]
         if not small._is_drawn:
-            small.init = take_table(small.init, table.dtype)[columns]
+            init = take_table(small.init, storage_of(small.dtype) or table.dtype)
+            small.init = init.take(columns) if isinstance(init, QuantizedTable) else init[columns]
         if hasattr(small, "feature_names_in_"):
             small.feature_names_in_ = small.feature_names_in_[columns]
         return small, columns
@@ -115,10 +190,12 @@ def _changed(fitted: Any, table: Array, padding_idx: int | None) -> Array:
     elif fitted._is_drawn:
         return np.ones(len(table), np.bool_)
     else:
-        before = take_table(fitted.init, table.dtype)
+        before = take_table(fitted.init, storage_of(fitted.dtype) or table.dtype)
     if before.shape != table.shape:
         return np.ones(len(table), np.bool_)
     before, changed = fitted._rescaled(before), np.empty(len(table), np.bool_)
+    if isinstance(table, QuantizedTable):
+        before = QuantizedTable.of(before, table.storage)
     for first in range(0, len(table), _ROWS):
         some = slice(first, first + _ROWS)
         changed[some] = (table[some] != before[some]).any(axis=1)

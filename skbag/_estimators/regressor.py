@@ -148,9 +148,11 @@ class EmbeddingBagRegressor(
         and the columns of X must be the same; ``embedding_dim``, ``init`` and ``dtype`` then stay what they were, and
         another ``solver`` begins with states of its own. The learning rate
         starts at ``learning_rate_init`` again, and the random numbers go on.
-    dtype : {"float32", "float64"} or dtype, default="float32"
+    dtype : {"float32", "float64", "float16", "bfloat16"} or dtype, default="float32"
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
-        state of the solver are float64.
+        state of the solver are float64. float16 and bfloat16 are those of the table alone, in half of the memory: all
+        else is float32, and a changed row is rounded up or down by chance, with the probabilities that keep its mean.
+        Only with ``device="cpu"``.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
         the extra ``cu13`` or ``cu12`` to be installed. Table and solver state stay there between calls;
@@ -169,7 +171,7 @@ class EmbeddingBagRegressor(
     Attributes
     ----------
     embeddings_ : ndarray of shape (n_features, embedding_dim)
-        The trained table, in ``dtype``.
+        The trained table, in ``dtype``; a `QuantizedTable`, read as float32, for float16 and bfloat16.
     coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
         The layers behind the bag, of which there is one, in units of y.
     intercepts_ : list of one ndarray of shape (n_outputs,), float64
@@ -398,7 +400,7 @@ class EmbeddingBagRegressor(
         return self._partial_fit(X, y, sample_weight)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
-        values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype))
+        values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype, self._storages))
         return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:

@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from skbag._backends import get_trainer
 from skbag._data.bags import Bags, on_host
 from skbag._data.model import Model
+from skbag._data.quantized import table_of
 from skbag._data.table import check_weight
 from skbag._data.targets import Targets
 from skbag._training import convex
@@ -131,7 +132,7 @@ class Run:
     def _solve(self) -> None:
         """Solve the convex problem of a frozen table."""
         estimator, used = self.estimator, self.used
-        table = check_weight(self.model.table.values)
+        table = check_weight(table_of(self.model.table.values))
         features = on_host(estimator._features_of(self.bags, table))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*rows_of_targets(self.targets, used), self.targets.n_outputs)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.quantized import BITS, QuantizedTable, arrays_of, table_of
 from skbag._data.resident import plain
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.table import draw_table, rows_unlike_drawn
@@ -72,8 +73,9 @@ class SavedMixin(VersionedStateMixin):
             state = _with_all_rows(state)
         elif "embeddings_" in state and state["embeddings_"] is None:
             state["embeddings_"] = state["init"]
-            if "coefs_" in state and isinstance(state["init"], np.ndarray):
-                state["init"].flags.writeable = False  # training then copies it, and leaves the parameter alone
+            init = arrays_of(state["init"])[0]
+            if "coefs_" in state and isinstance(init, np.ndarray):
+                init.flags.writeable = False  # training then copies it, and leaves the parameter alone
         super().__setstate__(state)
 
     @classmethod
@@ -93,7 +95,8 @@ class SavedMixin(VersionedStateMixin):
         >>> EmbeddingBagClassifier.skops_types()[0]
         'skbag._estimators.classifier.EmbeddingBagClassifier'
         """
-        return [f"{kind.__module__}.{kind.__qualname__}" for kind in (cls, Classes, Scale, Negatives, Tree)]
+        kinds = cls, Classes, Scale, QuantizedTable, Negatives, Tree
+        return [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds]
 
 
 def _stream_from(state: dict[str, Any]) -> np.random.RandomState:
@@ -108,9 +111,13 @@ def _with_changed_rows(state: dict[str, Any]) -> dict[str, Any]:
     Only for "uniform": what NumPy draws as N(0, 1) may differ from version to version.
     """
     drawn, table = state.get("_drawn"), state["embeddings_"]
+    if isinstance(table, QuantizedTable) and table.scales is None:
+        table = table.bits
     if not drawn or drawn[0] != "uniform" or not isinstance(table, np.ndarray) or table.ndim != 2:
         return state
-    if table.dtype not in (np.float32, np.float64) or not (table.flags.c_contiguous and table.dtype.isnative):
+    if table.dtype not in (np.float32, np.float64, *BITS.values()) or not (
+        table.flags.c_contiguous and table.dtype.isnative
+    ):
         return state
     n_rows, most = len(table), int(_MOST * len(table))
     rows = rows_unlike_drawn(table, drawn[0], drawn[1], most)
@@ -145,7 +152,7 @@ def _with_all_rows(state: dict[str, Any]) -> dict[str, Any]:
     rows, n_rows, values = changed["rows"], changed["n_rows"], changed["values"]
     table = draw_table(state["_drawn"][0], (n_rows, values.shape[1]), values.dtype, state["_drawn"][1])
     table[rows] = values
-    state["embeddings_"] = table
+    state["embeddings_"] = table_of(table)
     if solver_state is not None:
         states = []
         for array, fill in zip(solver_state[0], changed["fills"], strict=True):

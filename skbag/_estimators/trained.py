@@ -19,6 +19,7 @@ from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
+from skbag._data.quantized import QuantizedTable, table_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
@@ -234,7 +235,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
         start = self._start_of(learnt, targets, weights)
         layer = initial_coef(len(start), dim, 0.0 if self.freeze else self._manner(learnt).length, rng), start
-        arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in layer)
+        values = table.bits if isinstance(table, QuantizedTable) else table
+        arrays = values, *(np.ascontiguousarray(array, table.dtype) for array in layer)
         model = Model.of(map(Parameters.new, arrays, (solver,) * 3, states))
         return get_trainer(self.device).keep(model, table.dtype)
 
@@ -250,6 +252,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
         dtype = vars(self)["embeddings_"].dtype
         table, layers = self._values()
+        if isinstance(table, QuantizedTable):
+            if table.scales is not None:
+                raise ValueError(
+                    f"embeddings_ is stored as {table.storage}, which cannot be trained: steps are smaller than what "
+                    "its numbers differ by. Train the model that was quantized, or quantize to 'float16' or 'bfloat16'."
+                )
+            table = table.bits
         values = table, *self._layers_of_training(layers)
         kept: Any = self._solver_state
         *states, n_steps = kept
@@ -272,7 +281,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _values(self) -> tuple[Any, Layers]:
         """Return the fitted table, and coefficients and intercepts of each layer; checked: they may be assigned."""
         table = get_backend(self.device).hold(vars(self)["embeddings_"])  # the attribute would fetch it from a GPU
-        check_weight(table, "embeddings_")
+        checked = check_weight(table, "embeddings_")
+        table = checked if isinstance(checked, QuantizedTable) else table
         shapes = list(pairwise(self._layer_shape))
         for name in ("coefs_", "intercepts_"):
             if len(getattr(self, name)) != len(shapes):
@@ -314,7 +324,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if np.ndim(factor):
             coefs[-1], intercepts[-1] = coefs[-1] * factor.astype(coefs[-1].dtype), intercepts[-1] * factor + offset
         return {
-            "embeddings_": model.table.values, "coefs_": coefs, "intercepts_": intercepts, "_learnt": learnt,
+            "embeddings_": table_of(model.table.values), "coefs_": coefs, "intercepts_": intercepts, "_learnt": learnt,
             "_layer_shape": model.widths, **self._attributes_of_y(learnt),
         }  # fmt: skip
 

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from skbag._backends import get_backend
 from skbag._data.bags import on_host
 from skbag._data.blocks import Fields, check_mode
+from skbag._data.quantized import QuantizedTable
 from skbag._data.table import check_padding_idx, take_table
 from skbag._estimators.base import EmbeddingBagBase
 
@@ -71,12 +72,12 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         - "normal" draws from N(0, 1), as torch does.
         - "uniform" draws from U(-1/embedding_dim, 1/embedding_dim), as fastText does [3]_.
         - An array is the table itself. It is used without a copy if it has ``dtype`` and is C-contiguous, so writing
-          into it later writes into the estimator; otherwise it is converted. float16 and bfloat16 are refused.
+          into it later writes into the estimator; otherwise it is converted. A `QuantizedTable` is an array, too.
         - An ``.npy`` file is given by its path and mapped into memory, not copied. It must hold ``dtype`` in C order.
           scikit-learn's ``clone`` copies arrays but not files, so a path is what suits a search.
         - A ``.safetensors`` file is given by its path, too: ``"x.safetensors"`` if it has one tensor of two dimensions,
-          else ``"x.safetensors#NAME"``. It is mapped if its tensor has ``dtype``. float16, bfloat16 and other numbers
-          are converted, value by value. Needs the package safetensors.
+          else ``"x.safetensors#NAME"``. It is mapped if its tensor has ``dtype``, for int8 with a scale for each row in
+          the tensor ``NAME_scale``; other numbers are converted, value by value. Needs the package safetensors.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
@@ -88,8 +89,10 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         never writes. None leaves the rows alone.
     norm_type : float, default=2.0
         The p of the p-norm for ``max_norm``; ``numpy.inf`` is the largest absolute value.
-    dtype : {"float32", "float64"} or dtype, default="float32"
-        The dtype of the table and of the features. Sums are accumulated in it, too.
+    dtype : {"float32", "float64", "float16", "bfloat16", "int8"} or dtype, default="float32"
+        The dtype of the table and of the features. Sums are accumulated in it, too. With the last three the table is a
+        `QuantizedTable`, in a half or, with a scale for each row, a quarter of the memory; sums and features are
+        float32.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
         the extra ``cu13`` or ``cu12`` to be installed. The table is copied there when it is first used and stays;
@@ -106,7 +109,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     ----------
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The table, in ``dtype``, rescaled to ``max_norm`` if that is set. `transform` reads it at every call. Read-only
-        if it is mapped from a file.
+        if it is mapped from a file. A `QuantizedTable` for float16, bfloat16 and int8.
     n_features_in_ : int
         Number of columns of X, which is the number of rows of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -178,6 +181,8 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
     (3, 16)
     """
 
+    _storages = "float16", "bfloat16", "int8"
+
     def __init__(
         self,
         embedding_dim: int = 100,
@@ -229,10 +234,10 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         Parameters
         ----------
         embeddings : array-like of shape (n_features, embedding_dim) or path
-            The table. A C-contiguous array of float32 or float64 is used without a copy, other numbers become float32,
-            but for those of half precision, which are refused.
-            An ``.npy`` file is mapped into memory and must hold float32 or float64 in C order. Of a ``.safetensors``
-            file, float32 and float64 are mapped, and other numbers become float32.
+            The table. A C-contiguous array of float32, float64, float16 or bfloat16, or a `QuantizedTable`, is used
+            without a copy; other numbers become float32. An ``.npy`` file is mapped into memory and must hold one of
+            these dtypes in C order. Of a ``.safetensors`` file these are mapped, as is int8 with a scale for each row
+            in a tensor of the same name with ``_scale`` at its end; other numbers become float32.
         mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="mean"
             How the members of a bag become one row.
         fields : sequence of int or mapping of str to slice, default=None
@@ -258,7 +263,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
         Raises
         ------
         TypeError
-            If ``embeddings`` is an array of float16 or bfloat16: convert it once, with ``.astype(numpy.float32)``.
+            If ``embeddings`` is a tensor of torch with a dtype that NumPy lacks.
         ValueError
             If ``embeddings`` is no 2-D table of finite real numbers with at least one row and column, or no file
             with such a table; or if a parameter has a value that it cannot have.
@@ -281,7 +286,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
-            dtype=table.dtype.name,
+            dtype=table.storage if isinstance(table, QuantizedTable) else table.dtype.name,
             device=device,
             n_jobs=n_jobs,
         )
@@ -382,7 +387,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
                 f"X must have one column per column of the table, {table.shape[1]}, got {X.shape[1]} columns."
             )
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
-        counts = np.arange(len(table)) != padding_idx
+        table, counts = np.asarray(table), np.arange(len(table)) != padding_idx
         inverse = np.zeros(table.shape, table.dtype)
         if counts.any():
             inverse[counts] = linalg.pinv(table[counts].T)

@@ -182,7 +182,7 @@ def _table_of(weights: str) -> Any:
         return weights
     if name != "embeddings" or not {"weights", "mapping"} & set(shapes):
         return f"{weights}#{name}"
-    table = map_tensor(f"{weights}#{name}", "path")
+    table = np.asarray(map_tensor(f"{weights}#{name}", "path"))
     if "mapping" in shapes:
         mapping = map_tensor(f"{weights}#mapping", "path")
         if mapping.ndim != 1 or mapping.dtype.kind not in "iu" or not ((mapping >= 0) & (mapping < len(table))).all():
