@@ -13,11 +13,13 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, embedding_bag
+from skbag.text import TextEmbeddingVectorizer
 
 N_ROWS, N_COLUMNS, DIM, BATCH = 26, 11, 5, 8
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -210,6 +212,16 @@ def test_embedding_bag_takes_several_modes():
         embedding_bag(ids, table, offsets, mode="mean", per_sample_weights=weights, **options),
     ]
     np.testing.assert_array_equal(many, np.hstack(each))
+
+
+def test_texts_are_pooled_in_several_modes():
+    texts, vectors = ["cats and dogs", "stocks"], {"cats": [1.0, 0], "dogs": [0, 2.0], "stocks": [3.0, 4.0]}
+    model = TextEmbeddingVectorizer(vectors, CountVectorizer(), mode=["mean", "max"])
+    np.testing.assert_array_equal(model.fit_transform(texts), [[0.5, 1, 1, 2], [3, 4, 3, 4]])
+    assert model.get_feature_names_out().tolist() == [
+        "textembeddingvectorizer_mean0", "textembeddingvectorizer_mean1",
+        "textembeddingvectorizer_max0", "textembeddingvectorizer_max1",
+    ]  # fmt: skip
 
 
 # --- training
@@ -461,3 +473,24 @@ def test_interactions_that_cannot_be():
     X.indices[X.indptr[3]] = 99
     with pytest.raises(ValueError, match="row 3"):
         EmbeddingBagVectorizer(4, fields=FIELDS).fit(X)
+
+
+# --- devices
+
+
+@pytest.mark.parametrize("mode", ["sum", ["sqrtn", "max", "sum"]])
+@pytest.mark.parametrize("fields", [None, FIELDS])
+def test_a_vectorizer_pools_the_same_on_every_device(device, fields, mode):
+    X, table = random_csr(6, N_COLUMNS, seed=3, dtype="float32"), random_table(N_COLUMNS, DIM, dtype="float32")
+    options = {"init": table, "mode": mode, "fields": fields, "padding_idx": 2}
+    expected = EmbeddingBagVectorizer(**options).fit_transform(X)
+    found = EmbeddingBagVectorizer(device=device, **options).fit_transform(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [SPECS[name] for name in ("mean, max", "fields", "fm")])
+def test_a_gpu_says_what_it_does_not_train(cuda, spec):
+    model = EmbeddingBagClassifier(4, device=cuda, **spec)
+    with pytest.raises(ValueError, match="several modes, fields and interaction need device='cpu'"):
+        model.fit(bags("float32"), np.arange(N_ROWS) % 2)
+    assert not hasattr(model, "embeddings_")

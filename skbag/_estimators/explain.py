@@ -200,6 +200,44 @@ class ExplainedMixin:
         keys = range(n_outputs) if regresses else fitted.classes_.tolist()
         return {key: named(*some, names) for key, some in zip(keys, kept, strict=True)}
 
+    @property
+    def feature_importances_(self) -> Array:
+        """How much a column can move the outputs: the length of ``embeddings_[i] @ coefs_[0]``.
+
+        Where the outputs go through a softmax their mean is left out, which changes no probability. An array of shape
+        (n_features,) and the dtype of the table. What RFE and SelectFromModel look at.
+        """
+        check_is_fitted(self, "coefs_")
+        fitted: Any = self._snapshot()  # type: ignore[attr-defined]
+        if fitted.interaction:
+            raise AttributeError(
+                f"feature_importances_ is not available with interaction={fitted.interaction!r}: what a column does "
+                "depends on the others in a row."
+            )
+        table = fitted.embeddings_
+        result = np.empty(len(table), table.dtype)
+        for columns, coef in fitted._layers_by_field(centred=True):
+            squares = coef @ coef.T
+            for first in range(columns.start, columns.stop, 1 << 14):
+                some = slice(first, min(columns.stop, first + (1 << 14)))
+                rows = table[some].astype(np.float64)
+                result[some] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
+        return result
+
+    def _layers_by_field(self: Any, *, centred: bool = False) -> list[tuple[slice, Array]]:
+        """Return the columns of each field and the layer, in float64, for a row that has one of them alone.
+
+        It is the sum over the modes, which are all the same for one member of weight 1; that has no interaction.
+        ``centred`` says without the mean over the classes of a softmax.
+        """
+        coef, blocks = np.asarray(self._values()[1][0][0], np.float64), self._blocks
+        if centred and self._training_loss(self._learnt).normalized:
+            coef = coef - coef.mean(axis=1, keepdims=True)
+        by_block = coef.reshape(blocks.n_fields, blocks.per_field, -1, coef.shape[1])
+        edges = Fields.of(self.fields, self.n_features_in_).edges
+        layers = by_block[:, : len(modes_of(blocks.mode))].sum(axis=1)
+        return [(slice(*map(int, edges[f : f + 2])), layers[f]) for f in range(blocks.n_fields)]
+
 
 def _of_blocks(bags: Any, table: Array, coef: Array, owners: Array | None, blocks: Blocks, fitted: Any) -> Array:
     """Return what each member adds, as ``skbag._cpu.contributions`` does, summed over modes, of the bags of fields."""

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import Bags
-from skbag._data.blocks import Blocks, Fields, check_mode
+from skbag._data.blocks import Blocks, check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.quantized import QuantizedTable, table_of
@@ -27,7 +27,7 @@ from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.run import Run
 from skbag._rules.losses import Loss
-from skbag._rules.pooling import modes_of, sums_in
+from skbag._rules.pooling import sums_in
 from skbag._rules.solvers import SOLVERS
 from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_coef, manner_of, scale_of
 from skbag._training.loop import Schedule, epochs
@@ -422,44 +422,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in (table, *layer))
         features: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, pooled=True)
         return features
-
-    @property
-    def feature_importances_(self) -> Array:
-        """How much a column can move the outputs: the length of ``embeddings_[i] @ coefs_[0]``.
-
-        Where the outputs go through a softmax their mean is left out, which changes no probability. An array of shape
-        (n_features,) and the dtype of the table. What RFE and SelectFromModel look at.
-        """
-        check_is_fitted(self, "coefs_")
-        fitted = self._snapshot()
-        if fitted.interaction:
-            raise AttributeError(
-                f"feature_importances_ is not available with interaction={fitted.interaction!r}: what a column does "
-                "depends on the others in a row."
-            )
-        table = fitted.embeddings_
-        result = np.empty(len(table), table.dtype)
-        for columns, coef in fitted._layers_by_field(centred=True):
-            squares = coef @ coef.T
-            for first in range(columns.start, columns.stop, 1 << 14):
-                some = slice(first, min(columns.stop, first + (1 << 14)))
-                rows = table[some].astype(np.float64)
-                result[some] = np.sqrt(np.maximum(((rows @ squares) * rows).sum(axis=1), 0))
-        return result
-
-    def _layers_by_field(self, *, centred: bool = False) -> list[tuple[slice, Array]]:
-        """Return the columns of each field and the layer, in float64, for a row that has one of them alone.
-
-        It is the sum over the modes, which are all the same for one member of weight 1; that has no interaction.
-        ``centred`` says without the mean over the classes of a softmax.
-        """
-        coef, blocks = np.asarray(self._values()[1][0][0], np.float64), self._blocks
-        if centred and self._training_loss(self._learnt).normalized:
-            coef = coef - coef.mean(axis=1, keepdims=True)
-        by_block = coef.reshape(blocks.n_fields, blocks.per_field, -1, coef.shape[1])
-        edges = Fields.of(self.fields, self.n_features_in_).edges
-        layers = by_block[:, : len(modes_of(blocks.mode))].sum(axis=1)
-        return [(slice(*map(int, edges[f : f + 2])), layers[f]) for f in range(blocks.n_fields)]
 
 
 def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:

@@ -36,10 +36,10 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
     vectorizer : transformer, default=None
         What makes rows of texts: any transformer of texts whose ``get_feature_names_out`` gives the words, like
         CountVectorizer, or a Pipeline of such. None is ``TfidfVectorizer()``. It is cloned before it is fitted.
-    mode : {"mean", "sum", "sqrtn", "max"}, default="mean"
-        How the vectors of a text become one; see `skbag.EmbeddingBagVectorizer`. With a TfidfVectorizer, "mean" is the
-        mean weighted by TF-IDF. "sum" takes the weights as they are, so with TF-IDF they were divided by a norm that
-        all words of the text have a part in.
+    mode : {"mean", "sum", "sqrtn", "max"} or list of them, default="mean"
+        How the vectors of a text become one; see `skbag.EmbeddingBagVectorizer`. A list gives those of each mode side
+        by side. With a TfidfVectorizer, "mean" is the mean weighted by TF-IDF. "sum" takes the weights as they are, so
+        with TF-IDF they were divided by a norm that all words of the text have a part in.
     oov : {"drop", "zeros", "random", "mean", "subwords"}, default="drop"
         What becomes of words without a vector ("out of vocabulary").
 
@@ -115,7 +115,7 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
         vectors: Any,
         vectorizer: Any = None,
         *,
-        mode: str = "mean",
+        mode: Any = "mean",
         oov: str = "drop",
         per_sample_weights: bool = True,
         dtype: DTypeLike = "float32",
@@ -251,7 +251,24 @@ class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMix
 
     @property
     def _n_features_out(self) -> int:
-        return self.embeddings_.shape[1]
+        return int(self.bag_._n_features_out)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return names of the features: the class and a number, with the mode where there are several.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+        """
+        check_is_fitted(self)
+        prefix, names = type(self).__name__.lower(), self.bag_.get_feature_names_out()
+        of_bag = len(type(self.bag_).__name__)
+        return np.array([f"{prefix}{name[of_bag:]}" for name in names], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -73,7 +73,7 @@ def adult():
     if not path.exists():
         return None
     with lzma.open(path, "rt", newline="") as file:
-        rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
+        rows = [row for row in csv.reader(file, skipinitialspace=True) if row][1:]
     columns = np.array(rows, dtype=object)
     return columns[:, :-1], np.array([int(">" in income) for income in columns[:, -1]])
 
