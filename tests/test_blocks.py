@@ -95,7 +95,7 @@ def loss_and_gradients(model, X, labels, weights, options, spec):
             counts[row] += 1
         gradients[1][:] += np.outer(g, blocks.ravel())
         gradients[2][:] += g
-    return total, gradients, counts
+    return total, gradients, (counts, np.full(len(model.coef), True))
 
 
 def start(X, y, table, **params):
