@@ -80,8 +80,8 @@ def same_model(one, other):
 def test_the_parameters_are_the_documented_ones():
     names = list(inspect.signature(EmbeddingBagClassifier).parameters)
     expected = (
-        "embedding_dim mode fields interaction init freeze per_sample_weights padding_idx max_norm norm_type "
-        "scale_grad_by_freq loss "
+        "embedding_dim mode fields interaction init freeze hidden_layer_sizes activation per_sample_weights "
+        "padding_idx max_norm norm_type scale_grad_by_freq loss "
         "solver learning_rate learning_rate_init alpha batch_size max_iter shuffle tol early_stopping scoring "
         "validation_fraction n_iter_no_change class_weight threshold output n_negatives warm_start dtype device n_jobs "
         "random_state "

@@ -1,6 +1,5 @@
 """Scratch memory of mini-batches, and the parts of kernels that are compiled for a table, a loss and a solver."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from types import NoneType, SimpleNamespace
@@ -10,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, chosen, head, structs, update
+from skbag._cpu import calls, chosen, head, hidden, structs, update
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._data.bags import frozen
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model
 from skbag._data.quantized import BITS, arrays_of
 from skbag._data.some_outputs import Negatives, Tree
+from skbag._rules.activations import Activation
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of, sums_in
 from skbag._rules.solvers import Solver
@@ -79,10 +79,10 @@ class Shape(NamedTuple):
         return np.int64 if self.many else np.int32
 
     @property
-    def columns(self) -> int:
-        """Return how many outputs there are in whole blocks."""
+    def columns(self) -> tuple[int, ...]:
+        """Return how many numbers there are in whole blocks, for each of the widths."""
         block = block_of(self.dtype)
-        return -(-self.n_outputs // block) * block
+        return tuple(-(-n // block) * block for n in self.widths)
 
 
 @lru_cache(maxsize=64)
@@ -123,7 +123,7 @@ def batch_memory(
         empty(n_members, kind=ids), empty(n_members), empty(n_members, kind=ids),
         empty(n_bags, kind=np.int64), empty(n_bags, kind=np.int64), *wide(n_rows),
         empty(n_sums * n_bags if n_sums > 1 else 0), empty(n_squares, dim),
-        empty(n_bags if won else 0, dim, kind=np.int64), empty(0 if some else n_rows, shape.columns),
+        empty(n_bags if won else 0, dim, kind=np.int64), empty(0 if some else n_rows, shape.columns[-1]),
         gradients, of_blocks, of_blocks if alone else empty(n_bags if folded else 0, dim),
         empty(n_squares if back else 0, dim), empty(n_rows, kind=np.float64),
     )  # fmt: skip
@@ -142,7 +142,7 @@ def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> s
         np.empty((n_parts, _ROWS), ints),
         np.empty((n_parts, n), dtype), ranks, ranks.astype(shape.ids),
         np.empty((n_parts, _ROWS, widest), dtype), np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)),
-        np.zeros((n_parts, shape.columns), dtype),
+        np.zeros((n_parts, shape.columns[-1]), dtype),
     )  # fmt: skip
 
 
@@ -181,12 +181,26 @@ def nothing(dtype: np.dtype[Any]) -> Array:
     return frozen(np.empty(0, dtype))
 
 
-def layers_of(model: Model, batch: structs.Batch, update: Sequence[int] = (0,)) -> tuple[structs.Layer, ...]:
-    """Return the layers as kernels go through them, with scratch memory, and addresses of what changes their rows."""
-    pooled, outputs, gradients = (_rows(array) for array in (batch.pooled, batch.outputs, batch.gradients))
-    ((layer,), (address,)) = model.layers, update
-    coef, intercept = (frozen(each.values) for each in (layer.weights, layer.intercepts))
-    return (structs.Layer(coef, intercept, pooled, outputs, outputs, gradients, address),)
+def layers_of(
+    model: Model, shape: Shape, batch: structs.Batch, solver: Solver | None = None
+) -> tuple[tuple[Any, ...], ...]:  # fmt: skip
+    """Return what structs.Layer has of each layer, with scratch memory; ``solver`` for training."""
+    layers = []
+    inputs, outputs, gradients = (_rows(array) for array in (batch.pooled, batch.outputs, batch.gradients))
+    n, update, kind = len(inputs), 0, shape._replace(stored=shape.dtype).kind
+    for layer, n_inputs, columns in zip(model.layers, shape.widths, shape.columns[1:], strict=False):
+        arrays = frozen(layer.weights.values), frozen(layer.intercepts.values), inputs
+        if solver is not None:
+            update = update_addresses(n_inputs, kind, solver)[0]
+        if layer is model.layers[-1]:
+            layers.append((*arrays, outputs, outputs, gradients, 0, 0, update))
+            break
+        activated = np.empty((n, columns), shape.dtype)
+        deltas = np.empty((0 if solver is None else n, columns), shape.dtype)
+        kernels = hidden_addresses(n_inputs, kind, model.activation)
+        layers.append((*arrays, activated, deltas, gradients, *kernels, update))
+        inputs, gradients = activated, deltas
+    return tuple(layers)
 
 
 def _rows(scratch: Array) -> Array:
@@ -205,7 +219,7 @@ def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNam
     forward, coef = forward_of(table.values), frozen(rows)
     if stored == BITS["int8"]:
         forward = forward._replace(scales=nothing(dtype))
-    layer = structs.Layer(coef, nothing(dtype), rows, rows, rows, rows, 0)
+    layer = structs.Layer(coef, nothing(dtype), rows, rows, rows, rows, 0, 0, 0)
     reduction = structs.Reduction(
         forward.table, batch.weights, forward.scales, batch.ids, None, forward.spare, n, n, numbers, n, batch.pooled,
         layout_of(shape.blocks, 1).places,
@@ -261,6 +275,17 @@ def head_address(n_inputs: int, kind: tuple[Any, ...], loss: Loss, outputs: type
     return calls.address_of(
         heading, kinds.targets, kinds.chosen, kinds.layer, kinds.batch, kinds.parts, *(kinds.count,) * 6
     )
+
+
+@lru_cache(maxsize=64)
+def hidden_addresses(n_inputs: int, kind: tuple[Any, ...], activation: Activation) -> tuple[int, int]:
+    """Return the addresses of ``hidden.forward_kernel``'s and ``hidden.back_kernel``'s kernels for a layer."""
+    kinds, dtype = _kinds(*kind), kind[0]
+    forward, back = (
+        calls.address_of(make(lanes_of(n_inputs, dtype), block_of(dtype), activation), kinds.layer, *(kinds.count,) * 2)
+        for make in (hidden.forward_kernel, hidden.back_kernel)
+    )
+    return forward, back
 
 
 @lru_cache(maxsize=64)

@@ -93,7 +93,8 @@ def predict_kernel(lanes, vector):
         """
         layout, bags = stored(Layout(*layout)), stored(Bags(*bags))
         forward, n_layers = stored(Forward(*forward)), len(layers)
-        last_layer = nth(_layers(layers), n_layers - 1)
+        layers_ = _layers(layers)
+        last_layer = nth(layers_, n_layers - 1)
         coef, intercept, inputs, rows_out = last_layer.coef, last_layer.intercept, last_layer.inputs, last_layer.outputs
         table, indptr = forward.table, bags.indptr
         n_fields, dim = layout.n_fields, table.shape[1]
@@ -131,6 +132,8 @@ def predict_kernel(lanes, vector):
                         for d in range(features.shape[1]):
                             features[row, d] = batch.pooled[row - first, d]
                     continue
+                for j in range(n_layers - 1):
+                    call(nth(layers_, j).forward, (nth(layers_, j), place, place + last - first))
                 for k in range(0, n_outputs, _OUTPUTS_TOGETHER):  # whose weights stay in the cache from row to row
                     stop = min(n_outputs, k + _OUTPUTS_TOGETHER)
                     for p in range(place, place + last - first):

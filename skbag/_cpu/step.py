@@ -139,8 +139,12 @@ def _forward(
             for q in range(first_bag * n_fields, last_bag * n_fields):
                 start, stop = batch.starts[q], batch.stops[q]
                 pool_max(forward.table, batch.ids, start, stop, batch.blocks, layout.maximum, batch.winners, q)
+        for j in range(n_layers - 1):
+            call(nth(layers, j).forward, (nth(layers, j), first_bag, last_bag))
         last = nth(layers, n_layers - 1)
         call(plan.head, (targets, chosen, last, batch, parts, part, first_bag, last_bag, first, n_bags, number))
+        for j in range(n_layers - 2, -1, -1):
+            call(nth(layers, j).back, (nth(layers, j), first_bag, last_bag))
         if not plan.freeze and len(layout.places) > 0 and batch.blocks.shape[1] > dim:
             fold_gradients(layout, batch, first_bag, last_bag, dim)
 

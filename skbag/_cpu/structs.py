@@ -78,6 +78,8 @@ class Layer(NamedTuple):
     outputs: Any  # (n_bags, >= n_outputs), out: z, of a hidden layer its activation
     deltas: Any  # (n_bags, >= n_outputs), out: derivatives of the loss with respect to z
     gradients: Any  # (n_bags, >= n_inputs), out: those with respect to inputs; without rows where nothing asks for them
+    forward: Any  # addresses of kernels: hidden.forward_kernel, hidden.back_kernel, 0 for the last layer
+    back: Any
     update: Any  # address of update.update_kernel's kernel for rows of n_inputs
 
 

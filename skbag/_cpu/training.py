@@ -1,6 +1,7 @@
 """The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -200,12 +201,15 @@ class Trainer:
     def _layer_steps(self, rates: Rates) -> tuple[Any, ...]:
         """Return what the steps of each layer are made with."""
         objective = self.objective
-        length, exactly = objective.layer_norm or (np.inf, False)
-        of_last = step_of(
-            rates.initial * rates.layer, rates.slope * rates.layer, objective.layer_alpha, (float(length), 2.0),
-            bool(exactly), rates.intercept,
-        )  # fmt: skip
-        return (tuple(of_last),)
+        factors = *rates.hidden, (rates.layer, rates.intercept)
+        norms = *objective.hidden_norms, objective.layer_norm
+        steps = []
+        for layer, (factor, intercept), norm in zip(self.model.layers, factors, norms, strict=True):
+            alpha = objective.layer_alpha if layer is self.model.layers[-1] else objective.hidden_alpha
+            length, exactly = norm or (np.inf, False)
+            some = rates.initial * factor, rates.slope * factor, alpha, (float(length), 2.0), bool(exactly), intercept
+            steps.append(tuple(step_of(*some)))
+        return tuple(steps)
 
     @property
     def _gathers(self) -> bool:
@@ -257,9 +261,7 @@ class Trainer:
             batch = batch_memory(shape, n, n_members, won=won, back=back, some=outputs is not None)
             chosen = chosen_memory(shape, outputs, self._n_entries[:0], n_entries, longest, self.n_jobs)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
-            kind = shape._replace(stored=shape.dtype).kind
-            update = [update_addresses(k, kind, self.objective.solver)[0] for k in shape.widths[:-1]]
-            layers = tuple(map(tuple, layers_of(self.model, batch, update)))
+            layers = layers_of(self.model, shape, batch, self.objective.solver)
             self._scratch = layers, tuple(batch), tuple(parts), tuple(chosen)
             self._scratch_sizes = n_members, n_entries
         return self._scratch
@@ -324,7 +326,8 @@ def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, cho
     """Return what `predict` does, or with k what `best_of` does."""
     shape, n, forward = Shape.of(model, blocks), bags.n_rows, forward_of(model.table.values)
     layout = cpu.layout(forward.table)
-    work = bags.n_members * (shape.dim + 16) + n * (1 + shape.n_outputs) * (shape.n_pooled + 16)
+    of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
+    work = bags.n_members * (shape.dim + 16) + n * (shape.n_pooled + 16 + of_layers)
     shares = cpu._blocks(work, n_jobs)
     scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
     largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(blocks.mode) else 0
@@ -337,7 +340,7 @@ def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, cho
     )
     n_best = n if k else 0
     best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.empty(n_best, shape.dtype)
-    layers = tuple(map(tuple, layers_of(model, scratch)))
+    layers = layers_of(model, shape, scratch)
     arguments = tuple(layout_of(blocks, shape.dim)), addresses, members, tuple(forward), layers, tuple(scratch)
     key, lanes = (*shape.kind, bags.indices.dtype, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
     kernel, out = (

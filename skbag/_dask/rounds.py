@@ -162,9 +162,11 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
     others = [of_other(number) for number in range(1, len(model.parameters()))]
     if objective.norm is not None and len(changes) > 1:
         table = _held(table[0], *objective.norm), *table[1:]
-    if objective.layer_norm is not None and len(changes) > 1:  # of the layer that gives the outputs
-        length, exactly = objective.layer_norm
-        others[-2] = _held(others[-2][0], float(length), 2.0, exactly=bool(exactly)), *others[-2][1:]
+    norms = *objective.hidden_norms, objective.layer_norm
+    for k, norm in enumerate(norms if len(changes) > 1 else ()):
+        if norm is not None:
+            length, exactly = norm
+            others[2 * k] = _held(others[2 * k][0], float(length), 2.0, exactly=bool(exactly)), *others[2 * k][1:]
     return Change(
         rows, table, tuple(others), max(change.n_steps for change in changes), np.empty(0), int(n_rows.sum()),
         float(n_rows @ [change.loss for change in changes]) / float(n_rows.sum()),

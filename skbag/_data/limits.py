@@ -25,4 +25,17 @@ POSITIVE = _Floats(Real, 0, _LARGEST, closed="right")
 NOT_NEGATIVE = _Floats(Real, 0, _LARGEST, closed="both")
 INFINITY = Options(Real, {np.inf})
 
+
+def check_sizes(sizes: Any, name: str) -> tuple[int, ...]:
+    """Return sizes of layers, one or several, as a tuple; ValueError if one is no positive integer."""
+    if isinstance(sizes, Integral) and not isinstance(sizes, bool):
+        sizes = (sizes,)
+    if isinstance(sizes, str) or not np.iterable(sizes):
+        raise ValueError(f"{name} must be a positive integer, or several of them, got {sizes!r}.")
+    for k, size in enumerate(sizes):
+        if isinstance(size, bool) or not isinstance(size, Integral) or size not in COUNT:
+            raise ValueError(f"{name} must be integers from 1 to 2147483647, got {size!r} at position {k}.")
+    return tuple(map(int, sizes))
+
+
 NORM: dict[str, Any] = {"max_norm": [POSITIVE, INFINITY, None], "norm_type": [POSITIVE, INFINITY]}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skbag._data.resident import Resident
 from skbag._data.some_outputs import Negatives, Tree
+from skbag._rules.activations import IDENTITY, Activation
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import Mode
 from skbag._rules.solvers import Solver
@@ -58,12 +59,13 @@ class Model:
     table: Parameters  # (num_embeddings, dim)
     layers: tuple[Layer, ...]  # the first one reads pooled rows, the last one gives the outputs
     n_steps: int = 0  # so far
+    activation: Activation = IDENTITY  # of all layers but the last one
 
     @classmethod
-    def of(cls, parameters: Iterable[Parameters], n_steps: int = 0) -> Self:
+    def of(cls, parameters: Iterable[Parameters], n_steps: int = 0, activation: Activation = IDENTITY) -> Self:
         """Return a model of the table, and then weights and intercepts of each layer."""
         table, *others = parameters
-        return cls(table, tuple(map(Layer, others[::2], others[1::2])), n_steps)
+        return cls(table, tuple(map(Layer, others[::2], others[1::2])), n_steps, activation)
 
     def parameters(self) -> tuple[Parameters, ...]:
         """Return the table, and then weights and intercepts of each layer."""
@@ -77,7 +79,7 @@ class Model:
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        return self.of((parameters.copy() for parameters in self.parameters()), self.n_steps)
+        return self.of((parameters.copy() for parameters in self.parameters()), self.n_steps, self.activation)
 
     def writable(self, dtype: np.dtype[Any]) -> Self:
         """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
@@ -87,7 +89,7 @@ class Model:
             kinds = own if own.kind in "iu" else dtype, np.dtype(np.float64), dtype, dtype
             return Parameters(*(_usable(array, kind) for array, kind in zip(parameters.arrays(), kinds, strict=True)))
 
-        return self.of(map(usable, self.parameters()), self.n_steps)
+        return self.of(map(usable, self.parameters()), self.n_steps, self.activation)
 
 
 def _usable(array: Any, dtype: np.dtype[Any]) -> Array:
@@ -110,10 +112,12 @@ class Objective:
     norm: tuple[float, float] | None = None
     scale_grad_by_freq: bool = False
     freeze: bool = False
-    layer_alpha: float = 0.0  # the penalty of the layer
-    layer_norm: tuple[float, bool] | None = None  # length of the rows of the layer: at most, or exactly
+    layer_alpha: float = 0.0  # the penalty of the last layer
+    layer_norm: tuple[float, bool] | None = None  # length of the rows of the last layer: at most, or exactly
     interaction: bool = False  # see ``skbag._data.blocks.Blocks``
     outputs: Negatives | Tree | None = None  # which outputs a step touches; None for all
+    hidden_alpha: float = 0.0  # the penalty of hidden layers
+    hidden_norms: tuple[tuple[float, bool] | None, ...] = ()  # of the rows of each
 
 
 @dataclass(frozen=True)
@@ -122,5 +126,6 @@ class Rates:
 
     initial: float
     slope: float = 0.0
-    layer: float = 1.0  # times as much for the linear layer
+    layer: float = 1.0  # times as much for the last layer
     intercept: float = 1.0  # times as much as the layer for its intercepts
+    hidden: tuple[tuple[float, float], ...] = ()  # both of each hidden layer

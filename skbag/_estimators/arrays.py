@@ -1,5 +1,6 @@
 """Models as arrays: to and from the state of modules of torch, without torch."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -31,7 +32,9 @@ class ArraysMixin:
         -------
         dict of str to ndarray
             Copies: ``"embedding_bag.weight"`` of shape (n_features, embedding_dim), ``"linear.weight"`` of shape
-            (n_outputs, embedding_dim) and ``"linear.bias"`` of shape (n_outputs,), in the dtype of the table.
+            (n_outputs, embedding_dim) and ``"linear.bias"`` of shape (n_outputs,), in the dtype of the table. With
+            hidden layers ``"linear.0.weight"``, ``"linear.2.weight"`` and so on, as of an ``nn.Sequential`` of layers
+            with activations between.
             ``module.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})`` takes them.
 
         Raises
@@ -68,32 +71,34 @@ class ArraysMixin:
                 f"={fitted.mode!r}, fields={fitted.fields!r} and interaction={fitted.interaction!r}."
             )
         table = np.array(fitted.embeddings_)
-        coef, intercept = fitted._only_layer("to_state_dict")
-        weight, bias = np.array(coef.T, table.dtype, order="C"), np.array(intercept, table.dtype)
-        return {f"{bag}.weight": table, f"{linear}.weight": weight, f"{linear}.bias": bias}
+        fitted._check_outputs("to_state_dict")
+        layers, found = fitted._values()[1], {f"{bag}.weight": table}
+        for k, (coef, intercept) in enumerate(layers):
+            name = linear if len(layers) == 1 else f"{linear}.{2 * k}"
+            found[f"{name}.weight"] = np.array(coef.T, table.dtype, order="C")
+            found[f"{name}.bias"] = np.array(intercept, table.dtype)
+        return found
 
     @classmethod
     def _from_arrays(
         cls, arrays: Mapping[str, ArrayLike], bag: str, linear: str, params: dict[str, Any], learnt_of: Any
     ) -> Self:
         """Return a fitted estimator; ``learnt_of`` gives what is learnt from y, and the layer in its order."""
-        names = f"{bag}.weight", f"{linear}.weight"
+        names = [f"{bag}.weight", *(f"{name}.weight" for name in _layer_names(arrays, linear))]
         for name in names:
             if name not in arrays:
                 raise ValueError(f"arrays must have {name!r}, got {sorted(arrays)}.")
         table = take_table(arrays[names[0]], None, names[0])
-        layer = take_table(arrays[names[1]], table.dtype, names[1])
-        bias = np.zeros(len(layer)) if arrays.get(f"{linear}.bias") is None else arrays[f"{linear}.bias"]
-        intercept = np.asarray(bias).astype(table.dtype)
-        if layer.shape[1] != table.shape[1] or intercept.shape != (len(layer),):
-            raise ValueError(
-                f"{names[1]} must have one column per column of {names[0]}, {table.shape[1]}, and {linear}.bias one "
-                f"number per row of it, got the shapes {layer.shape} and {intercept.shape}."
-            )
-        check_finite(intercept[:, None], f"{linear}.bias")
+        layers, before = [], (f"column of {names[0]}", table.shape[1])
+        for name in names[1:]:
+            layers.append(_layer_at(arrays, name, table.dtype, *before))
+            before = f"row of {name}", len(layers[-1][0])
+        if len(layers) > 1:
+            params = {**params, "hidden_layer_sizes": tuple(len(layer) for layer, _ in layers[:-1])}
         dtype = table.storage if isinstance(table, QuantizedTable) else table.dtype.name
         estimator: Any = cls(table.shape[1], dtype=dtype, **params)  # type: ignore[call-arg]
         estimator._validate_params()
+        estimator._check_hidden(None)
         check_padding_idx(estimator.padding_idx, len(table))
         estimator.n_features_in_ = len(table)
         if estimator._blocks.n_blocks > 1:
@@ -101,12 +106,17 @@ class ArraysMixin:
                 f"from_state_dict makes estimators of one mode, without fields and interaction, got mode="
                 f"{estimator.mode!r}, fields={estimator.fields!r} and interaction={estimator.interaction!r}."
             )
-        learnt, layer, intercept = learnt_of(layer, intercept)
+        learnt, *last = learnt_of(*layers[-1])
+        layers[-1] = last[0], last[1]
         estimator.init = estimator.embeddings_ = _own(estimator._rescaled(table))
         estimator._held = False  # the layer has a length of its own
-        values = arrays_of(estimator.embeddings_)[0], np.ascontiguousarray(layer), np.ascontiguousarray(intercept)
-        states = estimator._initial_states(learnt, int(estimator.batch_size))
-        model = Model.of(map(Parameters.new, values, (SOLVERS[estimator.solver],) * 3, states))
+        values = (
+            arrays_of(estimator.embeddings_)[0],
+            *(np.ascontiguousarray(array) for layer in layers for array in layer),
+        )
+        states = estimator._initial_states(learnt, int(estimator.batch_size), len(layers) - 1)
+        solver, new = SOLVERS[estimator.solver], zip(values, states, strict=True)
+        model = Model.of(Parameters.new(array, solver, state) for array, state in new)
         estimator._keep(model, learnt, stream_of(estimator._new_rng()), [], [])
         estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
         estimator.best_n_iter_ = 0
@@ -118,3 +128,26 @@ def _own(table: Any) -> Any:
     own = copied(table)
     (own.bits if isinstance(own, QuantizedTable) else own).flags.writeable = False
     return own
+
+
+def _layer_names(arrays: Mapping[str, ArrayLike], linear: str) -> list[str]:
+    """Return what the layers are called: one Linear, or those of a Sequential by their numbers."""
+    found = (re.fullmatch(rf"{re.escape(linear)}\.(\d+)\.weight", name) for name in arrays)
+    numbers = sorted(int(match[1]) for match in found if match)
+    return [linear] if f"{linear}.weight" in arrays or not numbers else [f"{linear}.{k}" for k in numbers]
+
+
+def _layer_at(
+    arrays: Mapping[str, ArrayLike], name: str, dtype: np.dtype[Any], before: str, n_inputs: int
+) -> tuple[Array, Array]:
+    """Return weights and intercepts of a layer that reads the rows of the one before, checked."""
+    layer, bias_name = take_table(arrays[name], dtype, name), f"{name.removesuffix('weight')}bias"
+    bias = np.zeros(len(layer)) if arrays.get(bias_name) is None else arrays[bias_name]
+    intercept = np.asarray(bias).astype(dtype)
+    if layer.shape[1] != n_inputs or intercept.shape != (len(layer),):
+        raise ValueError(
+            f"{name} must have one column per {before}, {n_inputs}, and {bias_name} one "
+            f"number per row of it, got the shapes {layer.shape} and {intercept.shape}."
+        )
+    check_finite(intercept[:, None], bias_name)
+    return layer, intercept

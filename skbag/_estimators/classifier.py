@@ -48,8 +48,9 @@ class EmbeddingBagClassifier(
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
     are pooled into the features h of the bag, as `EmbeddingBagVectorizer` does it, and a linear layer makes the logits
-    ``z = h @ coefs_[0] + intercepts_[0]``. Table and layer are trained together by stochastic gradient descent on
-    mini-batches. What y is decides the number of logits and, for ``loss="log_loss"``, the loss of one row:
+    ``z = h @ coefs_[0] + intercepts_[0]``; or several layers do, with ``hidden_layer_sizes``. Table and layers are
+    trained together by stochastic gradient descent on mini-batches. What y is decides the number of logits and, for
+    ``loss="log_loss"``, the loss of one row:
 
     ========================  =============  ==========================================================
     y                         logits         loss
@@ -71,7 +72,8 @@ class EmbeddingBagClassifier(
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
         least 16 and at most 64: outputs that are sums over the members have no use for more columns than there are
-        outputs. It is 64 with ``freeze=True`` and in the mode "max". When ``init`` is a table, its own width counts.
+        outputs. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init`` is a table, its
+        own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 
@@ -102,12 +104,18 @@ class EmbeddingBagClassifier(
           works on a copy: neither the array nor the file is written to. scikit-learn's ``clone`` copies arrays but not
           files, so a path is what suits a search.
     freeze : bool, default=False
-        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
-        problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a standard
-        deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
-        that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
-        ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect. `partial_fit`
-        makes the steps of the solver.
+        Whether the table stays as it is, but for ``max_norm``, and the layers alone are trained. With one layer that is
+        a convex problem, and `fit` solves it as one: by L-BFGS [6]_ on the pooled features, scaled to a mean of 0 and a
+        standard deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table
+        nor a part that all its rows have in common then matters. It needs the pooled features of all rows of X in
+        memory; ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect.
+        `partial_fit` makes the steps of the solver.
+    hidden_layer_sizes : int or array-like of int, default=()
+        Numbers of units of hidden layers between the features and the outputs, from the first to the last, as in
+        MLPClassifier (a deep averaging network [11]_). None by default: an output is then a sum over the members of a
+        row, which `contributions`, `top_features` and `to_linear` need. Only with ``device="cpu"``.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        What a hidden unit makes of its sum z: z, ``1 / (1 + exp(-z))``, ``tanh(z)`` or ``max(0, z)``.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
@@ -139,13 +147,14 @@ class EmbeddingBagClassifier(
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of
-        three or more classes, and 0.2 for the other losses; the rate of the linear layer is 0.15 times as large for
+        table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of three
+        or more classes, and 0.2 for the other losses; the rate of the linear layer is 0.15 times as large for
         "log_loss", half of it for "hinge" and twice as large for the others, which was found by cross-validation on
         texts. A table in ``init`` whose rows are longer than 0.3, as a root mean square, counts as one of that length
         with a layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale.
-        Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
-        1.0 for "sgd".
+        With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer
+        is what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
+        0.003 for "adam" and 1.0 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. "auto" is 1e-4, and 3e-5 for the
         softmax of three or more classes with the solver "rowwise_adagrad" and a table that learns. The penalty
@@ -242,25 +251,30 @@ class EmbeddingBagClassifier(
         The classes, sorted; for a label indicator the numbers of its columns.
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The trained table, in ``dtype``; a `QuantizedTable`, read as float32, for float16 and bfloat16.
-    coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
-        The layers behind the bag, of which there is one, named as in MLPClassifier: one column per class or label, and
-        one in all for two classes. Before training they are random directions, orthogonal to one another if there are
-        no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a table that learns they keep
-        a length, and the table learns how far apart the classes are: the root of 2 for "log_loss" with one output, 1
-        for "hinge", 0.7 for "squared_hinge" and "modified_huber". For "log_loss" with more outputs they begin 1 long
-        and may become 2 long; all of this divided by how much longer than 0.3 the rows of ``init`` are. Otherwise they
-        begin ``min(n_outputs ** 0.75, 10)`` long, and are free. There is no ``coef_``, which other libraries take for
-        weights of the columns of X. With ``output="hierarchical"`` there is a column for each inner node of the tree,
-        ``n_classes - 1``.
-    intercepts_ : list of one ndarray of shape (n_outputs,)
-        What is added to the logits, and all that a row without members has. Before training it predicts the shares of
-        the classes or labels among the rows of the first call: with n1 the weight of the rows that have one and n0 of
-        those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm of the sum of these
-        over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses of margins begin at
-        the hyperbolic tangent of half of that.
+    coefs_ : list of ndarrays of shapes (embedding_dim, n_outputs), or (n_inputs, n_units) for each layer
+        The layers behind the bag, named as in MLPClassifier. The last one, or only one, has one column per class or
+        label, and one in all for two classes. Before training they are random directions, orthogonal to one another if
+        there are no more than ``embedding_dim``. With the solver "rowwise_adagrad" and a table that learns they keep a
+        length, and the table learns how far apart the classes are: the root of 2 for "log_loss" with one output, 1 for
+        "hinge", 0.7 for "squared_hinge" and "modified_huber". For "log_loss" with more outputs they begin 1 long and
+        may become 2 long; all of this divided by how much longer than 0.3 the rows of ``init`` are. Otherwise they
+        begin ``min(n_outputs ** 0.75, 10)`` long, and are free. The weights of a hidden unit begin in the directions of
+        Glorot and Bengio [12]_. Where outputs keep a length these keep one, too, the root of 2, and it is the first
+        layer that the length of ``init`` divides; with "logistic" both are twice as long. Otherwise they begin as long
+        as Glorot's, and outputs for "sgd" 0.3 times as long as they would without. There is no ``coef_``, which other
+        libraries take for weights of the columns of X. With ``output="hierarchical"`` there is a column for each inner
+        node of the tree, ``n_classes - 1``.
+    intercepts_ : list of ndarrays of shape (n_outputs,), or (n_units,) for each layer
+        What is added to the sums of each layer; 0 for hidden units before training. Of the last layer, or only one,
+        what is added to the logits, and without hidden layers all that a row without members has. Before training such
+        a row has the shares of the classes or labels among the rows of the first call: with n1 the weight of the rows
+        that have one and n0 of those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm
+        of the sum of these over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses
+        of margins begin at the hyperbolic tangent of half of that.
     feature_importances_ : ndarray of shape (n_features,)
         How much a column of X can move the logits: the lengths of the rows of ``embeddings_ @ coefs_[0]``, for a
-        softmax without the mean over the classes, which changes no probability.
+        softmax without the mean over the classes, which changes no probability. With hidden layers, how much it can
+        move the sums of the first one.
     n_iter_ : int
         Number of epochs of the last call, or iterations with ``freeze``: 1 after `partial_fit`. With ``early_stopping``
         the model may be that of an earlier one, see ``best_n_iter_``.
@@ -350,6 +364,9 @@ class EmbeddingBagClassifier(
        their Compositionality, 2013.
     .. [10] S. Jean, K. Cho, R. Memisevic, Y. Bengio: On Using Very Large Target Vocabulary for Neural Machine
        Translation, 2015; for labels G. King, L. Zeng: Logistic Regression in Rare Events Data, 2001.
+    .. [11] M. Iyyer, V. Manjunatha, J. Boyd-Graber, H. Daume III: Deep Unordered Composition Rivals Syntactic Methods
+       for Text Classification, 2015.
+    .. [12] X. Glorot, Y. Bengio: Understanding the Difficulty of Training Deep Feedforward Neural Networks, 2010.
 
     Examples
     --------
@@ -393,6 +410,8 @@ class EmbeddingBagClassifier(
         interaction: str | None = None,
         init: Any = "uniform",
         freeze: bool = False,
+        hidden_layer_sizes: Any = (),
+        activation: str = "relu",
         per_sample_weights: bool = True,
         padding_idx: int | None = None,
         max_norm: float | None = None,
@@ -428,6 +447,8 @@ class EmbeddingBagClassifier(
         self.interaction = interaction
         self.init = init
         self.freeze = freeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.per_sample_weights = per_sample_weights
         self.padding_idx = padding_idx
         self.max_norm = max_norm
@@ -475,7 +496,8 @@ class EmbeddingBagClassifier(
         ----------
         arrays : mapping of str to array-like
             As those of `to_state_dict`; ``module.state_dict()`` of torch is one, once its tensors are on the CPU.
-            Without a ``"linear.bias"`` the intercepts are 0.
+            Without a ``"linear.bias"`` the intercepts are 0. Several layers, ``"linear.0.weight"``,
+            ``"linear.2.weight"`` and so on, are hidden ones and a last one; pass their ``activation``.
         classes : array-like of shape (n_classes,), default=None
             What the rows of ``"linear.weight"`` stand for; None for 0, 1, 2, ... One row stands for the second of two.
         multilabel : bool, default=False
@@ -719,10 +741,10 @@ class EmbeddingBagClassifier(
         return weights * of_class[y]
 
     def decision_function(self, X: Any) -> Array:
-        """Return the logits: ``transform(X) @ coefs_[0] + intercepts_[0]``.
+        """Return the logits: ``transform(X) @ coefs_[0] + intercepts_[0]``, or what hidden layers make of the features.
 
-        A row without members has the logits ``intercepts_[0]``. With ``output="hierarchical"`` the logarithms of the
-        probabilities.
+        A row without members has the logits ``intercepts_[0]``, or those that hidden layers make of zeros. With
+        ``output="hierarchical"`` the logarithms of the probabilities.
 
         Parameters
         ----------

@@ -66,7 +66,8 @@ class ExplainedMixin:
         ValueError
             If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers; if ``output``
             has a class that is not in ``classes_``, or not one for each row; with ``interaction``, where an output is
-            a sum over pairs of members, too; with ``output="hierarchical"``, where a class has no output of its own.
+            a sum over pairs of members, too; with ``output="hierarchical"``, where a class has no output of its own;
+            with hidden layers, where an output is no sum.
 
         Notes
         -----
@@ -166,7 +167,8 @@ class ExplainedMixin:
         NotFittedError
             Before `fit` or `partial_fit`.
         TypeError, ValueError
-            If ``k`` is no positive integer, or there is not one name per column; with ``output="hierarchical"``.
+            If ``k`` is no positive integer, or there is not one name per column; with ``output="hierarchical"`` or
+            hidden layers.
 
         Examples
         --------
@@ -204,7 +206,8 @@ class ExplainedMixin:
     def feature_importances_(self) -> Array:
         """How much a column can move the outputs: the length of ``embeddings_[i] @ coefs_[0]``.
 
-        Where the outputs go through a softmax their mean is left out, which changes no probability. An array of shape
+        With hidden layers, how much it can move what the units of the first one add up. Where the outputs go through a
+        softmax, and there are none, their mean is left out, which changes no probability. An array of shape
         (n_features,) and the dtype of the table. What RFE and SelectFromModel look at.
         """
         check_is_fitted(self, "coefs_")
@@ -231,7 +234,7 @@ class ExplainedMixin:
         ``centred`` says without the mean over the classes of a softmax.
         """
         coef, blocks = np.asarray(self._values()[1][0][0], np.float64), self._blocks
-        if centred and self._training_loss(self._learnt).normalized:
+        if centred and self._training_loss(self._learnt).normalized and len(self.coefs_) == 1:
             coef = coef - coef.mean(axis=1, keepdims=True)
         by_block = coef.reshape(blocks.n_fields, blocks.per_field, -1, coef.shape[1])
         edges = Fields.of(self.fields, self.n_features_in_).edges

@@ -50,8 +50,8 @@ class LinearMixin:
         NotFittedError
             Before `fit` or `partial_fit`.
         ValueError
-            In the mode "max", with several modes, ``interaction``, or ``fields`` in another mode than "sum": that is no
-            linear function of a row that is normalized as a whole; with ``output="hierarchical"``.
+            In the mode "max", with several modes, ``interaction``, hidden layers, or ``fields`` in another mode than
+            "sum": that is no linear function of a row that is normalized as a whole; with ``output="hierarchical"``.
 
         Notes
         -----

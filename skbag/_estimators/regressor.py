@@ -26,15 +26,17 @@ class EmbeddingBagRegressor(
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
-    layer predicts ``h @ coefs_[0] + intercepts_[0]``, or the exponential of that for counts. Table and layer are
-    trained together, as those of `EmbeddingBagClassifier`, whose page says more about most of the parameters.
+    layer predicts ``h @ coefs_[0] + intercepts_[0]``, or the exponential of that for counts; or several layers do, with
+    ``hidden_layer_sizes``. Table and layers are trained together, as those of `EmbeddingBagClassifier`, whose page says
+    more about most of the parameters.
 
     Parameters
     ----------
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
         least 16 and at most 64: outputs that are sums over the members have no use for more columns than there are
-        outputs. It is 64 with ``freeze=True`` and in the mode "max". When ``init`` is a table, its own width counts.
+        outputs. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init`` is a table, its
+        own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 
@@ -66,12 +68,18 @@ class EmbeddingBagRegressor(
           works on a copy: neither the array nor the file is written to. scikit-learn's ``clone`` copies arrays but not
           files, so a path is what suits a search.
     freeze : bool, default=False
-        Whether the table stays as it is, but for ``max_norm``, and the linear layer alone is trained. That is a convex
-        problem, and `fit` solves it as one: by L-BFGS on the pooled features, scaled to a mean of 0 and a standard
-        deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table nor a part
-        that all its rows have in common then matters. It needs the pooled features of all rows of X in memory;
-        ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect. `partial_fit`
-        makes the steps of the solver.
+        Whether the table stays as it is, but for ``max_norm``, and the layers alone are trained. With one layer that is
+        a convex problem, and `fit` solves it as one: by L-BFGS on the pooled features, scaled to a mean of 0 and a
+        standard deviation of 1, with ``alpha`` as the penalty of the weights of these. Neither the scale of the table
+        nor a part that all its rows have in common then matters. It needs the pooled features of all rows of X in
+        memory; ``max_iter`` bounds its iterations ("auto" is 100), and what else is about steps has no effect.
+        `partial_fit` makes the steps of the solver.
+    hidden_layer_sizes : int or array-like of int, default=()
+        Numbers of units of hidden layers between the features and the outputs, from the first to the last, as in
+        MLPRegressor. None by default: an output is then a sum over the members of a row, which
+        `contributions`, `top_features` and `to_linear` need. Only with ``device="cpu"``.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        What a hidden unit makes of its sum z: z, ``1 / (1 + exp(-z))``, ``tanh(z)`` or ``max(0, z)``.
     per_sample_weights : bool, default=True
         Whether the values of X weigh the members. If False, every stored nonzero counts as 1.
     padding_idx : int, default=None
@@ -107,9 +115,10 @@ class EmbeddingBagRegressor(
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
         table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half of it.
         A table in ``init`` whose rows are longer than 0.3, as a root mean square, counts as one of that length with a
-        layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale.
-        Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and
-        0.02 for "sgd".
+        layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale. With
+        hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer is
+        what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
+        0.003 for "adam" and 0.02 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
         acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
@@ -172,13 +181,15 @@ class EmbeddingBagRegressor(
     ----------
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The trained table, in ``dtype``; a `QuantizedTable`, read as float32, for float16 and bfloat16.
-    coefs_ : list of one ndarray of shape (embedding_dim, n_outputs)
-        The layers behind the bag, of which there is one, in units of y.
-    intercepts_ : list of one ndarray of shape (n_outputs,), float64
-        What is added, in units of y, and all that a row without members has. Before training the weighted mean of y,
+    coefs_ : list of ndarrays of shapes (embedding_dim, n_outputs), or (n_inputs, n_units) for each layer
+        The layers behind the bag, the last one, or only one, in units of y.
+    intercepts_ : list of ndarrays of shape (n_outputs,), or (n_units,) for each layer
+        What is added to the sums of each layer. Of the last one float64, in units of y, and with one layer all that a
+        row without members has. Before training the weighted mean of y,
         its logarithm for "poisson", the weighted median for "absolute_error" and "huber".
     feature_importances_ : ndarray of shape (n_features,)
-        How much a column of X can move the outputs: the lengths of the rows of ``embeddings_ @ coefs_[0]``.
+        How much a column of X can move the outputs: the lengths of the rows of ``embeddings_ @ coefs_[0]``. With hidden
+        layers, the sums of the first one.
     n_iter_, loss_curve_, best_loss_, validation_scores_, best_validation_score_, best_n_iter_
         As those of `EmbeddingBagClassifier`; the losses are those of the scaled targets, see the notes.
     n_features_in_ : int
@@ -227,6 +238,8 @@ class EmbeddingBagRegressor(
         interaction: str | None = None,
         init: Any = "uniform",
         freeze: bool = False,
+        hidden_layer_sizes: Any = (),
+        activation: str = "relu",
         per_sample_weights: bool = True,
         padding_idx: int | None = None,
         max_norm: float | None = None,
@@ -258,6 +271,8 @@ class EmbeddingBagRegressor(
         self.interaction = interaction
         self.init = init
         self.freeze = freeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.per_sample_weights = per_sample_weights
         self.padding_idx = padding_idx
         self.max_norm = max_norm
@@ -428,6 +443,8 @@ class EmbeddingBagRegressor(
 
     def predict(self, X: Any) -> Array:
         """Return ``transform(X) @ coefs_[0] + intercepts_[0]``, for the loss "poisson" the exponential of that.
+
+        With hidden layers, what these make of the features.
 
         Parameters
         ----------

@@ -78,9 +78,9 @@ class Run:
         return score
 
     def train(self, progress: Progress) -> None:
-        """Run the epochs, or solve the convex problem of a frozen table."""
+        """Run the epochs, or solve the convex problem of a frozen table and one layer."""
         estimator = self.estimator
-        if estimator.freeze:
+        if estimator.freeze and len(self.model.layers) == 1:
             progress.n_epochs = 1
             with progress:
                 self._solve()

@@ -4,6 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -17,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks, check_mode
-from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
+from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE, check_sizes
 from skbag._data.model import Model, Objective, Parameters
 from skbag._data.quantized import QuantizedTable, table_of
 from skbag._data.some_outputs import Negatives, Tree
@@ -26,10 +27,11 @@ from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.run import Run
+from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import sums_in
 from skbag._rules.solvers import SOLVERS
-from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_coef, manner_of, scale_of
+from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_layers, manner_of, scale_of
 from skbag._training.loop import Schedule, epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import split
@@ -50,6 +52,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         "embedding_dim": [COUNT, StrOptions({"auto"})],
         "interaction": [StrOptions({"fm"}), None],
         "freeze": ["boolean"],
+        "hidden_layer_sizes": ["array-like", COUNT],
+        "activation": [StrOptions(set(ACTIVATIONS))],
         "scale_grad_by_freq": ["boolean"],
         "solver": [StrOptions(set(SOLVERS))],
         "learning_rate": [StrOptions({"linear", "constant"})],
@@ -120,6 +124,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     ) -> Self:
         warm = self.warm_start and hasattr(self, "coefs_")
         fitted = self._snapshot()
+        fitted._check_hidden("warm_start" if warm else None)
         bags = fitted._check_bags(X, reset=not warm, goes_on=warm)
         warn_of_scales(bags, check_mode(fitted.mode))
         weights = checked_weights(sample_weight, bags.n_rows)
@@ -157,6 +162,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise ValueError("partial_fit does not support early_stopping=True.")
         first = not hasattr(self, "coefs_")
         fitted = self._snapshot()
+        fitted._check_hidden(None if first else "partial_fit")
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
         weights = checked_weights(sample_weight, bags.n_rows)
         learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
@@ -210,14 +216,36 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise kind(f"In X_val, y_val or sample_weight_val: {error}") from error
         return X, y, bags, self._targets_of(learnt, labels), weights
 
+    def _check_device(self, n_hidden: int) -> None:
+        if n_hidden and self.device != "cpu":
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} is only possible with device='cpu', got "
+                f"{self.device!r}."
+            )
+
+    @property
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        return check_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+
+    def _check_hidden(self, goes_on: str | None) -> None:
+        """Raise ValueError if there cannot be these hidden layers, or there were others before what goes on."""
+        sizes = self._hidden_sizes
+        self._check_device(len(sizes))
+        if goes_on and sizes != tuple(self._layer_shape[1:-1]):
+            raise ValueError(
+                f"{goes_on} needs the hidden_layer_sizes of the first fit, {tuple(self._layer_shape[1:-1])}, got "
+                f"{self.hidden_layer_sizes!r}."
+            )
+
     # --- the fitted arrays
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState
     ) -> Model:
         dim = self.embedding_dim
+        sizes = self._hidden_sizes
         if isinstance(dim, str):
-            summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze
+            summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze and not sizes
             dim = default_dim(targets.n_outputs, summed=bool(summed))
         table = self._new_table(bags, dim, rng)
         self._held, self._start_scale = True, 1.0
@@ -232,21 +260,26 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                 )
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]
-        states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)))
         start = self._start_of(learnt, targets, weights)
-        layer = initial_coef(len(start), dim, 0.0 if self.freeze else self._manner(learnt).length, rng), start
+        states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
+        manner, activation = self._manner(learnt), ACTIVATIONS[self.activation]
+        if self.freeze and not sizes:
+            manner = replace(manner, length=0.0)
+        widths = (dim, *sizes, len(start))
+        layers = initial_layers(widths, manner, activation, start, rng)
         values = table.bits if isinstance(table, QuantizedTable) else table
-        arrays = values, *(np.ascontiguousarray(array, table.dtype) for array in layer)
-        model = Model.of(map(Parameters.new, arrays, (solver,) * 3, states))
+        arrays = values, *(np.ascontiguousarray(array, table.dtype) for array in layers)
+        parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
+        model = Model.of(parameters, 0, activation)
         return get_trainer(self.device).keep(model, table.dtype)
 
-    def _initial_states(self, learnt: Any, n_rows: int) -> tuple[float, float, float]:
-        """Return what sums of squares of gradients begin at, for table, layer and intercepts and so many rows a step.
+    def _initial_states(self, learnt: Any, n_rows: int, n_hidden: int) -> tuple[float, ...]:
+        """Return what sums of squares of gradients begin at, for table, weights and intercepts and so many rows a step.
 
-        Longer rows of the table have shorter gradients, and those of the layer are longer then.
+        Longer rows of the table have shorter gradients, and those of the first layer are longer then.
         """
         state, scale = _INITIAL_STATE / n_rows**2, self._manner(learnt).scale
-        return state / scale**2, state * scale**2, state
+        return state / scale**2, state * scale**2, state, *(state, state) * n_hidden
 
     def _model(self) -> Model:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
@@ -265,10 +298,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         if self._solver == self.solver:
             parameters = [Parameters(array, *some) for array, some in zip(values, states, strict=True)]
         else:  # another solver begins anew
-            states, n_steps = self._initial_states(self._learnt, int(self.batch_size)), 0
-            table, *layers = values
-            parameters = list(map(Parameters.new, (np.asarray(table), *layers), (SOLVERS[self.solver],) * 3, states))
-        return get_trainer(self.device).keep(Model.of(parameters, n_steps), dtype)
+            states, n_steps = self._initial_states(self._learnt, int(self.batch_size), len(layers) - 1), 0
+            arrays = (np.asarray(table), *values[1:])
+            new = zip(arrays, states, strict=True)
+            parameters = [Parameters.new(array, SOLVERS[self.solver], state) for array, state in new]
+        return get_trainer(self.device).keep(Model.of(parameters, n_steps, ACTIVATIONS[self.activation]), dtype)
 
     def _layers_of_training(self, layers: Layers) -> Iterator[Array]:
         """Yield weights and intercepts of each layer in training, where outputs may have another scale."""
@@ -280,10 +314,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _values(self) -> tuple[Any, Layers]:
         """Return the fitted table, and coefficients and intercepts of each layer; checked: they may be assigned."""
+        shapes = list(pairwise(self._layer_shape))
+        self._check_device(len(shapes) - 1)
         table = get_backend(self.device).hold(vars(self)["embeddings_"])  # the attribute would fetch it from a GPU
         checked = check_weight(table, "embeddings_")
         table = checked if isinstance(checked, QuantizedTable) else table
-        shapes = list(pairwise(self._layer_shape))
         for name in ("coefs_", "intercepts_"):
             if len(getattr(self, name)) != len(shapes):
                 raise ValueError(f"{name} must be {len(shapes)} arrays, got {len(getattr(self, name))}.")
@@ -301,11 +336,20 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
         return table, layers
 
-    def _only_layer(self, what: str) -> tuple[Array, Array]:
-        """Return coefficients and intercepts of the layer, for what can be said where each class has an output."""
+    def _check_outputs(self, what: str) -> None:
         if isinstance(self._some_outputs, Tree):
             raise ValueError(f"{what} needs an output for each class, which output='hierarchical' does not have.")
-        return self._values()[1][0]
+
+    def _only_layer(self, what: str) -> tuple[Array, Array]:
+        """Return coefficients and intercepts of the layer, for what can be said of outputs of classes that are sums."""
+        self._check_outputs(what)
+        layers = self._values()[1]
+        if len(layers) > 1:
+            raise ValueError(
+                f"{what} needs a model without hidden layers, got hidden_layer_sizes={self.hidden_layer_sizes!r}: its "
+                "outputs are no sums over the columns of X."
+            )
+        return layers[0]
 
     def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
         """Take over a trained model."""
@@ -351,18 +395,21 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _objective(self, learnt: Any) -> Objective:
         """Return what a step does."""
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
-        held, alpha, blocks = self._manner(learnt).norm, self._alpha(learnt), self._blocks
+        manner, alpha, blocks = self._manner(learnt), self._alpha(learnt), self._blocks
+        held, hidden = manner.norm, manner.hidden_norms(len(self._hidden_sizes))
         return Objective(
             blocks.mode, self._training_loss(learnt), SOLVERS[self.solver], alpha, norm,
             bool(self.scale_grad_by_freq), bool(self.freeze), 0.0 if held else alpha, held,
             blocks.interaction, self._some_outputs,
+            0.0 if any(hidden) else alpha, tuple(hidden),
         )  # fmt: skip
 
     def _manner(self, learnt: Any) -> Manner:
         """Return how the model is trained."""
         scale, learns = vars(self).get("_start_scale", 1.0), not self.freeze and vars(self).get("_held", True)
         loss = self._loss_of(learnt)
-        return manner_of(loss, learnt.n_outputs, self.solver, learns=learns, scale=scale)
+        hidden = self.activation if self._hidden_sizes else None
+        return manner_of(loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, hidden=hidden)
 
     def _alpha(self, learnt: Any) -> float:
         """Return the strength of the penalty."""
@@ -371,7 +418,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _schedule(self, learnt: Any, name: str, n_epochs: int, n_batches: int) -> Schedule:
         manner, rate = self._manner(learnt), self.learning_rate_init
         initial = manner.rate if isinstance(rate, str) else rate
-        return Schedule(name, initial, n_epochs, n_batches, manner.layer, manner.scale)
+        *hidden, (layer, intercept) = manner.factors(len(self._hidden_sizes))
+        return Schedule(name, initial, n_epochs, n_batches, layer, intercept, tuple(hidden))
 
     # --- prediction
 
@@ -386,7 +434,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         table, layers = self._values()
         dtype = table.dtype
         arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
-        model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
+        parameters = (Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
+        model = Model.of(parameters, 0, ACTIVATIONS[self.activation])
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
         return bags, model, self._blocks, self.n_jobs
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbag._data.table import check_padding_idx
 from skbag._estimators.names import check_count, column_of, names_of, strongest
 from skbag._inspection.axes import axes_for, plain, split_pipeline
+from skbag._rules.activations import ACTIVATIONS
 
 Array = NDArray[Any]
 
@@ -272,7 +273,9 @@ def _spoken_for(model: Any, vectors: Array) -> list[Any] | None:
     """Return the class or label that each vector speaks for most; None if there are too many, or none."""
     if not hasattr(model, "classes_") or len(model.classes_) > _MOST_GROUPS:
         return None
-    coef = np.asarray(model.coefs_[0], np.float64)
+    *hidden, coef = (np.asarray(coef, np.float64) for coef in model.coefs_)
+    for before, intercept in zip(hidden, model.intercepts_[:-1], strict=True):
+        vectors = ACTIVATIONS[model.activation].rule(vectors @ before + intercept)
     if model._loss_of(model._learnt).normalized:
         coef = coef - coef.mean(axis=1, keepdims=True)
     groups: list[Any] = model.classes_[(vectors @ model._both_signs(coef)).argmax(axis=1)].tolist()

@@ -4,12 +4,13 @@ Found by cross-validation on the training parts of texts with 2 to 736 classes a
 ``tests/benchmarks/bench_learning.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._rules.activations import Activation
 from skbag._rules.losses import REGRESSION, Loss
 
 
@@ -22,7 +23,7 @@ class Manner:
     rate : float
         The learning rate of the table.
     layer : float
-        Times as much for the linear layer.
+        Times as much for the last layer.
     length : float
         Of the weights of an output before training.
     norm : (float, bool) or None
@@ -31,6 +32,10 @@ class Manner:
         Strength of the L2 penalty.
     scale : float
         How much longer the rows of the table are than drawn ones, and their gradients shorter.
+    hidden : float
+        Times the rate of the table for hidden layers.
+    hidden_length : float or None
+        Of the weights of a hidden unit, which is held; None for that of Glorot and Bengio, and free.
     """
 
     rate: float
@@ -39,6 +44,25 @@ class Manner:
     norm: tuple[float, bool] | None
     alpha: float = 1e-4
     scale: float = 1.0
+    hidden: float = 1.0
+    hidden_length: float | None = None
+
+    def factors(self, n_hidden: int) -> list[tuple[float, float]]:
+        """Return for each layer what times the rate of the table is its rate, and what times that is its intercepts'.
+
+        The first layer is the one that reads pooled rows, and feels how long these are.
+        """
+        if not n_hidden:
+            return [(self.layer, self.scale)]
+        s = self.scale
+        return [(self.hidden / s**2, s), *[(self.hidden / s, 1.0)] * (n_hidden - 1), (self.layer / s, 1.0)]
+
+    def hidden_norms(self, n_hidden: int) -> list[tuple[float, bool] | None]:
+        """Return the length that the weights of the units of each hidden layer are held to."""
+        length = self.hidden_length
+        if length is None:
+            return [None] * n_hidden
+        return [(length if k else length / self.scale, True) for k in range(n_hidden)]
 
 
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
@@ -48,7 +72,9 @@ _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
 
 
-def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0) -> Manner:
+def manner_of(
+    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, hidden: str | None = None
+) -> Manner:  # fmt: skip
     """Return how to train.
 
     Only "rowwise_adagrad" on a table that learns has rates apart and a layer that is held: other solvers do what those
@@ -65,8 +91,15 @@ def manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: f
     scale : float
         Of the rows that the table starts with, see `scale_of`. With rows s times as long, a layer 1 / s times as long
         and rates that change both in proportion, the model is the same.
+    hidden : str or None
+        The activation of hidden layers; None if there are none.
     """
     manner = _manner_of(loss, n_outputs, solver, learns=learns)
+    if hidden is not None:
+        manner = _with_hidden(manner, solver, hidden)
+        return manner if manner.norm is None else replace(
+            manner, rate=manner.rate * scale, alpha=manner.alpha / scale**2, scale=scale
+        )  # fmt: skip
     if manner.norm is None:
         return manner
     (most, exactly), s = manner.norm, scale
@@ -106,6 +139,23 @@ def _manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool) -> Mann
     return Manner(0.3, 0.5, 1.0, (1.0, True))
 
 
+def _with_hidden(manner: Manner, solver: str, activation: str) -> Manner:
+    """Return how to train where hidden layers are between.
+
+    Units whose weights are as long as the root of 2, of which half are at work, hand on signals and gradients as long
+    as they come, so that the rates of one layer need little change. A logistic unit is half of a hyperbolic tangent of
+    half of its sum, and a half: it gets weights twice as long, and those of the layer behind it are, too.
+    """
+    if manner.norm is None:
+        return replace(manner, length=0.3 * manner.length) if solver == "sgd" else manner
+    times = 2.0 if activation == "logistic" else 1.0
+    (most, exactly), length = manner.norm, times * manner.length
+    return replace(
+        manner, rate=0.6 * manner.rate, layer=manner.layer / 0.6, length=length, norm=(times * most, exactly),
+        hidden=0.02, hidden_length=times * float(np.sqrt(2)),
+    )  # fmt: skip
+
+
 def default_dim(n_outputs: int, *, summed: bool) -> int:
     """Return the width of a table: outputs that are sums of learnt rows use no more columns than there are outputs."""
     return 1 << (min(64, max(16, n_outputs)) - 1).bit_length() if summed else 64
@@ -114,6 +164,27 @@ def default_dim(n_outputs: int, *, summed: bool) -> int:
 def default_epochs(loss: Loss, n_samples: int) -> int:
     """Return how many epochs to train by default: fewer the more samples there are."""
     return max(1, round((38 if loss.name in REGRESSION else 55) / n_samples**0.3))
+
+
+def initial_layers(
+    widths: tuple[int, ...], manner: Manner, activation: Activation, start: NDArray[np.float64],
+    rng: np.random.RandomState,
+) -> list[NDArray[np.float64]]:  # fmt: skip
+    """Draw weights and intercepts of each layer; the outputs of a row without members are ``start``.
+
+    Hidden weights have the directions of Glorot's (Glorot, Bengio, "Understanding the difficulty of training deep
+    feedforward neural networks", 2010), as in MLPClassifier, and his lengths, where they are not held to others.
+    """
+    last = initial_coef(widths[-1], widths[-2], manner.length, rng)
+    layers, empty = [], np.zeros(widths[0])
+    for n, m, held in zip(widths, widths[1:-1], manner.hidden_norms(len(widths) - 2), strict=False):
+        bound = np.sqrt((2 if activation.name == "logistic" else 6) / (n + m))
+        weights = rng.uniform(-bound, bound, (m, n))
+        if held is not None:
+            weights *= held[0] / np.linalg.norm(weights, axis=1, keepdims=True)
+        layers += [weights, np.zeros(m)]
+        empty = activation.rule(weights @ empty)
+    return [*layers, last, start - last @ empty if layers else start]
 
 
 def initial_coef(n_outputs: int, dim: int, length: float, rng: np.random.RandomState) -> NDArray[np.float64]:

@@ -20,16 +20,17 @@ class Schedule:
     initial: float
     n_epochs: int
     n_batches: int
-    layer: float = 1.0  # times as much for the linear layer
+    layer: float = 1.0  # times as much for the last layer
     intercept: float = 1.0  # times as much as the layer for its intercepts
+    hidden: tuple[tuple[float, float], ...] = ()  # both of each hidden layer
 
     def rates(self, epoch: int) -> Rates:
         """Return the rates of an epoch."""
         initial = float(self.initial)  # the kernels are compiled for that; an int could be too large for them
         if self.name == "constant":
-            return Rates(initial, layer=self.layer, intercept=self.intercept)
+            return Rates(initial, 0.0, self.layer, self.intercept, self.hidden)
         slope = initial / (self.n_epochs * self.n_batches)
-        return Rates(initial - slope * epoch * self.n_batches, slope, self.layer, self.intercept)
+        return Rates(initial - slope * epoch * self.n_batches, slope, self.layer, self.intercept, self.hidden)
 
 
 @dataclass
