@@ -202,9 +202,7 @@ class _Job:
             fitted._model().copy() if self.warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         )
         if self.model.table.values.dtype not in (np.float32, np.float64):
-            raise ValueError(
-                f"skbag.dask.fit trains tables of float32 and float64, got {self.model.table.values.dtype!r}."
-            )
+            raise ValueError(f"dtype must be 'float32' or 'float64' for skbag.dask.fit, got {fitted.dtype!r}.")
         self.learnt, self.rng, self.n_used = learnt, rng if goes_on else stream_of(rng), len(used)
         self.lite = self._without_arrays()
         self.objective = fitted._objective(learnt)
