@@ -14,6 +14,8 @@ Array = NDArray[Any]
 
 def check_mode(mode: Any) -> Mode:
     """Return one mode as a str, several as a tuple; ValueError if they are not different ones of those there are."""
+    if type(mode) is str and mode in MODES:
+        return mode
     several = isinstance(mode, Sequence) and not isinstance(mode, str)
     modes = tuple(mode) if several else (mode,)
     if not modes or not all(isinstance(each, str) and each in MODES for each in modes):

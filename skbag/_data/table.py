@@ -83,7 +83,7 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     if isinstance(weight, QuantizedTable):
         return weight  # type: ignore[return-value]
     table = _as_array(weight, name)
-    if table.dtype.name in _SMALL and table.ndim == 2 and table.shape[1]:
+    if table.dtype not in _DTYPES and table.dtype.name in _SMALL and table.ndim == 2 and table.shape[1]:
         return QuantizedTable(table)  # type: ignore[return-value]
     if table.dtype not in _DTYPES:
         raise TypeError(

@@ -137,15 +137,16 @@ class EmbeddingBagBase(
         """
         modes = modes_of(check_mode(self.mode))
         weighted = self.per_sample_weights and modes != ("max",)
-        padding_idx, fields = check_padding_idx(self.padding_idx, X.shape[1]), Fields.of(self.fields, X.shape[1])
+        padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
+        fields = None if self.fields is None else Fields.of(self.fields, X.shape[1])
         if is_on_device(X):
-            if len(modes) > 1 or self.fields is not None:
+            if len(modes) > 1 or fields is not None:
                 raise ValueError("X must be on the host where there are fields or several modes, and is on a GPU.")
             return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
         bags = bags_from_csr(
             X, dtype=dtype, weighted=weighted, padding_idx=padding_idx, without_zeros="max" in modes
         )  # fmt: skip
-        if fields.n_fields == 1 or whole:
+        if fields is None or fields.n_fields == 1 or whole:
             return bags
         return get_backend("cpu").split(bags, fields.edges, self.n_jobs)
 
@@ -206,7 +207,8 @@ class EmbeddingBagBase(
     @property
     def _blocks(self) -> Blocks:
         """Return how a pooled row of the fitted estimator is made."""
-        return Blocks(check_mode(self.mode), Fields.of(self.fields, self.n_features_in_).n_fields)
+        n_fields = 1 if self.fields is None else Fields.of(self.fields, self.n_features_in_).n_fields
+        return Blocks(check_mode(self.mode), n_fields)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return names of the features: the class and a number, with the field and the mode where there are several.
