@@ -23,6 +23,7 @@ from skbag._rules.solvers import SOLVERS
 NEEDED = "numba_cuda", "cuda.bindings.nvjitlink", "cuda.bindings.nvvm"
 CAPABILITIES = (7, 5), (9, 0), (10, 0)
 RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, CROSS_ENTROPY.name: CROSS_ENTROPY}
+BITS = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8}  # as tables are stored
 WIDE = {32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}  # loads of so many bits
 
 KERNELS = "checking", "norms", "pooling", "forward", "head", "sorting", "step"  # modules of them
@@ -183,13 +184,13 @@ def compiled(tools, launch, capability):
 
 
 def first_matrix(kinds):
-    """Return the dtype of the first array of two dimensions."""
+    """Return the dtype of the first array of two dimensions that is a table, or may be."""
     for kind in kinds:
         if isinstance(kind, dict):
             found = first_matrix([kind["packed"]] if "packed" in kind else kind["fields"])
             if found:
                 return found
-        elif isinstance(kind, list) and kind[1] == 2 and kind[0].startswith("float"):
+        elif isinstance(kind, list) and kind[1] == 2 and kind[0] in BITS:
             return kind[0]
     return None
 
@@ -206,8 +207,7 @@ def assert_good(tools, launch, capability):
         assert not re.search(r"ld\.global\.nc|ld\.global\.\w*nc", ptx), launch
     if factory in ("pool_kernel", "windows_kernel", "lookup_kernel", "train_kernel"):
         width = args[-1][1] if factory == "train_kernel" else args[-2]
-        bits = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8}
-        wide = WIDE[bits[first_matrix(kinds)] * width]
+        wide = WIDE[BITS[first_matrix(kinds)] * width]
         assert re.search(rf"ld\.global(\.nc)?(\.\w+)*\.({wide})\s", ptx), launch
 
 
