@@ -46,7 +46,7 @@ def test_importing_loads_no_kernel(imported):
 
 def test_public_names():
     estimators = {"EmbeddingBagClassifier", "EmbeddingBagRegressor", "EmbeddingBagVectorizer"}
-    assert estimators | {"bags_to_csr", "embedding", "embedding_bag"} == PUBLIC
+    assert estimators | {"QuantizedTable", "bags_to_csr", "embedding", "embedding_bag"} == PUBLIC
     assert len(skbag.__all__) == len(set(skbag.__all__))
     names = {name for name in vars(skbag) if not name.startswith("_")}
     assert {name for name in names if not isinstance(getattr(skbag, name), types.ModuleType)} == PUBLIC

@@ -112,7 +112,7 @@ def predict(estimator: Any, X: Any) -> Any:
 
     Parameters
     ----------
-    estimator, X
+    estimator, X : object
         As in `transform`.
 
     Returns
@@ -128,7 +128,7 @@ def predict_proba(estimator: Any, X: Any) -> Any:
 
     Parameters
     ----------
-    estimator, X
+    estimator, X : object
         As in `transform`.
 
     Returns
@@ -144,7 +144,7 @@ def decision_function(estimator: Any, X: Any) -> Any:
 
     Parameters
     ----------
-    estimator, X
+    estimator, X : object
         As in `transform`.
 
     Returns

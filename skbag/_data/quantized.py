@@ -207,7 +207,20 @@ class QuantizedTable:
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
     def kept_on(self, device: Any, put: Any) -> tuple[Any, Any]:
-        """Return bits and scales, or None, on a GPU, where ``put`` copies them, and where they stay."""
+        """Return what kernels read on a GPU; it stays there for the next call.
+
+        Parameters
+        ----------
+        device : object
+            The GPU.
+        put : callable
+            What copies an array there.
+
+        Returns
+        -------
+        bits : array
+        scales : array or None
+        """
         kept = vars(self).get("_kept")
         if kept is None or kept[0] is not device:
             kept = self._kept = device, put(self.bits), None if self.scales is None else put(self.scales)
@@ -217,14 +230,36 @@ class QuantizedTable:
         return {name: value for name, value in vars(self).items() if name != "_kept"}
 
     def take(self, rows: Any) -> Self:
-        """Return a table of some rows, stored in the same way."""
+        """Return a table of some rows, stored in the same way.
+
+        Parameters
+        ----------
+        rows : array-like of int, array-like of bool, or slice
+            Which, as NumPy takes them.
+
+        Returns
+        -------
+        QuantizedTable
+            Of a copy.
+        """
         some = self.bits[rows]
         bits = empty_table(some.shape, some.dtype)
         bits[:] = some
         return self._of_bits(bits, None if self.scales is None else self.scales[rows].copy())
 
     def scaled(self, factors: Array) -> Self:
-        """Return the table with its rows multiplied by factors of at most 1, stored in the same way."""
+        """Return the table with its rows multiplied, stored in the same way.
+
+        Parameters
+        ----------
+        factors : ndarray of shape (num_embeddings,)
+            Of at most 1.
+
+        Returns
+        -------
+        QuantizedTable
+            Of a copy, but for the bits of int8.
+        """
         if self.scales is not None:
             return self._of_bits(self.bits, self.scales * factors)
         bits = empty_table(self.shape, self.bits.dtype)
