@@ -219,7 +219,9 @@ class QuantizedTable:
         Returns
         -------
         bits : array
+            Copied by ``put``, or what it made before.
         scales : array or None
+            Likewise.
         """
         kept = vars(self).get("_kept")
         if kept is None or kept[0] is not device:
