@@ -24,13 +24,8 @@ NEEDED = "numba_cuda", "cuda.bindings.nvjitlink", "cuda.bindings.nvvm"
 CAPABILITIES = (7, 5), (9, 0), (10, 0)
 RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, CROSS_ENTROPY.name: CROSS_ENTROPY}
 BITS = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8}  # as tables are stored
-WIDE = {
-    8: "[bsu]8",
-    16: "[bsu]16",
-    32: "[bfu]32",
-    64: "v2.[bfu]32|[bfu]64",
-    128: "v4.[bfu]32|v2.[bfu]64",
-}  # loads of so many bits
+# loads of so many bits
+WIDE = {8: "[bsu]8", 16: "[bsu]16", 32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}
 
 KERNELS = "checking", "norms", "pooling", "forward", "head", "sorting", "step"  # modules of them
 ARITHMETIC = r"^\s*(?:@\S+ )?((?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|max|min|setp|selp)\.(?:[\w.]*\.)?f64)\s"
