@@ -146,6 +146,17 @@ def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> s
     )  # fmt: skip
 
 
+@lru_cache(maxsize=16)
+def _nothing_chosen(dtype: np.dtype[Any], ids: Any) -> structs.Chosen:
+    """Return `chosen_memory` where bags have to do with all outputs: nothing is written to it."""
+    none, ints = np.empty(0, np.int64), np.int64
+    return structs.Chosen(
+        none, 0, np.empty(0), none, np.empty(0, dtype), none, none, none, np.empty(0, ids), np.empty(0, dtype),
+        np.empty(0, ids), none, np.empty((0, 0), ints), np.empty((0, 0), np.int32), np.empty((0, 2, 0), ints),
+        np.empty((0, 0), ints), np.empty((0, 3, 0), dtype),
+    )  # fmt: skip
+
+
 def chosen_memory(
     shape: Shape, outputs: Negatives | Tree | None, starts: Array, n_entries: int, longest: int, n_parts: int
 ) -> structs.Chosen:
@@ -153,13 +164,15 @@ def chosen_memory(
 
     No bag has more than ``longest``.
     """
+    if outputs is None:
+        return _nothing_chosen(shape.dtype, shape.ids)
     ints, dtype, ids = np.int64, shape.dtype, shape.ids
     none, longest = np.empty(0, ints), -(-longest // block_of(dtype)) * block_of(dtype)
     seed, cumulative, begins, offsets, paths, n_drawn = 0, np.empty(0), none, np.empty(0), (none,) * 3, 0
     if isinstance(outputs, Negatives):
         seed, cumulative, begins, offsets = outputs.seed, outputs.cumulative, outputs.firsts, outputs.offsets
         n_drawn = outputs.n_negatives
-    elif outputs is not None:
+    else:
         paths = outputs.paths
     return structs.Chosen(
         starts, seed, cumulative, begins, offsets.astype(dtype), *paths,

@@ -90,6 +90,7 @@ class Trainer:
     ) -> None:
         self.bags, self.model, self.objective = bags, model, objective
         self.blocks = Blocks(objective.mode, bags.n_fields, objective.interaction)
+        self._shape = Shape.of(model, self.blocks)
         self.batch_size = min(batch_size, bags.n_rows)
         self.lengths = np.diff(bags.indptr[:: bags.n_fields]).astype(np.int64)
         dtype = model.layers[0].weights.values.dtype
@@ -114,10 +115,6 @@ class Trainer:
         n_threads = max(1, min(effective_threads(n_jobs), self.batch_size, work // _WORK_OF_A_THREAD))
         self._pace = Pace.of_long_steps(n_threads) if work > _LONG_STEP else Pace(n_threads)
         return n_threads
-
-    @property
-    def _shape(self) -> Shape:
-        return Shape.of(self.model, self.blocks)
 
     def _work(self, shape: Shape) -> float:
         """Return how many multiplications the layers make of a row."""

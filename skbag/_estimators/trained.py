@@ -447,12 +447,15 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     @property
     def _blocks(self) -> Blocks:
         """Return how a pooled row is made; ValueError if that cannot be."""
-        blocks = super()._blocks._replace(interaction=self.interaction is not None)
-        if blocks.interaction and (not isinstance(blocks.mode, str) or blocks.mode == "max"):
-            raise ValueError(
-                f"interaction={self.interaction!r} needs one mode of 'sum', 'mean' and 'sqrtn', got mode={self.mode!r}."
-            )
-        if blocks.n_blocks > 1 and self.device != "cpu":
+        blocks = super()._blocks
+        if self.interaction is not None:
+            blocks = blocks._replace(interaction=True)
+            if not isinstance(blocks.mode, str) or blocks.mode == "max":
+                raise ValueError(
+                    f"interaction={self.interaction!r} needs one mode of 'sum', 'mean' and 'sqrtn', got "
+                    f"mode={self.mode!r}."
+                )
+        if self.device != "cpu" and blocks.n_blocks > 1:
             raise ValueError(
                 f"several modes, fields and interaction need device='cpu' in training and prediction, got "
                 f"device={self.device!r}."
