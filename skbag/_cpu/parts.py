@@ -81,8 +81,12 @@ class Shape(NamedTuple):
     @property
     def columns(self) -> tuple[int, ...]:
         """Return how many numbers there are in whole blocks, for each of the widths."""
-        block = block_of(self.dtype)
-        return tuple(-(-n // block) * block for n in self.widths)
+        return _in_blocks(self.widths, block_of(self.dtype))
+
+
+@lru_cache(maxsize=64)
+def _in_blocks(widths: tuple[int, ...], block: int) -> tuple[int, ...]:
+    return tuple(-(-n // block) * block for n in widths)
 
 
 @lru_cache(maxsize=64)
@@ -104,28 +108,51 @@ def batch_memory(
     """Return scratch memory of a mini-batch.
 
     ``won`` says whether members are kept that win a maximum, ``back`` whether gradients go back to the table, ``some``
-    whether bags have outputs of their own, see `chosen_memory`. ``times`` is a dimension before all others.
+    whether bags have outputs of their own, see `chosen_memory`. ``times`` is a dimension before all others,
+    for threads that predict: there are no losses then.
     """
     dim, dtype, ids, blocks = shape.dim, shape.dtype, shape.ids, shape.blocks
-    n_bags, n_sums, n_squares = n_rows * blocks.n_fields, len(sums_in(blocks.mode)), n_rows * blocks.n_fields
-    n_squares, alone = n_bags if blocks.interaction else 0, blocks.per_field == 1
+    n_bags, alone, n_sums = n_rows * blocks.n_fields, blocks.per_field == 1, len(sums_in(blocks.mode))
 
     def empty(*size: int, kind: Any = dtype) -> Array:
         return np.empty((*times, *size), kind)
 
-    def wide(n_rows: int) -> tuple[Array, Array]:
+    def wide() -> tuple[Array, Array]:
         rows = empty(n_rows, shape.n_pooled)
-        return rows, rows.reshape(*times, n_rows * blocks.n_fields, blocks.per_field * dim)
+        return rows, rows if blocks.n_blocks == 1 else rows.reshape(*times, n_bags, blocks.per_field * dim)
 
-    gradients, of_blocks = wide(n_rows if back else 0)
-    folded = back and n_sums and not alone
+    pooled, in_blocks = wide()
+    used = {
+        "ids": empty(n_members, kind=ids), "weights": empty(n_members), "bags": empty(n_members, kind=ids),
+        "starts": empty(n_bags, kind=np.int64), "stops": empty(n_bags, kind=np.int64), "pooled": pooled,
+        "blocks": in_blocks,
+    }  # fmt: skip
+    if not some:
+        used["outputs"] = empty(n_rows, shape.columns[-1])
+    if n_sums > 1:
+        used["sizes"] = empty(n_sums * n_bags)
+    if blocks.interaction:
+        used["squares"] = empty(n_bags, dim)
+    if won:
+        used["winners"] = empty(n_bags, dim, kind=np.int64)
+    if back:
+        used["gradients"], used["of_blocks"] = wide()
+        used["of_sums"] = used["of_blocks"] if alone else empty(n_bags if n_sums else 0, dim)
+        if blocks.interaction:
+            used["of_squares"] = empty(n_bags, dim)
+    if not times:
+        used["losses"] = empty(n_rows, kind=np.float64)
+    return _unused(dtype, ids, times)._replace(**used)
+
+
+@lru_cache(maxsize=64)
+def _unused(dtype: np.dtype[Any], ids: Any, times: tuple[int, ...]) -> structs.Batch:
+    """Return the scratch memory of no rows; nothing is written to it."""
+    numbers, rows = np.empty((*times, 0), dtype), np.empty((*times, 0, 1), dtype)
+    some, ends = np.empty((*times, 0), ids), np.empty((*times, 0), np.int64)
+    winners, losses = np.empty((*times, 0, 1), np.int64), np.empty((*times, 0))
     return structs.Batch(
-        empty(n_members, kind=ids), empty(n_members), empty(n_members, kind=ids),
-        empty(n_bags, kind=np.int64), empty(n_bags, kind=np.int64), *wide(n_rows),
-        empty(n_sums * n_bags if n_sums > 1 else 0), empty(n_squares, dim),
-        empty(n_bags if won else 0, dim, kind=np.int64), empty(0 if some else n_rows, shape.columns[-1]),
-        gradients, of_blocks, of_blocks if alone else empty(n_bags if folded else 0, dim),
-        empty(n_squares if back else 0, dim), empty(n_rows, kind=np.float64),
+        some, numbers, some, ends, ends, rows, rows, numbers, rows, winners, rows, rows, rows, rows, rows, losses
     )  # fmt: skip
 
 
@@ -200,7 +227,7 @@ def layers_of(
     """Return what structs.Layer has of each layer, with scratch memory; ``solver`` for training."""
     layers = []
     inputs, outputs, gradients = (_rows(array) for array in (batch.pooled, batch.outputs, batch.gradients))
-    n, update, kind = len(inputs), 0, shape._replace(stored=shape.dtype).kind
+    n, update, kind = len(inputs), 0, (shape.dtype, shape.dtype, shape.many)
     for layer, n_inputs, columns in zip(model.layers, shape.widths, shape.columns[1:], strict=False):
         arrays = frozen(layer.weights.values), frozen(layer.intercepts.values), inputs
         if solver is not None:

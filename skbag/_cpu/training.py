@@ -1,9 +1,9 @@
 """The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
 
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -319,16 +319,33 @@ def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int
     return found
 
 
+class _Way(NamedTuple):
+    """How rows are predicted with a model of some shape."""
+
+    layout: tuple[Any, ...]  # structs.Layout
+    addresses: tuple[int, ...]  # of kernels for sums, squares and maxima
+    kernel: Any
+    work_of_member: int  # multiplications
+    work_of_row: int
+
+
+@lru_cache(maxsize=64)
+def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
+    largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(shape.blocks.mode) else 0
+    of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
+    return _Way(
+        tuple(layout_of(shape.blocks, shape.dim)), (*reduce_addresses(layout, shape), largest),
+        predict_kernel(lanes_of(shape.widths[-2], shape.dtype), block_of(shape.dtype)),
+        shape.dim + 16, shape.n_pooled + 16 + of_layers,
+    )  # fmt: skip
+
+
 def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, choose: bool, pooled: bool, k: int) -> Any:
     """Return what `predict` does, or with k what `best_of` does."""
     shape, n, forward = Shape.of(model, blocks), bags.n_rows, forward_of(model.table.values)
-    layout = cpu.layout(forward.table)
-    of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
-    work = bags.n_members * (shape.dim + 16) + n * (shape.n_pooled + 16 + of_layers)
-    shares = cpu._blocks(work, n_jobs)
+    way = _way_of(shape, cpu.layout(forward.table))
+    shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
     scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
-    largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(blocks.mode) else 0
-    addresses = *reduce_addresses(layout, shape), largest
     members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
     features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
     outputs, choices = (
@@ -338,12 +355,9 @@ def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, cho
     n_best = n if k else 0
     best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.empty(n_best, shape.dtype)
     layers = layers_of(model, shape, scratch)
-    arguments = tuple(layout_of(blocks, shape.dim)), addresses, members, tuple(forward), layers, tuple(scratch)
-    key, lanes = (*shape.kind, bags.indices.dtype, len(layers)), lanes_of(shape.widths[-2], shape.dtype)
-    kernel, out = (
-        partial(calls.call_as, key, predict_kernel(lanes, block_of(shape.dtype))),
-        (features, outputs, choices),
-    )
+    arguments = way.layout, way.addresses, members, tuple(forward), layers, tuple(scratch)
+    kernel = partial(calls.call_as, (*shape.kind, bags.indices.dtype, len(layers)), way.kernel)
+    out = features, outputs, choices
     progress = cpu._run(kernel, arguments, shares, (*out, *best), ordered=bags.stored is not None)
     if progress[INVALID]:
         bags.raise_bad_member()
