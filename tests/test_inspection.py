@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import random_csr, run_python
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
@@ -406,6 +406,26 @@ def test_many_classes_have_one_colour(bags):
 def test_maps_that_cannot_be_drawn(model, options, error, message):
     with pytest.raises(error, match=message):
         EmbeddingMapDisplay.from_estimator(model, **options)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {}, {"mode": ["mean", "max"]}, {"fields": [10, 20]}, {"interaction": "fm"}, {"output": "hierarchical"},
+        {"hidden_layer_sizes": (5,)}, {"dtype": "float16"},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_groups_are_what_a_column_alone_raises_most(params, n_classes):
+    X, y = random_csr(120, 30, dtype="float32"), np.arange(120) % n_classes
+    model = EmbeddingBagClassifier(8, max_iter=3, random_state=0, **params).fit(X, y)
+    display = EmbeddingMapDisplay.from_estimator(model, features=range(30))
+    logits = model.decision_function(np.vstack([np.eye(30), np.zeros(30)])).reshape(31, -1)
+    raised = logits[:-1] - logits[-1]
+    expected = raised.argmax(axis=1) if n_classes > 2 else (raised[:, 0] > 0).astype(int)
+    assert display.groups == expected.tolist()
+    assert len(set(display.groups)) > 1
 
 
 def test_points_names_and_groups_that_do_not_fit():

@@ -4,13 +4,12 @@ from functools import cache
 
 import numpy as np
 
-from skbag._cpu.head import WIDE, loss_loop, product, row_address, weighted_rows
+from skbag._cpu.head import WIDE, loss_loop, prefetch_row, product, row_address, weighted_rows
 from skbag._cpu.jit import inlined, part
-from skbag._cpu.memory import item, item_bytes, prefetch_address, put
+from skbag._cpu.memory import item, item_bytes, put
 from skbag._cpu.sorting import assign
 from skbag._cpu.tile import full
 
-_LINE = 64  # bytes of a cache line
 _ROWS_AHEAD = 8
 
 
@@ -46,15 +45,6 @@ def _draw(chosen, number, drawn):
             put(drawn, n, low)
             n += 1
     return n
-
-
-@inlined
-def _prefetch(coef, row):
-    address = row_address(coef, row)
-    end = address + np.uintp(coef.shape[1]) * item_bytes(coef)
-    while address < end:
-        prefetch_address(address)
-        address += np.uintp(_LINE)
 
 
 @inlined
@@ -139,9 +129,9 @@ def chosen_head_kernel(lanes, block, loss, tree):
                 n = _candidates(targets, chosen, bag, start, drawn, n_drawn, target, goals)
             source = row_address(inputs, p)
             for k in range(min(n, _ROWS_AHEAD)):
-                _prefetch(coef, item(ids, start + k))
+                prefetch_row(coef, item(ids, start + k))
             for k in range(n):
-                _prefetch(coef, item(ids, start + min(n - 1, k + _ROWS_AHEAD)))
+                prefetch_row(coef, item(ids, start + min(n - 1, k + _ROWS_AHEAD)))
                 row = np.intp(item(ids, start + k))
                 value = intercept[row] + product(tile, wide, lanes, source, row_address(coef, row), dim, itemsize)
                 if not tree:

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from skbag._cpu.jit import as_rule, inlined, part
-from skbag._cpu.memory import item, item_bytes, put
+from skbag._cpu.memory import item, item_bytes, prefetch_address, put
 from skbag._cpu.tile import (
     add_window,
     before_column,
@@ -28,12 +28,33 @@ from skbag._cpu.vector import as_tile
 from skbag._rules.elementwise import exp
 
 WIDE = 4
+_LINE = 64  # bytes of a cache line
 
 
 @inlined
 def row_address(array, row):
     """Where row ``row`` of a C-contiguous 2-D array begins."""
     return np.uintp(array.ctypes.data) + np.uintp(row) * (np.uintp(array.shape[1]) * item_bytes(array))
+
+
+@inlined
+def prefetch_row(array, row):
+    """Ask for the cache lines of a row."""
+    address = row_address(array, row)
+    end = address + np.uintp(array.shape[1]) * item_bytes(array)
+    while address < end:
+        prefetch_address(address)
+        address += np.uintp(_LINE)
+    prefetch_address(end - np.uintp(1))
+
+
+@inlined
+def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
+    """outputs[p] = coef @ inputs[p] + intercept.
+
+    inputs : (n, >= dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
+    """
+    linear_part(tile, wide, lanes, inputs, p, coef, intercept, outputs, 0, len(coef))
 
 
 @inlined
@@ -60,15 +81,6 @@ def product(tile, wide, lanes, source, target, dim, itemsize):
     if wide_end > 0:
         value += total_sum(wide_total)
     return value
-
-
-@inlined
-def linear(tile, wide, lanes, inputs, p, coef, intercept, outputs):
-    """outputs[p] = coef @ inputs[p] + intercept.
-
-    inputs : (n, >= dim), coef : (n_outputs, dim), intercept : (n_outputs,), in. outputs : (m, >= n_outputs), out.
-    """
-    linear_part(tile, wide, lanes, inputs, p, coef, intercept, outputs, 0, len(coef))
 
 
 @inlined

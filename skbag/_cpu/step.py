@@ -20,14 +20,12 @@ import numpy as np
 
 from skbag._cpu.calls import call, nth, several, stored
 from skbag._cpu.forward import collect_row, fold_gradients, pool_max, pool_sums, squares_of, sums_of
-from skbag._cpu.head import row_address
+from skbag._cpu.head import prefetch_row
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import (
     fetch_add,
     item,
-    item_bytes,
     load_acquire,
-    prefetch_address,
     prefetch_item,
     put,
     yield_thread,
@@ -37,7 +35,6 @@ from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign, sorted_pairs
 from skbag._cpu.structs import Bags, Batch, Chosen, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
 
-_LINE = 64  # bytes of a cache line
 _ITEMS_OF_A_LINE = 16  # of four bytes
 _BAGS_AHEAD = 4  # whose members are asked for
 _MEMBERS_AHEAD = 128  # of a bag: the processor sees by itself where a longer one goes on
@@ -54,17 +51,6 @@ def _wait(tickets, n_done):
         spins += 1
         if spins > _SPINS:
             yield_thread()
-
-
-@inlined
-def _prefetch_row(array, row):
-    """Ask for the cache lines of a row."""
-    address = row_address(array, row)
-    end = address + np.uintp(array.shape[1]) * item_bytes(array)
-    while address < end:
-        prefetch_address(address)
-        address += np.uintp(_LINE)
-    prefetch_address(end - np.uintp(1))
 
 
 @inlined
@@ -89,7 +75,7 @@ def _keep(plan, table, rows, n_rows, fresh, undo):
         put(fresh, n, row)
         if item(undo.touched, row) == 0:
             put(undo.touched, row, 1)
-            _prefetch_row(table.values, row)
+            prefetch_row(table.values, row)
             n += 1
     if n == 0:
         return
@@ -220,13 +206,13 @@ def _update_rows(
         n_rows = 0
         while start < n and n_rows < len(rows):
             row = item(pairs, start) >> member_bits
-            _prefetch_row(table.values, row)
+            prefetch_row(table.values, row)
             if plan.row_state:
                 prefetch_item(table.state, row)
             if plan.element_states > 0:
-                _prefetch_row(table.first, row)
+                prefetch_row(table.first, row)
             if plan.element_states > 1:
-                _prefetch_row(table.second, row)
+                prefetch_row(table.second, row)
             while stop < n and item(pairs, stop) >> member_bits == row:
                 stop += 1
             put(rows, n_rows, row)

@@ -4,13 +4,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.table import check_padding_idx
 from skbag._estimators.names import check_count, column_of, names_of, strongest
 from skbag._inspection.axes import axes_for, plain, split_pipeline
-from skbag._rules.activations import ACTIVATIONS
 
 Array = NDArray[Any]
 
@@ -130,7 +130,7 @@ class EmbeddingMapDisplay:
             columns = np.array([column_of(one, names, len(table)) for one in features], np.int64)
         vectors = table[columns].astype(np.float64)
         shown = columns if names is None else names[columns]
-        groups = _spoken_for(model, vectors)
+        groups = _spoken_for(model, columns)
         return cls.from_vectors(vectors, shown, groups=groups, reducer=reducer, ax=ax, **options)
 
     @classmethod
@@ -269,14 +269,16 @@ def _most_important(model: Any, table: Array, n: int) -> Array:
     return chosen
 
 
-def _spoken_for(model: Any, vectors: Array) -> list[Any] | None:
-    """Return the class or label that each vector speaks for most; None if there are too many, or none."""
+def _spoken_for(model: Any, columns: Array) -> list[Any] | None:
+    """Return the class or label that each column speaks for most; None if there are too many, or none.
+
+    It is the one whose output a row with that column alone has most above that of a row with none.
+    """
     if not hasattr(model, "classes_") or len(model.classes_) > _MOST_GROUPS:
         return None
-    *hidden, coef = (np.asarray(coef, np.float64) for coef in model.coefs_)
-    for before, intercept in zip(hidden, model.intercepts_[:-1], strict=True):
-        vectors = ACTIVATIONS[model.activation].rule(vectors @ before + intercept)
-    if model._loss_of(model._learnt).normalized:
-        coef = coef - coef.mean(axis=1, keepdims=True)
-    groups: list[Any] = model.classes_[(vectors @ model._both_signs(coef)).argmax(axis=1)].tolist()
+    fitted, n = model._snapshot(), len(columns)
+    vars(fitted).pop("feature_names_in_", None)  # rows made here have no names
+    alone = csr_array((np.ones(n, np.float32), columns, [*range(n + 1), n]), shape=(n + 1, fitted.n_features_in_))
+    outputs = fitted._outputs(alone).astype(np.float64)
+    groups: list[Any] = model.classes_[model._both_signs(outputs[:n] - outputs[n]).argmax(axis=1)].tolist()
     return groups
