@@ -444,7 +444,7 @@ def test_extreme_weights_and_bad_members(cuda):
 
 
 @pytest.fixture
-def launches(monkeypatch):
+def launches(cuda, monkeypatch):
     """The names of the kernels that are launched."""
     from skbag._cuda import training
     from skbag._cuda.device import Device
@@ -459,7 +459,7 @@ def launches(monkeypatch):
 
 
 @pytest.fixture
-def separate(monkeypatch):
+def separate(cuda, monkeypatch):
     """A GPU without cooperative launches."""
     from skbag._cuda.device import Device
 

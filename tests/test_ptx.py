@@ -338,7 +338,8 @@ def test_losses_of_float32_are_calculated_in_float32(tools, compiling_for, loss)
 
 
 def train_kernel(loss, solver):
-    return import_module("skbag._cuda.step").train_kernel(3, 1, 0, 1, loss, 1, solver, 4, (1, 1, 1))
+    step = import_module("skbag._cuda.step")
+    return step.train_kernel(step.ALL, 1, 0, 1, loss, 1, solver, 4, (1, 1, 1))
 
 
 def entry_of(kernel):
