@@ -103,6 +103,13 @@ def test_two_epochs_are_those_of_the_oracle(dtype, solver, output, kind, params)
 # --- what is drawn, and the tree
 
 
+def leaves(tree, z):
+    """Return the logarithm of the probability of each class: the sum over the way to it."""
+    starts, nodes, sides = tree.paths
+    logarithms = -np.logaddexp(0, -(2 * sides - 1) * z.astype(np.float64)[:, nodes])
+    return np.add.reduceat(logarithms, starts[:-1], axis=1)
+
+
 @pytest.mark.parametrize("n_negatives", [1, 3, 8, 40])
 def test_outputs_are_drawn_as_often_as_it_says(n_negatives):
     counts = np.array([40, 0, 1, 7, 7, 300, 2, 90, 1])
@@ -121,17 +128,12 @@ def test_outputs_are_drawn_as_often_as_it_says(n_negatives):
 def test_the_tree_has_a_way_to_each_class_and_says_the_shares():
     counts = np.random.default_rng(0).permutation(np.arange(1.0, 41) ** 2)
     tree = Tree.of(counts)
-    starts, nodes, sides = tree.paths
-    depths = np.diff(starts)
+    depths = np.diff(tree.paths[0])
     assert depths[counts.argmax()] == depths.min()
     assert depths[counts.argmin()] == depths.max()
     assert 2.0**-depths @ np.ones(40) == 1  # Kraft's sum of a full tree
     z = np.random.default_rng(1).normal(size=(3, 39))
-    p = tree.log_probabilities(z)
-    for k in range(40):
-        way = slice(starts[k], starts[k + 1])
-        signs = 2 * sides[way] - 1
-        np.testing.assert_allclose(p[:, k], -np.logaddexp(0, -signs * z[:, nodes[way]]).sum(axis=1))
+    np.testing.assert_allclose(tree.log_probabilities(z), leaves(tree, z))
     np.testing.assert_allclose(np.exp(tree.log_probabilities(tree.start(counts)[None]))[0], counts / counts.sum())
 
 
@@ -316,6 +318,77 @@ def test_a_tree_has_no_labels_and_stays_what_it_is(made):
         model.set_params(output="hierarchical").partial_fit(X, y)
     with pytest.raises(ValueError, match="output must be 'full' or 'sampled' for arrays of a Linear"):
         EmbeddingBagClassifier.from_state_dict(model.to_state_dict(), output="hierarchical")
+
+
+# --- the leaves of a tree, all and the best
+
+
+def grown(dtype, n_classes=170, sizes=(), scale=1.0):
+    """A model with a tree whose nodes are drawn, and rows."""
+    rng = np.random.default_rng(0)
+    X = random_csr(90, 23, dtype=dtype, longest=5)
+    y = np.concatenate((np.arange(n_classes), np.minimum(rng.geometric(0.1, 500) - 1, n_classes - 1)))
+    params = {"hidden_layer_sizes": sizes, "dtype": dtype, "random_state": 0}
+    model = EmbeddingBagClassifier(9, output="hierarchical", **params)
+    model.partial_fit(random_csr(len(y), 23, dtype=dtype), y, np.arange(n_classes))
+    model.coefs_[-1][:] = rng.normal(0, scale, model.coefs_[-1].T.shape).T
+    model.intercepts_[-1][:] = rng.normal(0, scale, n_classes - 1)
+    return model, X
+
+
+@pytest.mark.parametrize("sizes", [(), (7,)])
+@pytest.mark.parametrize("scale", [0.3, 30])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_leaves_are_those_of_the_oracle(dtype, scale, sizes):
+    model, X = grown(dtype, sizes=sizes, scale=scale)
+    h = model.transform(X).astype(np.float64)
+    if sizes:
+        h = np.maximum(h @ model.coefs_[0] + model.intercepts_[0], 0)
+    expected = leaves(model._some_outputs, h @ model.coefs_[-1] + model.intercepts_[-1])
+    tolerance = {"float32": 2e-5, "float64": 1e-12}[dtype]
+    found = model.decision_function(X)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale)
+    np.testing.assert_array_equal(model.predict_proba(X), np.exp(found))
+    np.testing.assert_array_equal(model.predict_log_proba(X), found)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=tolerance * scale)
+    for n_jobs in (1, 3):
+        model.set_params(n_jobs=n_jobs)
+        np.testing.assert_array_equal(model.decision_function(X), found)
+        np.testing.assert_array_equal(model.predict(X), model.classes_[found.argmax(axis=1)])
+        for k in (1, 2, 17, 170):
+            best, scores = model.predict_top_k(X, k)
+            order = np.argsort(-found, axis=1, kind="stable")[:, :k]
+            np.testing.assert_array_equal(best, model.classes_[order])
+            np.testing.assert_array_equal(scores, np.exp(np.take_along_axis(found, order, axis=1)))
+
+
+def test_of_equal_leaves_the_first_is_best():
+    model, X = grown("float32", n_classes=21)
+    model.coefs_[-1][:], model.intercepts_[-1][:] = 0, 0
+    found = model.decision_function(X)
+    assert len(np.unique(found[0])) < 6
+    order = np.argsort(-found, axis=1, kind="stable")
+    for k in (1, 3, 4, 9, 21):
+        np.testing.assert_array_equal(model.predict_top_k(X, k)[0], model.classes_[order[:, :k]])
+    np.testing.assert_array_equal(model.predict(X), model.classes_[order[:, 0]])
+
+
+def test_leaves_that_are_no_numbers():
+    model, X = grown("float32", n_classes=21)
+    before = model.decision_function(X[:1])[0]
+    model.intercepts_[-1][-3] = np.nan
+    found = model.decision_function(X[:1])[0]
+    lost = np.isnan(found)
+    assert 1 < lost.sum() < 21
+    np.testing.assert_array_equal(found[~lost], before[~lost])
+    n = int((~lost).sum())
+    best, scores = model.predict_top_k(X[:1], n + 1)
+    np.testing.assert_array_equal(best[0, :n], np.argsort(np.where(lost, np.inf, -before), kind="stable")[:n])
+    assert np.isfinite(scores[0, :n]).all()
+    assert np.isnan(scores[0, n])
+    assert model.predict(X[:1])[0] == np.where(lost, -np.inf, before).argmax()
+    model.intercepts_[-1][:] = np.nan
+    assert model.predict(X[:1]).tolist() == [0]
 
 
 # --- the best of many

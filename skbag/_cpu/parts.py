@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, chosen, head, hidden, structs, update
+from skbag._cpu.leaves import NODES_TOGETHER
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._data.bags import frozen
 from skbag._data.blocks import Blocks
@@ -207,6 +208,15 @@ def chosen_memory(
         np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, n_entries), np.int32),
         np.empty((n_parts, 2, n_entries), ints), np.empty((n_parts, n_drawn), ints),
         np.empty((n_parts, 3, longest), dtype),
+    )  # fmt: skip
+
+
+def leaves_memory(shape: Shape, tree: Tree, n_threads: int) -> structs.Leaves:
+    """Return a tree, and scratch memory to go through it."""
+    n = shape.n_outputs
+    return structs.Leaves(
+        tree.links, np.empty((n_threads, 2 * n + 1), shape.dtype), np.empty((n_threads, n), np.int32),
+        np.empty((n_threads, 2, NODES_TOGETHER), shape.dtype),
     )  # fmt: skip
 
 

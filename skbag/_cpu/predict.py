@@ -7,15 +7,17 @@ from functools import cache
 
 import numpy as np
 
+from skbag._cpu.best import arrange, keep
 from skbag._cpu.calls import call, nth, several, stored
 from skbag._cpu.checking import in_range, increases, moderate, rising
 from skbag._cpu.forward import collect_row, maxima_of, pool_sums, squares_of, sums_of
 from skbag._cpu.head import WIDE, linear_part, log_sum_exp
 from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.leaves import all_leaves, best_leaves
 from skbag._cpu.memory import fetch_add, item
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, first_bag
-from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout
+from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout, Leaves
 from skbag._cpu.tile import full
 
 _layers = several(Layer)
@@ -52,23 +54,17 @@ def _largest(outputs, p, n):
 
 
 @inlined
-def _best(outputs, p, n, best, scores, row):
-    """best[row] = the numbers of the largest of n outputs, the largest first, of equal ones the first; scores = they.
+def _best(outputs, p, n, best, scores):
+    """Find the largest of n outputs: ``best`` gets their numbers, ``scores`` them, the first of equal ones first.
 
     Where NaN leaves fewer, -1 stands for the rest.
     """
-    most, found = best.shape[1], 0
+    found = 0
     for j in range(n):
         value = outputs[p, j]
-        if (found < most or value > scores[row, most - 1]) and not np.isnan(value):
-            found = min(found + 1, most)
-            i = found - 1
-            while i > 0 and value > scores[row, i - 1]:
-                best[row, i], scores[row, i] = best[row, i - 1], scores[row, i - 1]
-                i -= 1
-            best[row, i], scores[row, i] = j, value
-    for i in range(found, most):
-        best[row, i] = -1
+        if (found < len(best) or value > item(scores, 0)) and not np.isnan(value):
+            found = keep(best, scores, found, j, value)
+    arrange(best, scores, found)
 
 
 @cache
@@ -77,19 +73,21 @@ def predict_kernel(lanes, vector):
 
     @kernel
     def predict(
-        layout, addresses, bags, forward, layers, scratch, blocks, progress, features, outputs, choices, best, scores,
-        totals,
+        layout, addresses, bags, forward, layers, tree, scratch, blocks, progress, features, outputs, choices, best,
+        scores, totals,
     ):  # fmt: skip
         """outputs[r] = what the last of the layers makes of pooled[r], choices[r] = number of the largest of these.
 
-        One output is chosen, 1, if it is above 0; of equal ones the first. Or features[r] = pooled[r].
+        One output is chosen, 1, if it is above 0; of equal ones the first. Or features[r] = pooled[r]. With a tree
+        outputs are the logarithms of the probabilities of its leaves.
 
         layout : structs.Layout. addresses : of ``pooling.reduce_kernel`` for sums, squares and maxima. bags :
         structs.Bags, without an order. forward : structs.Forward. layers : structs.Layer of each, with scratch for the
-        rows of all threads. scratch : the arrays of structs.Batch, for each thread. blocks, progress : see ``pooling``;
-        ids, offsets and weights are checked here. features : (n_rows, n_pooled), outputs : (n_rows, n_outputs),
-        choices : (n_rows,) int64, out, or without rows. best : (n_rows, k) int64, scores : (n_rows, k), see `_best`,
-        totals : (n_rows,), logarithms of the sums of exponentials of outputs; out, or all three without rows.
+        rows of all threads. tree : structs.Leaves, without choices, or None. scratch : the arrays of structs.Batch, for
+        each thread. blocks, progress : see ``pooling``; ids, offsets and weights are checked here. features : (n_rows,
+        n_pooled), outputs : (n_rows, n_outputs), choices : (n_rows,) int64, out, or without rows. best : (n_rows, k)
+        int64, scores : (n_rows, k), see `_best`, totals : (n_rows,), logarithms of the sums of exponentials of outputs;
+        out, or all three without rows.
         """
         layout, bags = stored(Layout(*layout)), stored(Bags(*bags))
         forward, n_layers = stored(Forward(*forward)), len(layers)
@@ -113,6 +111,8 @@ def predict_kernel(lanes, vector):
         zero, n_outputs, place = coef.dtype.type(0), len(coef), t * pooled.shape[1]
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, vector, 1, 1)
+        if tree is not None:
+            leaves = stored(Leaves(*tree))
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             begin = first_bag(blocks, block, indptr) // n_fields
@@ -134,14 +134,22 @@ def predict_kernel(lanes, vector):
                     continue
                 for j in range(n_layers - 1):
                     call(nth(layers_, j).forward, (nth(layers_, j), place, place + last - first))
+                if tree is not None and len(best) > 0:
+                    for row in range(first, last):
+                        p = place + row - first
+                        best_leaves(tile, wide, lanes, last_layer, p, leaves, t, best[row], scores[row])
+                    continue
                 for k in range(0, n_outputs, _OUTPUTS_TOGETHER):  # whose weights stay in the cache from row to row
                     stop = min(n_outputs, k + _OUTPUTS_TOGETHER)
                     for p in range(place, place + last - first):
                         linear_part(tile, wide, lanes, inputs, p, coef, intercept, rows_out, k, stop)
                 for p in range(place, place + last - first):
                     row = first + p - place
+                    if tree is not None:
+                        all_leaves(outer, vector, leaves, t, rows_out, p, outputs, row)
+                        continue
                     if len(best) > 0:
-                        _best(rows_out, p, n_outputs, best, scores, row)
+                        _best(rows_out, p, n_outputs, best[row], scores[row])
                         totals[row] = log_sum_exp(outer, vector, rows_out, p, n_outputs)
                     if len(choices) > 0:
                         choices[row] = _largest(rows_out, p, n_outputs)

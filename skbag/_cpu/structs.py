@@ -192,6 +192,15 @@ class Chosen(NamedTuple):
     outputs: Any  # (n_parts, 3, entries of a bag: whole vectors): outputs and then derivatives; targets; factors
 
 
+class Leaves(NamedTuple):
+    """A tree whose inner nodes the outputs of the last layer are, and scratch for each thread; see ``leaves``."""
+
+    children: Any  # (2 * n_nodes,) int32: left and right of each, n_leaves and more for nodes; in
+    reached: Any  # (n_threads, n_leaves + n_nodes): the logarithm of the probability to get there
+    waiting: Any  # (n_threads, n_nodes) int32: what is still to be looked at
+    steps: Any  # (n_threads, 2, whole vectors): logarithms of left and right branches of some nodes
+
+
 class Undo(NamedTuple):
     """What rows of the table, or of the last layer, were before a call; nothing is kept if touched has no length."""
 

@@ -22,6 +22,7 @@ from skbag._cpu.parts import (
     lanes_of,
     layers_of,
     layout_of,
+    leaves_memory,
     nothing,
     parts_memory,
     reduce_address,
@@ -293,7 +294,8 @@ def predict(
     -------
     ndarray of shape (n_rows, n_outputs), (n_rows, n_pooled), or (n_rows,) int64
         The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0. With
-        ``pooled`` what the layer reads.
+        ``pooled`` what the layer reads. Outputs of a model with a tree are the logarithms of the probabilities of its
+        leaves, of which there are as many as classes.
 
     Raises
     ------
@@ -313,7 +315,7 @@ def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int
         The largest first, of equal ones the first; -1 where NaN leaves fewer than k.
     outputs : ndarray of shape (n_rows, k)
     totals : ndarray of shape (n_rows,)
-        The logarithm of the sum of the exponentials of all outputs.
+        The logarithm of the sum of the exponentials of all outputs: 0 for a model with a tree.
     """
     found: tuple[Array, Array, Array] = _predicted(bags, model, blocks, n_jobs, False, False, k)
     return found
@@ -342,21 +344,21 @@ def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
 
 def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, choose: bool, pooled: bool, k: int) -> Any:
     """Return what `predict` does, or with k what `best_of` does."""
+    if choose and model.tree is not None:
+        return np.maximum(_predicted(bags, model, blocks, n_jobs, False, False, 1)[0][:, 0], 0)  # -1 where all are NaN
     shape, n, forward = Shape.of(model, blocks), bags.n_rows, forward_of(model.table.values)
     way = _way_of(shape, cpu.layout(forward.table))
     shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
     scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
     members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
     features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
-    outputs, choices = (
-        np.empty((n * (not (choose or pooled or k)), shape.n_outputs), shape.dtype),
-        np.empty(n * choose, np.int64),
-    )
-    n_best = n if k else 0
-    best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.empty(n_best, shape.dtype)
+    tree = None if model.tree is None or pooled else tuple(leaves_memory(shape, model.tree, shares[2]))
+    choices, n_best = np.empty(n * choose, np.int64), n if k else 0
+    outputs = np.empty((n * (not (choose or pooled or k)), shape.n_outputs + (tree is not None)), shape.dtype)
+    best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.zeros(n_best, shape.dtype)
     layers = layers_of(model, shape, scratch)
-    arguments = way.layout, way.addresses, members, tuple(forward), layers, tuple(scratch)
-    kernel = partial(calls.call_as, (*shape.kind, bags.indices.dtype, len(layers)), way.kernel)
+    arguments = way.layout, way.addresses, members, tuple(forward), layers, tree, tuple(scratch)
+    kernel = partial(calls.call_as, (*shape.kind, bags.indices.dtype, len(layers), tree is None), way.kernel)
     out = features, outputs, choices
     progress = cpu._run(kernel, arguments, shares, (*out, *best), ordered=bags.stored is not None)
     if progress[INVALID]:

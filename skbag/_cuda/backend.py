@@ -177,9 +177,12 @@ class Backend:
         There is one block, and ``pooled`` is False.
         """
         (layer,) = model.layers
-        head = _Head(layer.weights.values, layer.intercepts.values, choose)
+        head = _Head(layer.weights.values, layer.intercepts.values, choose and model.tree is None)
         found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head)
-        return found
+        if model.tree is None:
+            return found
+        leaves = model.tree.log_probabilities(found)
+        return leaves.argmax(axis=1) if choose else leaves
 
     def _forward(
         self, bags: Bags, table: Array | Resident, mode: Any, n_jobs: int | None, norm: tuple[float, float] | None,

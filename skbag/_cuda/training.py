@@ -58,7 +58,7 @@ def keep(model: Model, dtype: np.dtype[Any]) -> Model:
         return Parameters(*map(where, parameters.arrays(), (dtype, np.dtype(np.float64), dtype, dtype)))
 
     layers = tuple(Layer(kept(layer.weights, on_host), kept(layer.intercepts, on_host)) for layer in model.layers)
-    return Model(kept(model.table, resident), layers, model.n_steps, model.activation)
+    return Model(kept(model.table, resident), layers, model.n_steps, model.activation, model.tree)
 
 
 def _used(solver: Solver) -> tuple[str, ...]:

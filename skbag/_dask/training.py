@@ -262,7 +262,7 @@ class _Job:
         fills = tuple(array.reshape(-1)[0] if len(array) else None for array in table.arrays()[1:])
         drawn = *self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills
         none = Parameters(*(array[:0] for array in table.arrays()))
-        return drawn, Model.of((none, *others), self.model.n_steps, self.model.activation).copy()
+        return drawn, self.model.like((none, *others)).copy()
 
     def _of_shards(self, ends: Array, targets: Targets, weights: Array) -> Iterator[tuple[Targets, Array | None]]:
         """Yield targets and weights of each shard."""

@@ -78,7 +78,7 @@ class Update:
                 values[:0] if fill is None else np.full_like(some, fill) for some, fill in zip(like, fills, strict=True)
             )
             table = Parameters(values, *states)
-        model = Model.of((table, *(some.copy() for some in others)), self.whole.n_steps, self.whole.activation)
+        model = self.whole.like((table, *(some.copy() for some in others)))
         self.change.put_into(model)
         return model
 

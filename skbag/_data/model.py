@@ -60,12 +60,20 @@ class Model:
     layers: tuple[Layer, ...]  # the first one reads pooled rows, the last one gives the outputs
     n_steps: int = 0  # so far
     activation: Activation = IDENTITY  # of all layers but the last one
+    tree: Tree | None = None  # whose inner nodes the outputs of the last layer are
 
     @classmethod
-    def of(cls, parameters: Iterable[Parameters], n_steps: int = 0, activation: Activation = IDENTITY) -> Self:
+    def of(
+        cls, parameters: Iterable[Parameters], n_steps: int = 0, activation: Activation = IDENTITY,
+        tree: Tree | None = None,
+    ) -> Self:  # fmt: skip
         """Return a model of the table, and then weights and intercepts of each layer."""
         table, *others = parameters
-        return cls(table, tuple(map(Layer, others[::2], others[1::2])), n_steps, activation)
+        return cls(table, tuple(map(Layer, others[::2], others[1::2])), n_steps, activation, tree)
+
+    def like(self, parameters: Iterable[Parameters]) -> Self:
+        """Return the same model with other parameters."""
+        return self.of(parameters, self.n_steps, self.activation, self.tree)
 
     def parameters(self) -> tuple[Parameters, ...]:
         """Return the table, and then weights and intercepts of each layer."""
@@ -79,7 +87,7 @@ class Model:
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        return self.of((parameters.copy() for parameters in self.parameters()), self.n_steps, self.activation)
+        return self.like(parameters.copy() for parameters in self.parameters())
 
     def writable(self, dtype: np.dtype[Any]) -> Self:
         """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
@@ -89,7 +97,7 @@ class Model:
             kinds = own if own.kind in "iu" else dtype, np.dtype(np.float64), dtype, dtype
             return Parameters(*(_usable(array, kind) for array, kind in zip(parameters.arrays(), kinds, strict=True)))
 
-        return self.of(map(usable, self.parameters()), self.n_steps, self.activation)
+        return self.like(map(usable, self.parameters()))
 
 
 def _usable(array: Any, dtype: np.dtype[Any]) -> Array:

@@ -6,9 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_expit
 
+from skbag._data.bags import frozen
 from skbag._data.targets import Targets
+from skbag._rules.losses import branches
 
 Array = NDArray[Any]
 
@@ -98,6 +99,11 @@ class Tree:
         order = np.argsort(owners, kind="stable")
         return np.concatenate(([0], np.cumsum(np.bincount(owners, minlength=n)))), nodes[order], rights[order]
 
+    @cached_property
+    def links(self) -> Array:
+        """Return ``children``, one node after the other, as the kernels of predictions read them."""
+        return frozen(self.children.astype(np.int32).ravel())
+
     def __getstate__(self) -> dict[str, Array]:
         return {"children": self.children}  # the rest is soon made again
 
@@ -127,9 +133,8 @@ def log_probabilities(children: Array, outputs: Array) -> Array:
     z = np.ascontiguousarray(outputs.T)
     level = np.array([n - 2])
     while len(level):
-        left, right = children[level].T
-        nodes[left] = nodes[n + level] + log_expit(-z[level])
-        nodes[right] = nodes[n + level] + log_expit(z[level])
+        for child, step in zip(children[level].T, branches(z[level]), strict=True):
+            nodes[child] = nodes[n + level] + step
         below = children[level].ravel()
         level = below[below >= n] - n
     return np.ascontiguousarray(nodes[:n].T)

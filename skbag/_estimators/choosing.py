@@ -70,7 +70,8 @@ class ChoosingMixin:
         k, n_classes = check_count(k, "k"), len(fitted.classes_)
         if k > n_classes:
             raise ValueError(f"k must be at most the number of classes, {n_classes}, got {k}.")
-        if fitted.device == "cpu" and fitted.loss != "modified_huber" and fitted._layer_shape[-1] == n_classes:
+        of_classes = fitted._tree is not None or fitted._layer_shape[-1] == n_classes
+        if fitted.device == "cpu" and fitted.loss != "modified_huber" and of_classes:
             best, outputs, totals = best_of(*fitted._to_predict(X), k)
             if (best >= 0).all():
                 if has_probabilities(fitted):

@@ -13,7 +13,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skbag._data.limits import COUNT
-from skbag._data.some_outputs import Tree
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
 from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.choosing import (
@@ -710,14 +709,14 @@ class EmbeddingBagClassifier(
         return learnt.loss(self.loss)
 
     def _training_loss(self, learnt: Classes) -> Loss:
-        return CLASSIFICATION[self.loss] if isinstance(self._some_outputs, Tree) else self._loss_of(learnt)
+        return self._loss_of(learnt) if self._tree is None else CLASSIFICATION[self.loss]
 
     def _choose_outputs(self, learnt: Classes, targets: Targets, weights: Array, rng: Any, *, goes_on: bool) -> None:
         choose_outputs(self, learnt, targets, weights, rng, goes_on=goes_on)
 
     def _start_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array:
-        if isinstance(self._some_outputs, Tree):
-            return self._some_outputs.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
+        if self._tree is not None:
+            return self._tree.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
@@ -815,6 +814,8 @@ class EmbeddingBagClassifier(
         return fitted._probabilities(fitted._outputs(X))
 
     def _probabilities(self, outputs: Array) -> Array:
+        if self._tree is not None:
+            return np.exp(outputs)
         return probabilities(outputs, self.loss, exclusive=self._learnt.kind != LABELS)
 
     @available_if(_has_probabilities)
@@ -836,6 +837,8 @@ class EmbeddingBagClassifier(
                 return np.log(self.predict_proba(X))
         fitted = self._fitted_snapshot()
         z = fitted._outputs(X)
+        if fitted._tree is not None:
+            return z
         if fitted._learnt.kind == LABELS:
             return log_expit(z)
         return np.hstack([log_expit(-z), log_expit(z)]) if z.shape[1] == 1 else log_softmax(z, axis=1)

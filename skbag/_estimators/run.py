@@ -52,14 +52,14 @@ class Run:
             targets, rows = self.targets, left_out
 
             def outputs(some: Array) -> Array:
-                return estimator._leaves(self.trainer.outputs(left_out[some]))
+                return self.trainer.outputs(left_out[some])
         else:
             X, y, bags, targets, weights = given
             rows, predict = np.arange(bags.n_rows), get_trainer(estimator.device).predict
 
             def outputs(some: Array) -> Array:
                 some_bags = bags if len(some) == bags.n_rows else bags.of_rows(some)
-                return estimator._leaves(predict(some_bags, self.model, estimator._blocks, estimator.n_jobs))
+                return predict(some_bags, self.model, estimator._blocks, estimator.n_jobs)
 
         scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
         self.validation = Validation(outputs, targets, rows, weights, estimator._loss_of(self.learnt), scorer)

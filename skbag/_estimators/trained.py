@@ -270,7 +270,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         values = table.bits if isinstance(table, QuantizedTable) else table
         arrays = values, *(np.ascontiguousarray(array, table.dtype) for array in layers)
         parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
-        model = Model.of(parameters, 0, activation)
+        model = Model.of(parameters, 0, activation, self._tree)
         return get_trainer(self.device).keep(model, table.dtype)
 
     def _initial_states(self, learnt: Any, n_rows: int, n_hidden: int) -> tuple[float, ...]:
@@ -302,7 +302,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             arrays = (np.asarray(table), *values[1:])
             new = zip(arrays, states, strict=True)
             parameters = [Parameters.new(array, SOLVERS[self.solver], state) for array, state in new]
-        return get_trainer(self.device).keep(Model.of(parameters, n_steps, ACTIVATIONS[self.activation]), dtype)
+        model = Model.of(parameters, n_steps, ACTIVATIONS[self.activation], self._tree)
+        return get_trainer(self.device).keep(model, dtype)
 
     def _layers_of_training(self, layers: Layers) -> Iterator[Array]:
         """Yield weights and intercepts of each layer in training, where outputs may have another scale."""
@@ -336,8 +337,13 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
         return table, layers
 
+    @property
+    def _tree(self) -> Tree | None:
+        """Return the tree whose leaves are the classes, if the outputs are its nodes."""
+        return self._some_outputs if isinstance(self._some_outputs, Tree) else None
+
     def _check_outputs(self, what: str) -> None:
-        if isinstance(self._some_outputs, Tree):
+        if self._tree is not None:
             raise ValueError(f"{what} needs an output for each class, which output='hierarchical' does not have.")
 
     def _only_layer(self, what: str) -> tuple[Array, Array]:
@@ -425,9 +431,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _outputs(self, X: Any, *, choose: bool = False) -> Array:
         """Return the outputs of training for X, or the number of the largest of each row; called on a snapshot."""
-        of_tree, arguments = isinstance(self._some_outputs, Tree), self._to_predict(X)
-        leaves = self._leaves(get_trainer(self.device).predict(*arguments, choose=choose and not of_tree))
-        return leaves.argmax(axis=1) if choose and of_tree else leaves
+        return get_trainer(self.device).predict(*self._to_predict(X), choose=choose)
 
     def _to_predict(self, X: Any) -> tuple[Bags, Model, Blocks, int | None]:
         """Return what a backend predicts with."""
@@ -435,14 +439,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         dtype = table.dtype
         arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
         parameters = (Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
-        model = Model.of(parameters, 0, ACTIVATIONS[self.activation])
+        model = Model.of(parameters, 0, ACTIVATIONS[self.activation], self._tree)
         bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
         return bags, model, self._blocks, self.n_jobs
-
-    def _leaves(self, outputs: Array) -> Array:
-        """Return one output for each class: for those of the nodes of a tree the logarithms of probabilities."""
-        tree = self._some_outputs
-        return tree.log_probabilities(outputs) if isinstance(tree, Tree) else outputs
 
     @property
     def _blocks(self) -> Blocks:

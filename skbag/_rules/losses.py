@@ -39,6 +39,12 @@ def binary_cross_entropy(z: Value, t: Value) -> tuple[Value, Value]:
     return maximum(z, 0) - t * z + log1p(small), where(z >= 0, larger, small * larger) - t
 
 
+def branches(z: Value) -> tuple[Value, Value]:
+    """``-log(1 + exp(z))`` and ``-log(1 + exp(-z))``: logarithms of the probabilities of 0 and of 1."""
+    small = log1p(exp(-absolute(z)))
+    return -(maximum(z, 0) + small), -(maximum(-z, 0) + small)
+
+
 def cross_entropy(z: Value, t: Value) -> tuple[Value, Value]:
     """``-t * z`` of a logarithm of a softmax: summed over the outputs, the cross-entropy of the targets."""
     return where(t > 0, -t * z, 0), exp(z) - t
