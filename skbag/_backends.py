@@ -126,8 +126,8 @@ def contributions(*arguments: Any) -> Array:
 
 
 def best_of(*arguments: Any) -> tuple[Array, Array, Array]:
-    """Return the k largest outputs of each row; see ``skbag._cpu.training.best_of``. Only on the CPU."""
-    found: tuple[Array, Array, Array] = _module("_cpu.training").best_of(*arguments)
+    """Return the k largest outputs of each row; see ``skbag._cpu.prediction.best_of``. Only on the CPU."""
+    found: tuple[Array, Array, Array] = _module("_cpu.prediction").best_of(*arguments)
     return found
 
 

@@ -12,9 +12,9 @@ from skbag._cpu import backend as cpu
 from skbag._cpu import calls, chosen, head, hidden, structs, update
 from skbag._cpu.leaves import NODES_TOGETHER
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
-from skbag._data.bags import frozen
+from skbag._data.bags import Bags, frozen
 from skbag._data.blocks import Blocks
-from skbag._data.model import Model
+from skbag._data.model import Layer, Model
 from skbag._data.quantized import BITS, arrays_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.activations import Activation
@@ -220,6 +220,13 @@ def leaves_memory(shape: Shape, tree: Tree, n_threads: int) -> structs.Leaves:
     )  # fmt: skip
 
 
+def members_of(bags: Bags, dtype: np.dtype[Any], order: Array, order_indptr: Array) -> tuple[Any, ...]:
+    """Return bags as structs.Bags has them."""
+    weights = nothing(dtype) if bags.weights is None else bags.weights
+    padding_idx = -1 if bags.padding_idx is None else int(bags.padding_idx)
+    return weights, bags.indices, bags.indptr, padding_idx, order, order_indptr
+
+
 def forward_of(table: Any) -> structs.Forward:
     """Return what is pooled."""
     values, scales = arrays_of(table)
@@ -232,22 +239,23 @@ def nothing(dtype: np.dtype[Any]) -> Array:
 
 
 def layers_of(
-    model: Model, shape: Shape, batch: structs.Batch, solver: Solver | None = None
+    model_layers: tuple[Layer, ...], activation: Activation, shape: Shape, batch: structs.Batch,
+    solver: Solver | None = None,
 ) -> tuple[tuple[Any, ...], ...]:  # fmt: skip
     """Return what structs.Layer has of each layer, with scratch memory; ``solver`` for training."""
     layers = []
     inputs, outputs, gradients = (_rows(array) for array in (batch.pooled, batch.outputs, batch.gradients))
     n, update, kind = len(inputs), 0, (shape.dtype, shape.dtype, shape.many)
-    for layer, n_inputs, columns in zip(model.layers, shape.widths, shape.columns[1:], strict=False):
+    for layer, n_inputs, columns in zip(model_layers, shape.widths, shape.columns[1:], strict=False):
         arrays = frozen(layer.weights.values), frozen(layer.intercepts.values), inputs
         if solver is not None:
             update = update_addresses(n_inputs, kind, solver)[0]
-        if layer is model.layers[-1]:
+        if layer is model_layers[-1]:
             layers.append((*arrays, outputs, outputs, gradients, 0, 0, update))
             break
         activated = np.empty((n, columns), shape.dtype)
         deltas = np.empty((0 if solver is None else n, columns), shape.dtype)
-        kernels = hidden_addresses(n_inputs, kind, model.activation)
+        kernels = hidden_addresses(n_inputs, kind, activation)
         layers.append((*arrays, activated, deltas, gradients, *kernels, update))
         inputs, gradients = activated, deltas
     return tuple(layers)

@@ -1,39 +1,33 @@
-"""The CPU backend's training and prediction: memory, threads, and the kernels that a mini-batch goes through."""
+"""The CPU backend's training: memory, threads, and the kernels that a mini-batch goes through."""
 
-from functools import lru_cache, partial
-from itertools import pairwise
+from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, pooling, step, structs
+from skbag._cpu import calls, step, structs
 from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
-    block_of,
     chosen_memory,
     forward_of,
     gather_address,
     head_address,
-    lanes_of,
     layers_of,
     layout_of,
-    leaves_memory,
-    nothing,
+    members_of,
     parts_memory,
-    reduce_address,
     reduce_addresses,
     step_of,
     update_addresses,
 )
-from skbag._cpu.predict import predict_kernel
-from skbag._cpu.sharing import EXTREME, INVALID, STOP, UNSORTED, wait
+from skbag._cpu.prediction import predict
+from skbag._cpu.sharing import STOP, wait
 from skbag._cpu.threads import effective_threads, run
-from skbag._cpu.tile import LARGEST
 from skbag._cpu.undo import give_back, take
 from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks
@@ -41,18 +35,14 @@ from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
 from skbag._rules.pooling import modes_of
 
+__all__ = ["Trainer", "keep", "predict"]  # what ``skbag._backends.Training`` asks for
+
 Array = NDArray[Any]
 
 _WORK_OF_A_THREAD = 1 << 12  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
+_MOST_KEPT = 1 << 20  # bytes of scratch memory of a mini-batch that are kept for the next trainer
 _LONG_STEP = 1 << 22  # multiplications of a mini-batch: with more, waiting for another thread costs nothing to speak of
 _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
-
-
-def _in_kernel(bags: Bags, dtype: np.dtype[Any], order: Array, order_indptr: Array) -> tuple[Any, ...]:
-    """Return bags as structs.Bags has them."""
-    weights = nothing(dtype) if bags.weights is None else bags.weights
-    padding_idx = -1 if bags.padding_idx is None else int(bags.padding_idx)
-    return weights, bags.indices, bags.indptr, padding_idx, order, order_indptr
 
 
 def keep(model: Model, dtype: np.dtype[Any]) -> Model:
@@ -100,8 +90,16 @@ class Trainer:
         some = objective.outputs
         self._n_entries = np.empty(0, np.int64) if some is None else some.sizes(targets)  # outputs of each bag
         self._pool_jobs, self.n_jobs = n_jobs, self._threads(n_jobs)
-        self._scratch: tuple[Any, ...] | None = None
-        self._scratch_sizes = -1, -1
+        self._kind = (
+            "scratch",
+            self.blocks,
+            self.batch_size,
+            self.n_jobs,
+            objective.solver,
+            objective.freeze,
+            objective.outputs is None,
+        )
+        self._scratch, self._scratch_sizes = model.made.pop(self._kind, (None, (-1, -1)))
         self._undo = take(model.table, bags.n_members if undo and not objective.freeze else 0, objective.solver)
         n_touched = int(self._n_entries.sum()) if undo else 0
         self._layer_undo = take(model.layers[-1].weights, n_touched, objective.solver, "layer")
@@ -170,7 +168,7 @@ class Trainer:
         tickets = np.zeros(5, np.int64)
         step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq)
         table, *layers = (parameters.arrays() for parameters in model.parameters())
-        members = _in_kernel(self.bags, shape.dtype, order, order_indptr)
+        members = members_of(self.bags, shape.dtype, order, order_indptr)
         scratch_of_layers, batch, parts, chosen = scratch
         arguments = (
             tuple(self._plan(shape, batches.start)), tuple(layout_of(self.blocks, shape.dim)), tuple(step_of_table),
@@ -249,6 +247,9 @@ class Trainer:
         """Give up what `take_back` needs; neither may be called any more."""
         give_back(self._undo)
         give_back(self._layer_undo, "layer")
+        small = self._scratch is not None and sum(array.nbytes for array in self._scratch[1]) <= _MOST_KEPT
+        if small and self.objective.outputs is None:
+            self.model.made[self._kind] = self._scratch, self._scratch_sizes
 
     def _scratch_for(self, n_members: int, n_entries: int) -> tuple[Any, ...]:
         """Memory for mini-batches of so many members and outputs of bags, kept from epoch to epoch."""
@@ -259,112 +260,7 @@ class Trainer:
             batch = batch_memory(shape, n, n_members, won=won, back=back, some=outputs is not None)
             chosen = chosen_memory(shape, outputs, self._n_entries[:0], n_entries, longest, self.n_jobs)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
-            layers = layers_of(self.model, shape, batch, self.objective.solver)
+            layers = layers_of(self.model.layers, self.model.activation, shape, batch, self.objective.solver)
             self._scratch = layers, tuple(batch), tuple(parts), tuple(chosen)
             self._scratch_sizes = n_members, n_entries
         return self._scratch
-
-
-def _most_members(bags: Bags) -> int:
-    """Return how many members bags that are predicted together may have, if indptr does not decrease."""
-    if bags.n_rows <= pooling.BAGS_TOGETHER:
-        return bags.n_members
-    indptr = bags.indptr[:: bags.n_fields]
-    most = int((indptr[pooling.BAGS_TOGETHER :] - indptr[: -pooling.BAGS_TOGETHER]).max())
-    return max(0, min(most, bags.n_members))
-
-
-def predict(
-    bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False, pooled: bool = False
-) -> Array:
-    """Pool bags and take them through the layers.
-
-    Parameters
-    ----------
-    bags : Bags
-        Checked here.
-    model : Model
-        With arrays of one dtype, of which only the values are read; those of the table may be a QuantizedTable.
-    blocks : Blocks
-        Of the fields of the bags.
-    n_jobs : int or None
-    choose, pooled : bool
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_outputs), (n_rows, n_pooled), or (n_rows,) int64
-        The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0. With
-        ``pooled`` what the layer reads. Outputs of a model with a tree are the logarithms of the probabilities of its
-        leaves, of which there are as many as classes.
-
-    Raises
-    ------
-    ValueError
-        If indptr decreases, an id is out of range or a weight is not finite.
-    """
-    found: Array = _predicted(bags, model, blocks, n_jobs, choose, pooled, 0)
-    return found
-
-
-def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int) -> tuple[Array, Array, Array]:
-    """Return the k largest outputs of each row, without all of them in memory; otherwise as `predict`.
-
-    Returns
-    -------
-    numbers : ndarray of shape (n_rows, k), int64
-        The largest first, of equal ones the first; -1 where NaN leaves fewer than k.
-    outputs : ndarray of shape (n_rows, k)
-    totals : ndarray of shape (n_rows,)
-        The logarithm of the sum of the exponentials of all outputs: 0 for a model with a tree.
-    """
-    found: tuple[Array, Array, Array] = _predicted(bags, model, blocks, n_jobs, False, False, k)
-    return found
-
-
-class _Way(NamedTuple):
-    """How rows are predicted with a model of some shape."""
-
-    layout: tuple[Any, ...]  # structs.Layout
-    addresses: tuple[int, ...]  # of kernels for sums, squares and maxima
-    kernel: Any
-    work_of_member: int  # multiplications
-    work_of_row: int
-
-
-@lru_cache(maxsize=64)
-def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
-    largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(shape.blocks.mode) else 0
-    of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
-    return _Way(
-        tuple(layout_of(shape.blocks, shape.dim)), (*reduce_addresses(layout, shape), largest),
-        predict_kernel(lanes_of(shape.widths[-2], shape.dtype), block_of(shape.dtype)),
-        shape.dim + 16, shape.n_pooled + 16 + of_layers,
-    )  # fmt: skip
-
-
-def _predicted(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, choose: bool, pooled: bool, k: int) -> Any:
-    """Return what `predict` does, or with k what `best_of` does."""
-    if choose and model.tree is not None:
-        return np.maximum(_predicted(bags, model, blocks, n_jobs, False, False, 1)[0][:, 0], 0)  # -1 where all are NaN
-    shape, n, forward = Shape.of(model, blocks), bags.n_rows, forward_of(model.table.values)
-    way = _way_of(shape, cpu.layout(forward.table))
-    shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
-    scratch = batch_memory(shape, min(n, pooling.BAGS_TOGETHER), _most_members(bags), times=(shares[2],))
-    members = _in_kernel(bags, shape.dtype, *(nothing(np.dtype(np.int64)),) * 2)
-    features = np.empty((n * pooled, shape.n_pooled), shape.dtype)
-    tree = None if model.tree is None or pooled else tuple(leaves_memory(shape, model.tree, shares[2]))
-    choices, n_best = np.empty(n * choose, np.int64), n if k else 0
-    outputs = np.empty((n * (not (choose or pooled or k)), shape.n_outputs + (tree is not None)), shape.dtype)
-    best = np.empty((n_best, k), np.int64), np.empty((n_best, k), shape.dtype), np.zeros(n_best, shape.dtype)
-    layers = layers_of(model, shape, scratch)
-    arguments = way.layout, way.addresses, members, tuple(forward), layers, tree, tuple(scratch)
-    kernel = partial(calls.call_as, (*shape.kind, bags.indices.dtype, len(layers), tree is None), way.kernel)
-    out = features, outputs, choices
-    progress = cpu._run(kernel, arguments, shares, (*out, *best), ordered=bags.stored is not None)
-    if progress[INVALID]:
-        bags.raise_bad_member()
-    if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
-        fit = cpu.check(bags, blocks.mode, n_jobs)
-        if fit is not bags:
-            return _predicted(fit, model, blocks, n_jobs, choose, pooled, k)
-    return best if k else features if pooled else choices if choose else outputs

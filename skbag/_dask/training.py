@@ -246,6 +246,7 @@ class _Job:
             "coefs_",
             "intercepts_",
             "_solver_state",
+            "_models",
             "_rng",
             "loss_curve_",
             "feature_names_in_",

@@ -1,7 +1,8 @@
 """What is trained and what a step does, on every device."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, Self
 
 import numpy as np
@@ -61,6 +62,7 @@ class Model:
     n_steps: int = 0  # so far
     activation: Activation = IDENTITY  # of all layers but the last one
     tree: Tree | None = None  # whose inner nodes the outputs of the last layer are
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # kept by a backend for its next call
 
     @classmethod
     def of(
@@ -90,14 +92,20 @@ class Model:
         return self.like(parameters.copy() for parameters in self.parameters())
 
     def writable(self, dtype: np.dtype[Any]) -> Self:
-        """Return the model with C-contiguous, writable arrays of its dtypes; copies where they are not."""
-
-        def usable(parameters: Parameters) -> Parameters:
+        """Return the model if its arrays are C-contiguous, writable and of its dtypes; or one with copies of those."""
+        found = []
+        for parameters in self.parameters():
             own = parameters.values.dtype
-            kinds = own if own.kind in "iu" else dtype, np.dtype(np.float64), dtype, dtype
-            return Parameters(*(_usable(array, kind) for array, kind in zip(parameters.arrays(), kinds, strict=True)))
+            kinds = own if own.kind in "iu" else dtype, _FLOAT64, dtype, dtype
+            arrays = parameters.arrays()
+            usable = tuple(map(_usable, arrays, kinds))
+            found.append(parameters if all(map(is_, usable, arrays)) else Parameters(*usable))
+        if all(map(is_, found, self.parameters())):
+            return self
+        return self.like(found)
 
-        return self.like(map(usable, self.parameters()))
+
+_FLOAT64 = np.dtype(np.float64)
 
 
 def _usable(array: Any, dtype: np.dtype[Any]) -> Array:

@@ -16,6 +16,7 @@ from skbag._data.resident import plain
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.table import draw_table, rows_unlike_drawn
 from skbag._data.targets import Classes, Scale
+from skbag._estimators.models import Models
 from skbag._version import __version__
 
 Array = NDArray[Any]
@@ -58,6 +59,7 @@ class SavedMixin(VersionedStateMixin):
         state: dict[str, Any] = {name: plain(value) for name, value in super().__getstate__().items()}
         if isinstance(state.get("_rng"), np.random.RandomState):
             state["_rng"] = state["_rng"].get_state(legacy=False)  # skops knows no generator but one
+        state.pop("_models", None)
         if "embeddings_" in state:
             if state["embeddings_"] is state["init"]:
                 state["embeddings_"] = None  # the same array: joblib would write it twice
@@ -69,6 +71,8 @@ class SavedMixin(VersionedStateMixin):
         state = dict(state)
         if isinstance(state.get("_rng"), dict):
             state["_rng"] = _stream_from(state["_rng"])
+        if "coefs_" in state:
+            state["_models"] = Models()
         if "_changed_rows" in state and state.get("_skbag_format", 1) <= FORMAT:
             state = _with_all_rows(state)
         elif "embeddings_" in state and state["embeddings_"] is None:

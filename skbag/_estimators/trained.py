@@ -26,6 +26,7 @@ from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
+from skbag._estimators.models import Models
 from skbag._estimators.run import Run
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import Loss
@@ -72,6 +73,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     }
 
     _some_outputs: Negatives | Tree | None = None  # None for all
+    _models: Models | None = None  # of one that is in training
 
     # --- what differs between a classifier and a regressor
 
@@ -284,6 +286,15 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _model(self) -> Model:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
         dtype = vars(self)["embeddings_"].dtype
+        models = self._models or Models()
+        model = models.get("train", *self._trained()) or self._model_of_arrays()
+        return get_trainer(self.device).keep(model, dtype)
+
+    def _trained(self) -> tuple[tuple[Any, ...], Any]:
+        """Return the fitted attributes that training changes, and the options that a model of them depends on."""
+        return (*self._parts(), self._solver_state), (self._blocks, self.activation, self.device, self.solver)
+
+    def _model_of_arrays(self) -> Model:
         table, layers = self._values()
         if isinstance(table, QuantizedTable):
             if table.scales is not None:
@@ -302,8 +313,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             arrays = (np.asarray(table), *values[1:])
             new = zip(arrays, states, strict=True)
             parameters = [Parameters.new(array, SOLVERS[self.solver], state) for array, state in new]
-        model = Model.of(parameters, n_steps, ACTIVATIONS[self.activation], self._tree)
-        return get_trainer(self.device).keep(model, dtype)
+        return Model.of(parameters, n_steps, ACTIVATIONS[self.activation], self._tree)
 
     def _layers_of_training(self, layers: Layers) -> Iterator[Array]:
         """Yield weights and intercepts of each layer in training, where outputs may have another scale."""
@@ -363,8 +373,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         for name, value in self._attributes(model, learnt).items():
             setattr(self, name, value)
         self._solver_state = (*(parameters.arrays()[1:] for parameters in model.parameters()), model.n_steps)
-        self._rng, self._solver = rng, self.solver
+        self._rng, self._solver, self._models = rng, self.solver, Models()
         self.loss_curve_, self.n_iter_ = [*earlier, *losses], len(losses)
+        if self.device == "cpu":
+            self._models.keep("train", *self._trained(), model)
 
     def _attributes(self, model: Model, learnt: Any) -> dict[str, Any]:
         """Return the fitted attributes that a model has by itself."""
@@ -435,13 +447,27 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _to_predict(self, X: Any) -> tuple[Bags, Model, Blocks, int | None]:
         """Return what a backend predicts with."""
-        table, layers = self._values()
-        dtype = table.dtype
-        arrays = table, *(np.ascontiguousarray(array, dtype) for array in self._layers_of_training(layers))
-        parameters = (Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
-        model = Model.of(parameters, 0, ACTIVATIONS[self.activation], self._tree)
-        bags = self._read_bags(validate_bags(self, X, reset=False), dtype)
-        return bags, model, self._blocks, self.n_jobs
+        blocks = self._blocks
+        model = self._model_to_predict(blocks)
+        dtype = model.layers[0].weights.values.dtype
+        return self._read_bags(validate_bags(self, X, reset=False), dtype), model, blocks, self.n_jobs
+
+    def _model_to_predict(self, blocks: Blocks) -> Model:
+        """Return the fitted arrays; the model of the call before where the attributes are still those arrays."""
+        models, options = self._models or Models(), (blocks, self.activation, self.device)
+        model = models.get("predict", self._parts(), options)
+        if model is None:
+            table, layers = self._values()
+            arrays = table, *(np.ascontiguousarray(array, table.dtype) for array in self._layers_of_training(layers))
+            parameters = (Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in arrays)
+            model = Model.of(parameters, 0, ACTIVATIONS[self.activation], self._tree)
+            if self.device == "cpu":
+                models.keep("predict", self._parts(), options, model)
+        return model
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return the fitted attributes that a model is made of."""
+        return vars(self)["embeddings_"], *self.coefs_, *self.intercepts_, self._tree
 
     @property
     def _blocks(self) -> Blocks:

@@ -5,6 +5,7 @@ Found by cross-validation on the training parts of texts with 2 to 736 classes a
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,7 @@ _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
 
 
+@lru_cache(maxsize=64)
 def manner_of(
     loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, hidden: str | None = None
 ) -> Manner:  # fmt: skip

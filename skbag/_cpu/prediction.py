@@ -1,0 +1,201 @@
+"""The CPU backend's prediction: what is made for a model once, memory, and one call of compiled code."""
+
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbag._cpu import backend as cpu
+from skbag._cpu import calls, pooling
+from skbag._cpu.parts import (
+    Shape,
+    batch_memory,
+    block_of,
+    forward_of,
+    lanes_of,
+    layers_of,
+    layout_of,
+    leaves_memory,
+    members_of,
+    nothing,
+    reduce_address,
+    reduce_addresses,
+)
+from skbag._cpu.predict import predict_kernel
+from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED
+from skbag._cpu.tile import LARGEST
+from skbag._data.bags import Bags
+from skbag._data.blocks import Blocks
+from skbag._data.model import Model
+from skbag._rules.pooling import modes_of
+
+Array = NDArray[Any]
+
+_MOST_KEPT = 1 << 20  # bytes of scratch memory that are kept for the next call: small calls spend their time on it
+_NO_ORDER = (nothing(np.dtype(np.int64)),) * 2
+
+
+def predict(
+    bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False, pooled: bool = False
+) -> Array:
+    """Pool bags and take them through the layers.
+
+    Parameters
+    ----------
+    bags : Bags
+        Checked here.
+    model : Model
+        With arrays of one dtype, of which only the values are read; those of the table may be a QuantizedTable.
+    blocks : Blocks
+        Of the fields of the bags.
+    n_jobs : int or None
+    choose, pooled : bool
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outputs), (n_rows, n_pooled), or (n_rows,) int64
+        The outputs, or with ``choose`` the number of the largest; of a single one whether it is above 0. With
+        ``pooled`` what the layer reads. Outputs of a model with a tree are the logarithms of the probabilities of its
+        leaves, of which there are as many as classes.
+
+    Raises
+    ------
+    ValueError
+        If indptr decreases, an id is out of range or a weight is not finite.
+    """
+    if choose and model.tree is not None:
+        chosen: Array = np.maximum(best_of(bags, model, blocks, n_jobs, 1)[0][:, 0], 0)  # -1 where all are NaN
+        return chosen
+    predictor, n = _predictor_of(model, blocks), bags.n_rows
+    shape = predictor.shape
+    features, outputs, choices, best = predictor.nothing
+    if pooled:
+        out = features = np.empty((n, shape.n_pooled), shape.dtype)
+    elif choose:
+        out = choices = np.empty(n, np.int64)
+    else:
+        out = outputs = np.empty((n, shape.n_outputs + (model.tree is not None)), shape.dtype)
+    predictor.run(bags, n_jobs, (features, outputs, choices, *best), pooled=pooled)
+    return out
+
+
+def best_of(bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, k: int) -> tuple[Array, Array, Array]:
+    """Return the k largest outputs of each row, without all of them in memory; otherwise as `predict`.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n_rows, k), int64
+        The largest first, of equal ones the first; -1 where NaN leaves fewer than k.
+    outputs : ndarray of shape (n_rows, k)
+    totals : ndarray of shape (n_rows,)
+        The logarithm of the sum of the exponentials of all outputs: 0 for a model with a tree.
+    """
+    predictor, n = _predictor_of(model, blocks), bags.n_rows
+    dtype = predictor.shape.dtype
+    best = np.empty((n, k), np.int64), np.empty((n, k), dtype), np.zeros(n, dtype)
+    predictor.run(bags, n_jobs, (*predictor.nothing[:3], *best))
+    return best
+
+
+def _predictor_of(model: Model, blocks: Blocks) -> "_Predictor":
+    """Return the predictor of a model, which is made once."""
+    found = model.made.get(blocks)
+    if found is None:
+        found = model.made[blocks] = _Predictor(model, blocks)
+    return found
+
+
+class _Way(NamedTuple):
+    """How rows are predicted with a model of some shape."""
+
+    layout: tuple[Any, ...]  # structs.Layout
+    addresses: tuple[int, ...]  # of kernels for sums, squares and maxima
+    kernel: Any
+    work_of_member: int  # multiplications
+    work_of_row: int
+
+
+@lru_cache(maxsize=64)
+def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
+    largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(shape.blocks.mode) else 0
+    of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
+    return _Way(
+        tuple(layout_of(shape.blocks, shape.dim)), (*reduce_addresses(layout, shape), largest),
+        predict_kernel(lanes_of(shape.widths[-2], shape.dtype), block_of(shape.dtype)),
+        shape.dim + 16, shape.n_pooled + 16 + of_layers,
+    )  # fmt: skip
+
+
+class _Scratch(NamedTuple):
+    """Memory for rows that are predicted together."""
+
+    n_rows: int
+    n_members: int
+    keeps: bool  # for the next call: it is small
+    batch: tuple[Any, ...]  # structs.Batch of each thread
+    layers: tuple[Any, ...]  # structs.Layer, with memory for all threads
+    leaves: tuple[Any, ...] | None  # structs.Leaves
+
+
+class _Predictor:
+    """Predicts with one model: what does not depend on the bags."""
+
+    def __init__(self, model: Model, blocks: Blocks) -> None:
+        self.shape = shape = Shape.of(model, blocks)
+        forward = forward_of(model.table.values)
+        self._layers, self._activation, self._tree = model.layers, model.activation, model.tree  # the model keeps this
+        self._forward, self._way = tuple(forward), _way_of(shape, cpu.layout(forward.table))
+        self._key = *shape.kind, len(model.layers)
+        none = np.empty(0, shape.dtype)
+        self.nothing = (
+            none.reshape(0, shape.n_pooled), none.reshape(0, shape.n_outputs), np.empty(0, np.int64),
+            (np.empty((0, 0), np.int64), none.reshape(0, 0), none),
+        )  # fmt: skip
+        self._spare: list[_Scratch] = []  # that no call uses
+
+    def _scratch_for(self, n_rows: int, n_members: int, n_threads: int) -> _Scratch:
+        """Return memory for so many rows, and members of them, in each thread."""
+        if n_threads == 1 and self._spare:
+            try:
+                found = self._spare.pop()
+            except IndexError:  # another thread has taken it
+                found = None
+            if found is not None and found.n_rows >= n_rows and found.n_members >= n_members:
+                return found
+        if n_threads == 1:
+            n_members = 1 << max(6, (n_members - 1).bit_length())
+        batch = batch_memory(self.shape, n_rows, n_members, times=(n_threads,))
+        keeps = n_threads == 1 and sum(array.nbytes for array in batch) <= _MOST_KEPT
+        layers = layers_of(self._layers, self._activation, self.shape, batch)
+        leaves = None if self._tree is None else tuple(leaves_memory(self.shape, self._tree, n_threads))
+        return _Scratch(n_rows, n_members, keeps, tuple(batch), layers, leaves)
+
+    def run(self, bags: Bags, n_jobs: int | None, out: tuple[Array, ...], *, pooled: bool = False) -> None:
+        """Fill the arrays that have rows; see `predict`."""
+        way, n = self._way, bags.n_rows
+        shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
+        scratch = self._scratch_for(min(n, pooling.BAGS_TOGETHER), _most_members(bags), shares[2])
+        members = members_of(bags, self.shape.dtype, *_NO_ORDER)
+        leaves = None if pooled else scratch.leaves
+        kernel = partial(calls.call_as, (*self._key, bags.indices.dtype, leaves is None), way.kernel)
+        arguments = way.layout, way.addresses, members, self._forward, scratch.layers, leaves, scratch.batch
+        progress = cpu._run(kernel, arguments, shares, out, ordered=bags.stored is not None)
+        if scratch.keeps and not self._spare:
+            self._spare.append(scratch)
+        if progress[INVALID]:
+            bags.raise_bad_member()
+        if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
+            fit = cpu.check(bags, self.shape.blocks.mode, n_jobs)
+            if fit is not bags:
+                self.run(fit, n_jobs, out, pooled=pooled)
+
+
+def _most_members(bags: Bags) -> int:
+    """Return how many members bags that are predicted together may have, if indptr does not decrease."""
+    if bags.n_rows <= pooling.BAGS_TOGETHER:
+        return bags.n_members
+    indptr = bags.indptr[:: bags.n_fields]
+    most = int((indptr[pooling.BAGS_TOGETHER :] - indptr[: -pooling.BAGS_TOGETHER]).max())
+    return max(0, min(most, bags.n_members))
