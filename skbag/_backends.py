@@ -119,6 +119,13 @@ def get_trainer(device: str) -> Training:
     return training
 
 
+def lend(X: Any, device: str) -> tuple[Any, Any, Any]:
+    """Return the arrays of a CSR matrix on a GPU as its backend takes them; see ``skbag._cuda.lending.lend``."""
+    get_backend(device)  # which says what is missing
+    arrays: tuple[Any, Any, Any] = _module("_cuda.lending").lend(X)
+    return arrays
+
+
 def contributions(*arguments: Any) -> Array:
     """Return what each member adds to the outputs of its bag; see ``skbag._cpu.contributions``. Only on the CPU."""
     result: Array = _module("_cpu.contributions").contributions(*arguments)

@@ -38,6 +38,7 @@ from helpers import csr, random_csr, random_table
 from numba import cuda
 from skbag import EmbeddingBagVectorizer, QuantizedTable, embedding, embedding_bag
 from skbag._backends import get_backend
+from skbag._cuda import backend as _backend
 from skbag._cuda import device as _device
 from skbag._cuda.calls import Packed
 from skbag._data.bags import bags_from_csr
@@ -50,6 +51,7 @@ from test_devices import CsrOnGpu
 
 widths = json.loads(sys.argv[1])
 cuda.device_array = lambda shape, dtype, stream=0: cuda.to_device(np.zeros(shape, dtype))
+_backend._FEW = 0  # members: all bags of the host are checked there
 factories, launches = {}, {}
 for module in (import_module(f"skbag._cuda.{name}") for name in json.loads(sys.argv[2])):
     for name in [name for name in vars(module) if name.endswith("_kernel")]:

@@ -14,6 +14,7 @@ from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.tile import LARGEST, TOTAL
 from skbag._data.bags import Bags, frozen, is_relative
+from skbag._data.found import Found
 from skbag._data.quantized import arrays_of
 from skbag._data.resident import Resident
 from skbag._rules.pooling import MODES, Mode, modes_of, passes_of
@@ -176,14 +177,9 @@ def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     members = bags.weights, bags.indices, bags.indptr
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
     progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
-    extreme = bool(progress[EXTREME])
-    if progress[INVALID] or (extreme and not np.isfinite(bags.weights[: bags.n_members]).all()):  # type: ignore[index]
-        bags.raise_bad_member()
-    if bags.stored is not None:
-        if progress[UNSORTED]:
-            return check(bags.canonical(), mode, n_jobs)
-        bags.stored = None  # members as they are are what the matrix means
-    return bags.rescaled() if extreme and is_relative(mode) and not bags.is_rescaled else bags
+    found = Found(*(bool(progress[k]) for k in (INVALID, EXTREME, UNSORTED)))
+    fit = bags.made_for(mode, found)
+    return fit if fit is bags or fit.is_rescaled else check(fit, mode, n_jobs)
 
 
 def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:

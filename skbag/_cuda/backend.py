@@ -2,32 +2,38 @@
 
 import weakref
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._cpu import backend as cpu
+from skbag._compiled.shield import shielded
 from skbag._cuda import device as _opening  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import THREADS, Device, DeviceArray
-from skbag._data.bags import Bags, DeviceBags
+from skbag._data.bags import Bags, is_relative
 from skbag._data.blocks import Blocks
+from skbag._data.found import Found, look
 from skbag._data.model import Model
-from skbag._data.quantized import BITS, QuantizedTable
+from skbag._data.on_device import CSR, DeviceBags
+from skbag._data.quantized import QuantizedTable
 from skbag._data.resident import Resident
 from skbag._data.table import check_weight
 from skbag._rules.pooling import MODES, Mode
 
 # isort: split
-from skbag._cuda import checking, head, norms
+from skbag._cuda import checking, lending, norms
 from skbag._cuda import pooling as kernels
-from skbag._cuda.staging import Members, Slot, blocks
+from skbag._cuda.staging import Members, Slot, through
 from skbag._cuda.structs import Segments, Source, Windows
+from skbag._cuda.work import Head, Memory, Work, float_of
 from skbag._cuda.workspace import Workspace
 
 Array = NDArray[Any]
 
+_FEW = 1 << 14  # members: so many are checked on the host in less time than a launch takes
+_BLOCKS_AT_ONCE = 3  # one on its way to the GPU, one on the GPU, one on its way back
 _VECTOR_BYTES = 16  # the widest load of a thread
 _VECTORS = 4  # most of them that a thread has of a row
 _KEPT = 1 << 28  # bytes that are kept for the next trainer
@@ -38,11 +44,6 @@ _NUMBERS = 16  # and most numbers: four rows of them are in registers at once
 def backend(index: int) -> "Backend":
     """Return the backend of a GPU."""
     return Backend(index)
-
-
-def float_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of what kernels read of rows: the bits of a `QuantizedTable` are widened to float32."""
-    return np.dtype(np.float32) if dtype in BITS.values() else dtype
 
 
 def shape_of(dim: int, itemsize: int) -> tuple[int, int, int]:
@@ -63,7 +64,6 @@ class Backend:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self._slots = Slot(), Slot()
         self._nothing: dict[Any, DeviceArray] = {}
         self._workspaces: list[Workspace] = []  # that no trainer has
         self.device  # noqa: B018  (opened now: a GPU that is not there is found before anything is read)
@@ -99,49 +99,66 @@ class Backend:
         return workspace
 
     def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
-        """Raise and return as the CPU backend does; bags from the host are checked there, before any launch.
+        """Raise and return as the CPU backend does; more than a few bags of the host are looked at on the GPU.
 
-        Bags on the GPU with extreme weights, or whose ids do not increase, are checked on the host, too, and come back
-        as bags of the host if they were not fit for the mode.
+        Bags on the GPU with extreme weights, or whose ids do not increase, come back as bags of the host if they were
+        not fit for the mode.
         """
-        if not isinstance(bags, DeviceBags):
-            return cpu.check(bags, mode, n_jobs)
+        if isinstance(bags, DeviceBags):
+            return self._check_there(bags, mode, n_jobs)
+        found = look(bags) if bags.n_members <= _FEW else self._in_blocks(bags, mode)
+        fit = bags.made_for(mode, found)
+        return fit if fit is bags or fit.is_rescaled else self.check(fit, mode, n_jobs)
+
+    def _check_there(self, bags: DeviceBags, mode: Mode, n_jobs: int | None) -> Bags:
+        """Check bags that came as device arrays, after what their library does with these."""
         device = self.device
-        for name, array in (("data", bags.values), ("indices", bags.indices), ("indptr", bags.indptr)):
-            index = _opening.index_of(array)
-            if index not in (None, device.index):
-                raise ValueError(f"X.{name} is on the GPU 'cuda:{index}', and device={device.name!r}.")
+        for name, array in zip(CSR, bags.arrays, strict=True):
+            if array.index not in (None, device.index):
+                raise ValueError(f"X.{name} is on the GPU 'cuda:{array.index}', and device={device.name!r}.")
         with device.active():
-            findings = device.full(5, 0, np.int64)
-            n_members, indptr = self._length(bags), _opening.as_device_array(bags.indptr)
-            ids = _opening.as_device_array(bags.indices)
-            if n_members >= 0:
-                n_threads, values = min(1 << 20, max(n_members, bags.n_bags)), _opening.as_device_array(bags.values)
-                limits = np.finfo(bags.dtype if bags.weighted else np.float64)
-                device.launch(
-                    checking.check_kernel(THREADS), n_threads, ids, values, indptr, bags.num_embeddings, n_members,
-                    float(limits.tiny), float(limits.max), findings,
-                )  # fmt: skip
-            found = findings.copy_to_host()
-        if n_members < 0 or found[: checking.EXTREME].any():
+            stream, _ = lending.stream_of(device, *bags.arrays)
+            values, ids, indptr = (array.there() for array in bags.arrays)
+            members = Members(ids, values, indptr, 0, bags.n_bags, bags.n_stored, 0)
+            dtype = np.dtype(bags.dtype if bags.weighted else np.float64)
+            self._look_at(members, bags.num_embeddings, dtype, self._findings, stream, mend=False)
+            stream.synchronize()
+            found = self._findings.found
+        bags.length, bags.longest = found.n_members, found.longest
+        if found.invalid:
             bags.raise_bad_member()
-        if not found.any():
+        if not found.unsorted and not (found.extreme and bags.weighted and is_relative(mode)):
             return bags
         given = bags.on_host()
-        fit = cpu.check(given, mode, n_jobs)
-        return bags if fit is given else fit
+        return self.check(given.made_for(mode, found), mode, n_jobs)
+
+    def _look_at(
+        self, members: Members, n_rows: int, dtype: np.dtype[Any], findings: checking.Findings, stream: Any, *,
+        mend: bool,
+    ) -> None:  # fmt: skip
+        """Begin to check members whose weights are to be of a dtype; with ``mend`` their ids become harmless."""
+        findings.clear(stream)
+        weights = self.nothing(dtype) if members.weights is None else members.weights
+        self.device.launch(
+            checking.check_kernel(int(members.weights is not None), int(mend), THREADS),
+            min(1 << 20, max(1, members.n_members, members.n_bags)), members.ids, weights, members.indptr, members.base,
+            members.n_bags, members.n_members, n_rows, self.nothing(dtype), findings.there, stream=stream,
+        )  # fmt: skip
+        findings.fetch(stream)
+
+    @cached_property
+    def _findings(self) -> checking.Findings:
+        return checking.Findings(self.device)
+
+    @cached_property
+    def _slots(self) -> tuple[Slot, ...]:
+        return tuple(Slot(self.device) for _ in range(_BLOCKS_AT_ONCE))
 
     @staticmethod
     def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
         """Return the bags of each field in the place of each bag, which the CPU backend does."""
-        return cpu.split(bags, edges, n_jobs)
-
-    @staticmethod
-    def _length(bags: DeviceBags) -> int:
-        """Return the number of members, or -1 if indptr cannot be right."""
-        ends = _opening.as_device_array(bags.indptr)
-        first, last = int(ends[0]), int(ends[bags.n_bags])
-        return last if first == 0 and 0 <= last <= bags.n_stored else -1
+        split: Bags = _cpu().split(bags, edges, n_jobs)
+        return split
 
     def pool(
         self,
@@ -177,7 +194,7 @@ class Backend:
         There is one block, and ``pooled`` is False.
         """
         (layer,) = model.layers
-        head = _Head(layer.weights.values, layer.intercepts.values, choose and model.tree is None)
+        head = Head(layer.weights.values, layer.intercepts.values, choose and model.tree is None)
         found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head)
         if model.tree is None:
             return found
@@ -186,82 +203,94 @@ class Backend:
 
     def _forward(
         self, bags: Bags, table: Array | Resident, mode: Any, n_jobs: int | None, norm: tuple[float, float] | None,
-        layer: "_Head | None" = None,
+        layer: Head | None = None,
     ) -> Any:  # fmt: skip
         """Check and pool bags, and take them through a layer if there is one; see `pool` and `predict`."""
-        given, bags, device = bags, self.check(bags, mode, n_jobs), self.device
-        if isinstance(given, DeviceBags) and bags is not given:  # they had to be made again, on the host
-            found = self._forward(bags, table, mode, n_jobs, norm, layer)
+        if isinstance(bags, DeviceBags):
+            return self._forward_there(bags, table, mode, n_jobs, norm, layer)
+        few, device = bags.n_members <= _FEW, self.device
+        fit = bags.made_for(mode, look(bags)) if few else bags
+        if fit is bags:
+            with device.active():
+                work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer)
+                out = np.empty((bags.n_bags, *work.shape), work.dtype)
+                found = self._in_blocks(bags, mode, work, out, checked=few)
+            if few:
+                return out
+            fit = bags.made_for(mode, found)
+        return out if fit is bags else self._forward(fit, table, mode, n_jobs, norm, layer)
+
+    def _in_blocks(
+        self, bags: Bags, mode: Mode, work: Work | None = None, out: Array | None = None, *, checked: bool = False
+    ) -> Found:
+        """Check bags from the host on the GPU, unless they are ``checked``, and work on them."""
+        dtype = np.dtype(np.float64) if bags.weights is None else bags.weights.dtype
+
+        def look_at(slot: Slot, members: Members) -> None:
+            self._look_at(members, bags.num_embeddings, dtype, slot.findings, slot.stream, mend=True)
+
+        with self.device.active():
+            return through(
+                self._slots, bags, 0 if work is None else work.bytes_per_bag, look=None if checked else look_at,
+                work=work, suits=partial(bags.suits, mode), out=out,
+            )  # fmt: skip
+
+    def _forward_there(
+        self, bags: DeviceBags, table: Array | Resident, mode: Any, n_jobs: int | None,
+        norm: tuple[float, float] | None, layer: Head | None,
+    ) -> Any:  # fmt: skip
+        """Run `_forward` for bags that are on the GPU, in the stream of their library."""
+        device, owner = self.device, bags.arrays[1].owner
+        fit = self._check_there(bags, mode, n_jobs)
+        if fit is not bags:  # they had to be made again, on the host
+            found = self._forward(fit, table, mode, n_jobs, norm, layer)
             if layer is not None:
                 return found
             with device.active():
-                return _opening.like_library_of(device.put(found)[: bags.n_bags], given.indices)
+                there = device.put(found)
+                device.synchronize()
+                return lending.given_back(there[: bags.n_bags], 0, owner)
         with device.active():
-            rows, scales = self._on_device(table)
+            stream, goes_on = lending.stream_of(device, *bags.arrays)
+            work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer)
+            device.stream_at(lending.DEFAULT).synchronize()  # the table is there
+            out = work.run(self.members_of(bags, work.dtype_of_rows, stream), device.scratch, stream)
+            if layer is not None or not goes_on:
+                stream.synchronize()
             if layer is not None:
-                layer.put(device)
-            if not isinstance(bags, DeviceBags):
-                return self._in_blocks(bags, rows, scales, mode, norm, layer)
-            out = device.empty((bags.n_bags, table.shape[1]), table.dtype)
-            members = self.members_of(bags, table.dtype)
-            self.pool_members(rows, members, mode, bags.padding_idx, out, norm=norm, scales=scales)
-            if layer is not None:
-                found = layer.run(self, out, bags.n_bags, lambda name, shape, dtype: device.empty(shape, dtype))
-                return device.copy_out(found[: bags.n_bags], layer.result(bags.n_bags))
-            device.synchronize()
-            return _opening.like_library_of(out[: bags.n_bags], bags.indices)
+                return device.copy_out(out[: bags.n_bags], np.empty((bags.n_bags, *work.shape), work.dtype))
+            return lending.given_back(out[: bags.n_bags], stream if goes_on else 0, owner)
 
-    def _in_blocks(
-        self, bags: Bags, rows: DeviceArray, scales: DeviceArray | None, mode: str, norm: tuple[float, float] | None,
-        layer: "_Head | None",
-    ) -> Array:  # fmt: skip
-        """Run `_forward` for bags from the host."""
-        device, dim, lengths, dtype = self.device, rows.shape[1], np.diff(bags.indptr), float_of(rows.dtype)
-        out = np.empty((bags.n_bags, dim), dtype) if layer is None else layer.result(bags.n_bags)
-        bytes_per_bag = dim * dtype.itemsize + (0 if layer is None else layer.bytes_per_bag)
-        try:
-            for k, (first, last) in enumerate(blocks(bags, bytes_per_bag)):
-                slot, stream = self._slots[k % 2], device.streams()[k % 2]
-                slot.finish()
-                longest = int(lengths[first:last].max(initial=0))
-                members = slot.stage(device, stream, bags, first, last, longest)
-                found = slot.on_device("out", device, (last - first, dim), dtype)
-                self.pool_members(
-                    rows, members, mode, bags.padding_idx, found, norm=norm, scales=scales, stream=stream
-                )  # fmt: skip
-                if layer is not None:
-                    found = layer.run(self, found, last - first, partial(slot.on_device, device=device), stream)
-                slot.unstage(found, out[first:last], stream)
-        finally:
-            for slot in self._slots:
-                slot.finish()
-        return out
-
-    def members_of(self, bags: DeviceBags, dtype: np.dtype[Any]) -> Members:
+    def members_of(self, bags: DeviceBags, dtype: np.dtype[Any], stream: Any = 0) -> Members:
         """Return bags that came as device arrays, checked, with weights in the dtype of the table."""
-        weights = _opening.as_device_array(bags.values)
+        weights, ids, indptr = (array.there() for array in bags.arrays)
         if weights.dtype != dtype:
             converted = self.device.empty(bags.n_stored, dtype)
             n_threads = min(1 << 20, bags.n_stored)
-            self.device.launch(checking.convert_kernel(THREADS), n_threads, weights, converted)
+            self.device.launch(checking.convert_kernel(THREADS), n_threads, weights, converted, stream=stream)
             weights = converted
-        n = self._length(bags)
-        ids, indptr = _opening.as_device_array(bags.indices), _opening.as_device_array(bags.indptr)
-        return Members(ids, weights, indptr, 0, bags.n_bags, n, n, not bags.weighted)
+        n = bags.n_members
+        return Members(ids, weights, indptr, 0, bags.n_bags, n, bags.longest, not bags.weighted)
 
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, scales: DeviceArray | None = None, stream: Any = 0,
+        memory: Memory | None = None,
     ) -> None:  # fmt: skip
-        """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None."""
+        """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None.
+
+        ``memory(name, shape, dtype)`` gives scratch memory.
+        """
+        memory = memory or self.device.scratch
         if not members.n_bags:
             return
         dtype, dim = float_of(rows.dtype), rows.shape[1]
         ids, weights, factors = members.ids, members.weights, None
         if norm is not None and members.n_members:
-            factors = self.norm_factors_of(rows, ids, members.n_members, norm, stream, scales)
+            factors = memory("factors", (members.n_members,), dtype)
+            self.norm_factors_of(rows, ids, members.n_members, norm, factors, stream, scales)
         elif scales is not None and members.n_members:
-            factors = self.device.empty(members.n_members, dtype)
+            factors = memory("factors", (members.n_members,), dtype)
             n_threads = min(1 << 20, members.n_members)
             kernel = norms.scales_kernel(THREADS)
             self.device.launch(kernel, n_threads, scales, ids, members.n_members, factors, stream=stream)
@@ -273,7 +302,7 @@ class Backend:
         padding = -1 if padding_idx is None else padding_idx
         segments = self.segments(members.indptr, members.n_bags, members.base)
         windows = self.reduce_windows(
-            kind, source, segments, members.n_members, members.longest, padding, stream
+            kind, source, segments, members.n_members, members.longest, padding, stream, memory
         )  # fmt: skip
         shape = shape_of(dim, rows.dtype.itemsize)
         kernel = kernels.pool_kernel(kind, THREADS, *shape)
@@ -296,15 +325,17 @@ class Backend:
         return Segments(starts, base, n)
 
     def reduce_windows(
-        self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int, stream: Any
-    ) -> Windows:
+        self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int, stream: Any,
+        memory: Memory,
+    ) -> Windows:  # fmt: skip
         """Reduce the windows of long segments."""
         dtype, dim = float_of(source.rows.dtype), source.rows.shape[1]
         if longest < kernels.WINDOW:
             return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype), 0)
-        n_windows, empty = n_members // kernels.WINDOW + 1, self.device.empty
+        n_windows = n_members // kernels.WINDOW + 1
         shape = shape_of(dim, source.rows.dtype.itemsize)
-        windows = Windows(empty((n_windows, dim), dtype), self.nothing(np.int32, 2), empty(n_windows, dtype), 0)
+        partials, sizes = memory("partials", (n_windows, dim), dtype), memory("partial sizes", (n_windows,), dtype)
+        windows = Windows(partials, self.nothing(np.int32, 2), sizes, 0)
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
         self.device.launch(kernel, n_windows * shape[0], source, segments, padding, windows, stream=stream)
         if longest < kernels.WINDOW**2:
@@ -315,15 +346,13 @@ class Backend:
         return windows._replace(folded=1)
 
     def norm_factors_of(
-        self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], stream: Any = 0,
-        scales: DeviceArray | None = None,
-    ) -> DeviceArray:  # fmt: skip
-        """Return the factors that bring the rows that ids name down to max_norm, times their scales."""
-        dtype, lanes = float_of(rows.dtype), min(32, THREADS)
-        out, given = self.device.empty(n, dtype), self.nothing(dtype) if scales is None else scales
+        self, rows: DeviceArray, ids: DeviceArray, n: int, norm: tuple[float, float], out: DeviceArray,
+        stream: Any = 0, scales: DeviceArray | None = None,
+    ) -> None:  # fmt: skip
+        """Write the factors that bring the rows that n ids name down to max_norm, times their scales."""
+        lanes, given = min(32, THREADS), self.nothing(out.dtype) if scales is None else scales
         kernel = norms.norm_factors_kernel(THREADS, lanes, int(scales is not None))
-        self.device.launch(kernel, n * lanes, rows, given, ids, *norm, out, stream=stream)
-        return out
+        self.device.launch(kernel, n * lanes, rows, given, ids, n, *norm, out, stream=stream)
 
     def nothing(self, dtype: Any, ndim: int = 1) -> DeviceArray:
         """Return an array that stands for one that a kernel does not look at."""
@@ -335,12 +364,20 @@ class Backend:
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:
         """Return one row of the table per member: (n_members, dim); ValueError if an id is out of range."""
         if isinstance(table, QuantizedTable):  # to copy it there would take longer
-            return cpu.lookup(bags, table, n_jobs)
-        self.check(bags, "sum", n_jobs)
+            rows: Array = _cpu().lookup(bags, table, n_jobs)
+            return rows
         device, n = self.device, bags.n_members
+        if n <= _FEW:
+            bags.made_for("sum", look(bags))
         with device.active():
-            rows = table.on(device) if isinstance(table, Resident) else device.put(table)
-            found = self.rows_at(rows, device.put(bags.indices[:n]), n)
+            there = table.on(device) if isinstance(table, Resident) else device.put(table)
+            ids = device.put(bags.indices[:n])
+            if n > _FEW:
+                members = Members(ids, None, device.put(bags.indptr), 0, bags.n_bags, n, 0)
+                self._look_at(members, len(table), table.dtype, self._findings, 0, mend=True)
+                device.synchronize()
+                bags.made_for("sum", self._findings.found)
+            found = self.rows_at(there, ids, n)
             return device.copy_out(found[:n], np.empty((n, table.shape[1]), table.dtype))
 
     def rows_at(self, rows: DeviceArray, ids: DeviceArray, n: int) -> DeviceArray:
@@ -355,39 +392,18 @@ class Backend:
         shape = shape_of(rows.shape[1], rows.dtype.itemsize)
         self.device.launch(kernels.lookup_kernel(THREADS, *shape), n * shape[0], values, ids, True, n, rows)
 
-    norm_factors = staticmethod(cpu.norm_factors)  # of tables and rows that are on the host
+    @staticmethod
+    def norm_factors(table: Any, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None) -> Array:
+        """Return the factors of a table or rows that are on the host, which the CPU backend does."""
+        factors: Array = _cpu().norm_factors(table, norm, n_jobs, indices)
+        return factors
+
+
+def _cpu() -> Any:
+    """Return the CPU backend, for what it does better: it is imported when it is needed, as its compiler takes time."""
+    return shielded(import_module, "skbag._cpu.backend")
 
 
 def _give_back(workspaces: list[Workspace], workspace: Workspace) -> None:
     if not workspaces and workspace.n_bytes <= _KEPT:
         workspaces.append(workspace)
-
-
-class _Head:
-    """A linear layer of rows that are pooled on the GPU, and whether the largest output is chosen."""
-
-    def __init__(self, coef: Array, intercept: Array, choose: bool) -> None:
-        self._layer = np.ascontiguousarray(coef), np.ascontiguousarray(intercept)
-        self._on_device: list[DeviceArray] = []
-        self.choose, self.n_outputs = choose, len(intercept)
-        self.bytes_per_bag = self.n_outputs * coef.dtype.itemsize
-
-    def put(self, device: Device) -> None:
-        """Copy the layer to the GPU."""
-        self._on_device = [device.put(array) for array in self._layer]
-
-    def result(self, n_bags: int) -> Array:
-        """Return memory on the host for the result."""
-        return np.empty(n_bags, np.int64) if self.choose else np.empty((n_bags, self.n_outputs), self._layer[0].dtype)
-
-    def run(self, backend: Backend, pooled: DeviceArray, n_bags: int, memory: Any, stream: Any = 0) -> DeviceArray:
-        """Launch the kernels, with what ``memory(name, shape=, dtype=)`` allocates, and return the result."""
-        out = memory("outputs", shape=(n_bags, self.n_outputs), dtype=pooled.dtype)
-        flat, launch = out.reshape(out.size), backend.device.launch
-        kernel = head.outputs_kernel(THREADS)
-        launch(kernel, n_bags * self.n_outputs, pooled, *self._on_device, n_bags, flat, stream=stream)
-        if not self.choose:
-            return out
-        choices = memory("choices", shape=(n_bags,), dtype=np.int64)
-        launch(head.choose_kernel(THREADS), n_bags, flat, n_bags, self.n_outputs, choices, stream=stream)
-        return choices

@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,6 +21,8 @@ if find_spec("numba_cuda") is None:
 
 from numba import cuda  # noqa: E402
 from numba.cuda.core import config  # noqa: E402
+
+from skbag._cuda import copying  # noqa: E402
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 128  # of a block
@@ -128,6 +129,10 @@ class Device:
                 f"{np.dtype(dtype)}. The estimator is unchanged; set_params(device='cpu') uses it on the CPU."
             ) from error
 
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
+        """Allocate an array that nobody asks for again by its name."""
+        return self.empty(shape, dtype)
+
     def full(self, shape: Any, value: Any, dtype: DTypeLike) -> DeviceArray:
         """Allocate a small array and fill it."""
         return self.put(np.full(shape, value, dtype))
@@ -148,7 +153,7 @@ class Device:
         for slot, begin, end in self._pieces(source):
             stage = self._stage(slot, source.dtype)[: end - begin]
             self.streams()[slot].synchronize()
-            stage[:] = source[begin:end]
+            copying.copy(stage, source[begin:end])
             target[begin:end].copy_to_device(stage, stream=self.streams()[slot])
         self.synchronize()
 
@@ -173,7 +178,7 @@ class Device:
 
     def _unstage(self, target: Array, slot: int, begin: int, end: int) -> None:
         self.streams()[slot].synchronize()
-        target[begin:end] = self._stage(slot, target.dtype)[: end - begin]
+        copying.copy(target[begin:end], self._stage(slot, target.dtype)[: end - begin])
 
     @staticmethod
     def _pieces(array: Array) -> Iterator[tuple[int, int, int]]:
@@ -188,8 +193,20 @@ class Device:
     def streams(self) -> list[Any]:
         """Return two streams, for work that overlaps."""
         if not self._streams:
-            self._streams = [cuda.stream(), cuda.stream()]
+            self._streams = [self.new_stream(), self.new_stream()]
         return self._streams
+
+    @staticmethod
+    def new_stream() -> Any:
+        """Return a stream."""
+        return cuda.stream()
+
+    def stream_at(self, handle: int) -> Any:
+        """Return a stream that another library has made, or 1 for the default stream, 2 for that of the thread."""
+        if SIMULATED:
+            return cuda.stream()
+        own = {1: cuda.legacy_default_stream, 2: cuda.per_thread_default_stream}
+        return own[handle]() if handle in own else cuda.external_stream(handle)
 
     def synchronize(self) -> None:
         """Wait until everything is done."""
@@ -230,27 +247,6 @@ class Device:
 def pinned(n_bytes: int) -> Array:
     """Allocate host memory that the GPU copies from and to directly."""
     return np.asarray(cuda.pinned_array(n_bytes, np.uint8))
-
-
-def as_device_array(array: Any) -> DeviceArray:
-    """View an array with ``__cuda_array_interface__``, without a copy, when its stream has come to it."""
-    if SIMULATED:
-        return cuda.to_device(np.asarray(array))
-    return cuda.as_cuda_array(array).bind(0)  # else copies from it would not wait for their end
-
-
-def index_of(array: Any) -> int | None:
-    """Return the number of the GPU that an array of CuPy or torch is on; None for others, which do not say."""
-    device = getattr(array, "device", None)
-    numbers = (getattr(device, name, None) for name in ("id", "index"))
-    return next((number for number in numbers if isinstance(number, int)), None)
-
-
-def like_library_of(array: DeviceArray, other: Any) -> Any:
-    """Return an array as one of CuPy or torch if the other is one, without a copy; else as it is."""
-    library = type(other).__module__.partition(".")[0]
-    make = {"cupy": "asarray", "torch": "as_tensor"}.get(library)
-    return getattr(import_module(library), make)(array) if make else array
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

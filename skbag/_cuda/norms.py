@@ -61,23 +61,23 @@ def norm_factors_kernel(threads, lanes, scaled):
     """Make the kernel of the factors for max_norm: one group of ``lanes`` threads per row, which may have a scale."""
 
     @kernel
-    def norm_factors(rows, scales, ids, max_norm, norm_type, out):
+    def norm_factors(rows, scales, ids, n, max_norm, norm_type, out):
         """out[i] = max_norm / (norm + 1e-7) where the norm of row ids[i] exceeds max_norm, else 1; times its scale.
 
         The 1e-7 is torch's (torch.embedding_renorm_). rows : (n_rows, dim), in. scales : (n_rows,), what multiplies
-        them if they are ``scaled``, in. ids : (>= n,), in, checked. out : (n,), out.
+        them if they are ``scaled``, in. ids : (>= n,), in, checked. out : (>= n,), out.
         """
         scratch = cuda.shared.array(threads, np.float64)
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         i, lane = thread // lanes, thread % lanes
         total = 0.0
-        if i < len(out):
+        if i < n:
             row = np.int64(item(ids, i))
             for column in range(lane, rows.shape[1], lanes):
                 part = power(number_at(rows, row, column), norm_type)
                 total = max(total, part) if norm_type == math.inf else total + part
         norm = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
-        if i < len(out) and lane == 0:
+        if i < n and lane == 0:
             scale = 1.0
             if scaled:
                 scale = np.float64(item(scales, np.int64(item(ids, i))))

@@ -1,5 +1,7 @@
 """Bags on their way to a GPU and features on their way back, block by block, through pinned memory."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -7,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._cuda import copying
+from skbag._cuda.checking import Findings
 from skbag._cuda.device import Device, DeviceArray, pinned
 from skbag._data.bags import Bags
+from skbag._data.found import Found
 
 Array = NDArray[Any]
 
-BLOCK_BYTES = 1 << 26  # of a block of bags: members in, features out
+BLOCK_BYTES = 1 << 24  # of a block of bags, members in and features out: some hundred microseconds of the bus
 
 
 @dataclass
@@ -30,56 +35,137 @@ class Members:
 
 
 class Slot:
-    """Pinned and device memory for one block of bags, kept from call to call; two of them take turns."""
+    """Pinned and device memory for one block of bags, and the stream that it goes through; kept from call to call."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: Device) -> None:
+        self.device, self.stream = device, device.new_stream()
+        self.findings = Findings(device)
         self._pinned: dict[str, Array] = {}
         self._on_device: dict[str, DeviceArray] = {}
-        self._pending: tuple[Array, Array, Any] | None = None
+        self._copies: list[Future[None]] = []  # on the host, under way
+        self._pending: tuple[Array, Array] | None = None  # features on their way to the host, and their place
+        self._busy = False  # whether the stream may have something to do
 
-    def stage(self, device: Device, stream: Any, bags: Bags, first: int, last: int, longest: int) -> Members:
-        """Begin to copy a block to the GPU."""
+    def stage(self, bags: Bags, first: int, last: int, longest: int) -> Members:
+        """Begin to copy a block to the GPU; it is checked there if ``findings`` are fetched."""
         begin, end = int(bags.indptr[first]), int(bags.indptr[last])
-        ids = self._copy("ids", device, stream, bags.indices[begin:end])
-        indptr = self._copy("indptr", device, stream, bags.indptr[first : last + 1])
-        weights = None if bags.weights is None else self._copy("weights", device, stream, bags.weights[begin:end])
-        return Members(ids, weights, indptr, begin, last - first, end - begin, longest)
+        arrays = {"ids": bags.indices[begin:end], "indptr": bags.indptr[first : last + 1]}
+        if bags.weights is not None:
+            arrays["weights"] = bags.weights[begin:end]
+        staged = {}
+        for name, array in arrays.items():
+            here = staged[name] = self._stage(name, array.nbytes).view(array.dtype)
+            self._copies += copying.begin(here, array)
+        copying.end(self._copies)
+        self._busy = True
+        there = {name: self._send(name, here) for name, here in staged.items()}
+        return Members(there["ids"], there.get("weights"), there["indptr"], begin, last - first, end - begin, longest)
 
-    def _copy(self, name: str, device: Device, stream: Any, array: Array) -> DeviceArray:
-        target = self.on_device(name, device, array.shape, array.dtype)
-        if array.size:
-            staged = self._stage(name, array.nbytes).view(array.dtype)
-            staged[:] = array
-            target[: len(array)].copy_to_device(staged, stream=stream)
+    def _send(self, name: str, staged: Array) -> DeviceArray:
+        target = self.on_device(name, staged.shape, staged.dtype)
+        if staged.size:
+            target[: len(staged)].copy_to_device(staged, stream=self.stream)
         return target
 
-    def unstage(self, source: DeviceArray, out: Array, stream: Any) -> None:
-        """Begin to copy features from the GPU; `finish` brings them to their place."""
+    def unstage(self, source: DeviceArray, out: Array) -> None:
+        """Begin to copy features from the GPU; `bring` takes them on to their place."""
         if out.size:
             staged = self._stage("out", out.nbytes).view(out.dtype).reshape(out.shape)
-            source[: len(out)].copy_to_host(staged, stream=stream)
-            self._pending = staged, out, stream
+            source[: len(out)].copy_to_host(staged, stream=self.stream)
+            self._pending = staged, out
+
+    def settle(self) -> None:
+        """Wait for the GPU to be done with the block."""
+        if self._busy:
+            self.stream.synchronize()
+            self._busy = False
+
+    def bring(self) -> None:
+        """Wait for the features of the block, and begin to copy them to their place."""
+        self.settle()
+        if self._pending is not None:
+            (staged, out), self._pending = self._pending, None
+            self._copies += copying.begin(out, staged)
 
     def finish(self) -> None:
-        """Wait for the block under way."""
-        if self._pending is not None:
-            staged, out, stream = self._pending
-            self._pending = None
-            stream.synchronize()
-            out[:] = staged
+        """Wait for all that is under way; features that were not brought are dropped."""
+        self.settle()
+        self._pending = None
+        copying.end(self._copies)
 
     def _stage(self, name: str, n_bytes: int) -> Array:
         if name not in self._pinned or self._pinned[name].size < n_bytes:
             self._pinned[name] = pinned(n_bytes)
         return self._pinned[name][:n_bytes]
 
-    def on_device(self, name: str, device: Device, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    def on_device(self, name: str, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """Return memory on the GPU for the first ``shape[0]`` rows of an array."""
         key = f"{name} {np.dtype(dtype)} {shape[1:]}"
         if key not in self._on_device or len(self._on_device[key]) < shape[0]:
             self._on_device.pop(key, None)
-            self._on_device[key] = device.empty(shape, dtype)
+            self._on_device[key] = self.device.empty(shape, dtype)
         return self._on_device[key]
+
+
+def through(
+    slots: tuple[Slot, ...], bags: Bags, bytes_per_bag: int, *,
+    look: Callable[[Slot, Members], None] | None, work: Callable[[Slot, Members], DeviceArray] | None,
+    suits: Callable[[Found], bool], out: Array | None = None,
+) -> Found:  # fmt: skip
+    """Take bags through a GPU block by block, so that the ways of a block there, over it and back overlap.
+
+    While the GPU has one block, the host fills pinned memory with the next one, and takes the features of the one
+    before out of it. Blocks are looked at there before anything reads by them. When what was found does not suit,
+    features are of no use: then the other blocks are only looked at, and with an invalid one all ends.
+
+    Parameters
+    ----------
+    slots : tuple of Slot
+        Three or more, so that all of that is under way at once.
+    bags : Bags
+    bytes_per_bag : int
+        Of features.
+    look : callable(slot, members) or None
+        Launches a check of staged members, which makes them harmless, and begins to fetch ``slot.findings``.
+    work : callable(slot, members) or None
+        Launches the work, and returns the features on the GPU.
+    suits : callable(Found)
+        Whether features are of use after that.
+    out : ndarray of shape (n_bags, ...)
+
+    Returns
+    -------
+    Found
+        What ``look`` has found; invalid bags where indptr falls.
+    """
+    found, waiting, lengths = Found(), None, np.diff(bags.indptr)
+    if lengths.min(initial=0) < 0:
+        return Found(invalid=True)
+    try:
+        for k, (first, last) in enumerate(blocks(bags, bytes_per_bag)):
+            slot = slots[k % len(slots)]
+            slot.finish()
+            members = slot.stage(bags, first, last, int(lengths[first:last].max(initial=0)))
+            if look is not None:
+                look(slot, members)
+            if work is not None and out is not None and suits(found):
+                slot.unstage(work(slot, members), out[first:last])
+            if waiting is not None:
+                found = _brought(waiting, found, look is not None)
+            waiting = slot
+            if found.invalid:
+                break
+        if waiting is not None:
+            found = _brought(waiting, found, look is not None)
+    finally:
+        for slot in slots:
+            slot.finish()
+    return found
+
+
+def _brought(slot: Slot, found: Found, looked: bool) -> Found:
+    slot.bring()
+    return found.beside(slot.findings.found) if looked else found
 
 
 def blocks(bags: Bags, bytes_per_bag: int) -> list[tuple[int, int]]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from skbag._cuda import backend as cuda  # first: it says what to install if Numba's CUDA is missing
 from skbag._cuda.device import DeviceArray
-from skbag._data.bags import Bags, DeviceBags
+from skbag._data.bags import Bags
 from skbag._data.model import Layer, Model, Objective, Parameters, Rates
+from skbag._data.on_device import DeviceBags
 from skbag._data.quantized import BITS
 from skbag._data.resident import Resident
 from skbag._data.targets import Targets

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array
 
 from skbag._rules.pooling import Mode, sums_in
+
+if TYPE_CHECKING:
+    from skbag._data.found import Found
 
 Array = NDArray[Any]
 
@@ -127,9 +130,31 @@ class Bags:
         weighted, dtype = self.weights is not None, None if self.weights is None else self.weights.dtype
         shape, name = (self.n_bags, self.num_embeddings), f"{self.name} (its duplicates summed)"
         summed = _summed(*self.stored, shape[1])
-        bags = _bags_of(summed, shape, dtype, weighted, self.padding_idx, name, self.without_zeros)
+        bags = bags_of(summed, shape, dtype, weighted, self.padding_idx, name, self.without_zeros)
         bags.stored = None
         return bags
+
+    def suits(self, mode: Mode, found: "Found") -> bool:
+        """Whether what was found in the bags leaves them as they are for a mode."""
+        anew = found.unsorted and self.stored is not None
+        rescaled = found.extreme and is_relative(mode) and not self.is_rescaled
+        return not (found.invalid or anew or rescaled)
+
+    def made_for(self, mode: Mode, found: "Found") -> "Bags":
+        """Return bags for a mode, by what a check of all of them has found: these, rescaled, or not looked at yet.
+
+        Raises
+        ------
+        ValueError
+            If an id is out of range, indptr falls or a weight is not finite.
+        """
+        if found.invalid or (found.extreme and not np.isfinite(self.weights[: self.n_members]).all()):  # type: ignore[index]
+            self.raise_bad_member()
+        if self.stored is not None:
+            if found.unsorted:
+                return self.canonical()
+            self.stored = None  # members as they are are what the matrix means
+        return self if self.suits(mode, found) else self.rescaled()
 
     def raise_bad_member(self) -> NoReturn:
         """Find the first fall of indptr, or member that may not be there, and raise the ValueError that names it."""
@@ -157,85 +182,6 @@ class Bags:
             return f"position {tuple(int(i) for i in np.unravel_index(member, self.shape))}"
         row = int(np.searchsorted(self.indptr, member, side="right")) - 1
         return f"row {row // self.n_fields} (position {member})"
-
-
-@dataclass(slots=True)
-class DeviceBags(Bags):
-    """Bags whose arrays lie on a GPU, as CuPy's do; nothing but their shapes and dtypes was checked.
-
-    Unlike in `Bags`, ``weights`` is None; ``values`` are the stored ones, in any dtype. They weigh the members if
-    ``weighted``, otherwise they only say who is one: a stored zero is none.
-    """
-
-    values: Any = None
-    weighted: bool = True
-    n_stored: int = 0
-    dtype: DTypeLike = np.float64  # what weights are converted to
-
-    def on_host(self) -> Bags:
-        """Copy the arrays to the host."""
-        arrays = on_host(self.values), on_host(self.indices), on_host(self.indptr)
-        return _bags_of(arrays, (self.n_bags, self.num_embeddings), self.dtype, self.weighted, self.padding_idx)
-
-    def of_rows(self, rows: Array) -> Bags:
-        """Return the bags of some rows of X, on the host."""
-        return self.on_host().of_rows(rows)
-
-    def raise_bad_member(self) -> NoReturn:
-        """Find what is wrong with the arrays, and raise the ValueError that says so."""
-        self.on_host().raise_bad_member()
-
-
-def is_on_device(X: Any) -> bool:
-    """Whether X is a CSR matrix of arrays on a GPU; TypeError if only some are, or X is no CSR matrix."""
-    arrays = {name: getattr(X, name, None) for name in ("data", "indices", "indptr")}
-    there = [name for name, array in arrays.items() if hasattr(array, "__cuda_array_interface__")]
-    if hasattr(X, "__cuda_array_interface__") or (there and getattr(X, "format", "csr") != "csr"):
-        raise TypeError(f"X must be a CSR matrix if it is on a GPU, got {type(X).__name__}.")
-    if there and len(there) < len(arrays):
-        raise TypeError(
-            f"X must be on the host or on a GPU as a whole, got {' and '.join(there)} on a GPU and the rest "
-            "on the host."
-        )
-    return bool(there)
-
-
-def bags_from_device(X: Any, *, dtype: DTypeLike, weighted: bool = True, padding_idx: int | None = None) -> DeviceBags:
-    """Take the rows of a CSR matrix that lies on a GPU as bags, without a copy; see `bags_from_csr`.
-
-    Raises
-    ------
-    TypeError
-        If the index arrays are not int32 or int64, or the values are no real numbers.
-    ValueError
-        If the arrays have other shapes than those of a CSR matrix, or are not contiguous and aligned.
-    """
-    for name, kinds in (("data", "biuf"), ("indices", "i"), ("indptr", "i")):
-        array = getattr(X, name)
-        interface = array.__cuda_array_interface__
-        found = np.dtype(interface.get("typestr") or array.dtype)  # a torch.dtype is no dtype
-        if found.kind not in kinds or (kinds == "i" and found.itemsize < 4) or found == np.float16:
-            allowed = "int32 or int64" if kinds == "i" else "real numbers"
-            raise TypeError(f"X.{name} must be an array of {allowed}, got {found!r}.")
-        strides, (address, *_) = interface.get("strides"), interface.get("data", (0,))
-        if len(array.shape) != 1 or strides not in (None, (found.itemsize,)) or address % found.itemsize:
-            raise ValueError(f"X.{name} must be 1-D, contiguous and aligned, got the shape {tuple(array.shape)}.")
-    if X.indptr.shape[0] != X.shape[0] + 1:
-        raise ValueError(
-            f"X.indptr must have one entry per row and one more, {X.shape[0] + 1}, got {X.indptr.shape[0]}."
-        )
-    n_stored = min(X.indices.shape[0], X.data.shape[0])
-    return DeviceBags(
-        X.indices, X.indptr, None, X.shape[1], padding_idx,
-        values=X.data, weighted=weighted, n_stored=n_stored, dtype=dtype,
-    )  # fmt: skip
-
-
-def on_host(array: Any) -> Array:
-    """Return an array of any library as a NumPy array, copied from the GPU if it is there."""
-    if hasattr(array, "get"):  # of CuPy
-        return np.asarray(array.get())
-    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)  # of torch
 
 
 def frozen(array: Array, dtype: DTypeLike | None = None) -> Array:
@@ -284,10 +230,10 @@ def bags_from_csr(
     ValueError
         If indptr or the lengths of the arrays are not those of a CSR matrix.
     """
-    return _bags_of((X.data, X.indices, X.indptr), X.shape, dtype, weighted, padding_idx, without_zeros=without_zeros)
+    return bags_of((X.data, X.indices, X.indptr), X.shape, dtype, weighted, padding_idx, without_zeros=without_zeros)
 
 
-def _bags_of(
+def bags_of(
     arrays: tuple[Array, Array, Array],
     shape: tuple[int, int],
     dtype: DTypeLike | None,

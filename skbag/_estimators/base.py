@@ -13,10 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from skbag._backends import get_backend
-from skbag._data.bags import Bags, bags_from_csr, bags_from_device, is_on_device
+from skbag._backends import get_backend, lend
+from skbag._data.bags import Bags, bags_from_csr
 from skbag._data.blocks import Blocks, Fields, check_mode
 from skbag._data.limits import COUNT, NORM
+from skbag._data.on_device import bags_from_device, is_on_device
 from skbag._data.quantized import BITS, QuantizedTable, table_of
 from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source
@@ -142,7 +143,8 @@ class EmbeddingBagBase(
         if is_on_device(X):
             if len(modes) > 1 or fields is not None:
                 raise ValueError("X must be on the host where there are fields or several modes, and is on a GPU.")
-            return bags_from_device(X, dtype=dtype, weighted=weighted, padding_idx=padding_idx)
+            options: Any = {"dtype": dtype, "weighted": weighted, "padding_idx": padding_idx}
+            return bags_from_device(lend(X, self.device), X.shape, **options)
         bags = bags_from_csr(
             X, dtype=dtype, weighted=weighted, padding_idx=padding_idx, without_zeros="max" in modes
         )  # fmt: skip

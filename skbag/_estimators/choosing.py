@@ -8,7 +8,7 @@ from scipy.special import expit, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._backends import best_of
-from skbag._data.bags import is_on_device
+from skbag._data.on_device import is_on_device
 from skbag._data.targets import LABELS
 from skbag._estimators.base import validate_bags
 from skbag._estimators.names import check_count

@@ -10,8 +10,9 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
 
 from skbag._backends import get_trainer
-from skbag._data.bags import Bags, on_host
+from skbag._data.bags import Bags
 from skbag._data.model import Model
+from skbag._data.on_device import on_host
 from skbag._data.quantized import table_of
 from skbag._data.table import check_weight
 from skbag._data.targets import Targets

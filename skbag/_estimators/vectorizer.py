@@ -11,8 +11,8 @@ from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
 from skbag._backends import get_backend
-from skbag._data.bags import on_host
 from skbag._data.blocks import Fields, check_mode
+from skbag._data.on_device import on_host
 from skbag._data.quantized import QuantizedTable
 from skbag._data.table import check_padding_idx, take_table
 from skbag._estimators.base import EmbeddingBagBase

@@ -1,0 +1,82 @@
+"""What a GPU makes of bags that were checked: pooled rows, or outputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbag._cuda import head
+from skbag._cuda.device import THREADS, Device, DeviceArray
+from skbag._cuda.staging import Members, Slot
+from skbag._data.quantized import BITS
+
+Array = NDArray[Any]
+Memory = Callable[[str, tuple[int, ...], Any], DeviceArray]  # of a name, a shape and a dtype
+
+
+def float_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of what kernels read of rows: the bits of a `QuantizedTable` are widened to float32."""
+    return np.dtype(np.float32) if dtype in BITS.values() else dtype
+
+
+class Work:
+    """What is made of bags on the GPU: pooled rows, or what a layer makes of them; parameters as in `Backend`."""
+
+    def __init__(
+        self, backend: Any, rows: DeviceArray, scales: DeviceArray | None, padding_idx: int | None, mode: str,
+        norm: tuple[float, float] | None, layer: "Head | None",
+    ) -> None:  # fmt: skip
+        self._backend, self._rows, self._layer = backend, rows, layer
+        self._options: dict[str, Any] = {"norm": norm, "scales": scales}
+        self._mode, self._padding_idx = mode, padding_idx
+        self.dtype_of_rows = float_of(rows.dtype)
+        dim = rows.shape[1]
+        self.shape: tuple[int, ...]
+        self.shape, self.dtype = ((dim,), self.dtype_of_rows) if layer is None else layer.result
+        self.bytes_per_bag = dim * self.dtype_of_rows.itemsize + (0 if layer is None else layer.bytes_per_bag)
+        if layer is not None:
+            layer.put(backend.device)
+
+    def __call__(self, slot: Slot, members: Members) -> DeviceArray:
+        """Launch the work on a block of bags, in its stream and with its memory."""
+        return self.run(members, slot.on_device, slot.stream)
+
+    def run(self, members: Members, memory: Memory, stream: Any) -> DeviceArray:
+        """Launch the work on bags, and return what comes of it."""
+        out = memory("out", (members.n_bags, self._rows.shape[1]), self.dtype_of_rows)
+        self._backend.pool_members(
+            self._rows, members, self._mode, self._padding_idx, out, stream=stream, memory=memory, **self._options
+        )
+        return out if self._layer is None else self._layer.run(self._backend, out, members.n_bags, memory, stream)
+
+
+class Head:
+    """A linear layer of rows that are pooled on the GPU, and whether the largest output is chosen."""
+
+    def __init__(self, coef: Array, intercept: Array, choose: bool) -> None:
+        self._layer = np.ascontiguousarray(coef), np.ascontiguousarray(intercept)
+        self._on_device: list[DeviceArray] = []
+        self.choose, self.n_outputs = choose, len(intercept)
+        self.bytes_per_bag = self.n_outputs * coef.dtype.itemsize
+
+    def put(self, device: Device) -> None:
+        """Copy the layer to the GPU."""
+        self._on_device = [device.put(array) for array in self._layer]
+
+    @property
+    def result(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape of what comes of one bag, and its dtype."""
+        return ((), np.dtype(np.int64)) if self.choose else ((self.n_outputs,), self._layer[0].dtype)
+
+    def run(self, backend: Any, pooled: DeviceArray, n_bags: int, memory: Memory, stream: Any) -> DeviceArray:
+        """Launch the kernels, with what ``memory(name, shape, dtype)`` gives, and return the result."""
+        out = memory("outputs", (n_bags, self.n_outputs), pooled.dtype)
+        flat, launch = out.reshape(out.size), backend.device.launch
+        kernel = head.outputs_kernel(THREADS)
+        launch(kernel, n_bags * self.n_outputs, pooled, *self._on_device, n_bags, flat, stream=stream)
+        if not self.choose:
+            return out
+        choices = memory("choices", (n_bags,), np.int64)
+        launch(head.choose_kernel(THREADS), n_bags, flat, n_bags, self.n_outputs, choices, stream=stream)
+        return choices
