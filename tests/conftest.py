@@ -85,3 +85,12 @@ def free_layer(monkeypatch):
         return defaults.manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, learns=learns)
 
     monkeypatch.setattr(trained.TrainedEmbeddingBag, "_manner", manner)
+
+
+@pytest.fixture
+def short_windows(monkeypatch):
+    """Let segments of a few members be long ones: in the simulator, where real ones take too long."""
+    if SIMULATED:
+        from skbag._cuda import pooling as cuda
+
+        monkeypatch.setattr(cuda, "WINDOW", 4)

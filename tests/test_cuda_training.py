@@ -3,6 +3,7 @@
 Without a GPU the kernels run in Numba's CUDA simulator: NUMBA_ENABLE_CUDASIM=1 pytest tests/test_cuda_training.py.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from skbag._data.bags import bags_from_csr
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Parameters, Rates
 from skbag._data.targets import Targets
+from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.elementwise import absolute, exp, maximum, sqrt, where
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, REGRESSION, Loss
 from skbag._rules.solvers import SOLVERS, Solver
@@ -89,11 +91,19 @@ def value(name, z, t):
     }[name]().sum()
 
 
+ACTIVATED = {
+    "identity": (lambda z: z, lambda z: np.ones_like(z)),
+    "logistic": (expit, lambda z: expit(z) * expit(-z)),
+    "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
+}
+
+
 class Reference:
     """A model in float64 whose rows are changed one by one."""
 
     def __init__(self, arrays, solver, alpha, initial):
-        self.arrays = [np.array(array, np.float64) for array in arrays]  # table, coef, intercept
+        self.arrays = [np.array(array, np.float64) for array in arrays]  # table, weights, intercepts, weights, ...
         self.state = [np.full(len(array), initial) for array in arrays]
         self.first = [np.full(array.shape, initial if solver.name == "adagrad" else 0.0) for array in arrays]
         self.second = [np.zeros(array.shape) for array in arrays]
@@ -101,7 +111,7 @@ class Reference:
 
     def change(self, where, row, g, rate):
         values, first, second = self.arrays[where], self.first[where], self.second[where]
-        alpha = 0.0 if where == 2 else self.alpha
+        alpha = 0.0 if where and where % 2 == 0 else self.alpha
         if self.solver == "sgd":
             values[row] = values[row] - rate * (g + min(alpha, 1 / rate) * values[row])
             return
@@ -128,38 +138,53 @@ class Reference:
         for k, begin in enumerate(range(0, len(order), case.batch_size)):
             some = order[begin : begin + case.batch_size]
             self.t += 1
-            total += self.step(case, some, rates.initial - rates.slope * k, rates.layer, rates.intercept)
+            total += self.step(
+                case, some, rates.initial - rates.slope * k, [*rates.hidden, (rates.layer, rates.intercept)]
+            )
         return total / len(order)
 
-    def step(self, case, some, rate, layer, bias):
-        table, coef, intercept = (array.copy() for array in self.arrays)
+    def step(self, case, some, rate, factors):
+        table, *layers = (array.copy() for array in self.arrays)
         gradients, members = np.zeros_like(table), np.zeros(len(table), int)
-        of_coef, of_intercept, total = np.zeros_like(coef), np.zeros_like(intercept), 0.0
+        of_layers, total, activated = [np.zeros_like(array) for array in layers], 0.0, ACTIVATED[case.activation]
         for b in some:
             ids, weights = case.members[b]
             h, shares = pooled(table, ids, weights, case.mode)
-            z = coef @ h + intercept
+            read, sums = forward(h, layers, activated[0])
             scale = case.sample_weight[b] / len(some)
-            total += value(case.loss.name, z, case.dense[b]) * case.sample_weight[b]
-            g = derivative(case.loss.name, z, case.dense[b]) * scale
-            of_coef += np.outer(g, h)
-            of_intercept += g
+            total += value(case.loss.name, sums[-1], case.dense[b]) * case.sample_weight[b]
+            g = derivative(case.loss.name, sums[-1], case.dense[b]) * scale
+            for k in range(len(sums) - 1, -1, -1):
+                of_layers[2 * k] += np.outer(g, read[k])
+                of_layers[2 * k + 1] += g
+                g = g @ layers[2 * k] * (activated[1](sums[k - 1]) if k else 1)
             for row, share in zip(ids, shares, strict=True):
-                gradients[row] += share * (g @ coef)
+                gradients[row] += share * g
                 members[row] += 1
         for row in [] if case.freeze else np.flatnonzero(members):
             self.change(0, row, gradients[row] / (members[row] if case.by_freq else 1), rate)
             if case.norm is not None:
                 self.arrays[0][row] = reference.rescaled(self.arrays[0][[row]], *case.norm)[0]
-        for k in range(len(coef)):
-            self.change(1, k, of_coef[k], rate * layer)
-            if case.layer_norm is not None:
-                length, exactly = case.layer_norm
-                row = self.arrays[1][k]
-                if exactly or np.linalg.norm(row) > length:
-                    row *= length / (np.linalg.norm(row) + 1e-7)
-            self.change(2, k, of_intercept[k], rate * layer * bias)
+        norms = [*case.hidden_norms, case.layer_norm]
+        for j, ((of_weights, of_intercepts), norm) in enumerate(zip(factors, norms, strict=True)):
+            for k in range(len(layers[2 * j])):
+                self.change(2 * j + 1, k, of_layers[2 * j][k], rate * of_weights)
+                if norm is not None:
+                    length, exactly = norm
+                    row = self.arrays[2 * j + 1][k]
+                    if exactly or np.linalg.norm(row) > length:
+                        row *= length / (np.linalg.norm(row) + 1e-7)
+                self.change(2 * j + 2, k, of_layers[2 * j + 1][k], rate * of_weights * of_intercepts)
         return total
+
+
+def forward(h, layers, rule):
+    """Return what each layer reads, and its sums."""
+    read, sums = [h], []
+    for coef, intercept in zip(layers[::2], layers[1::2], strict=True):
+        sums.append(coef @ read[-1] + intercept)
+        read.append(rule(sums[-1]))
+    return read[:-1], sums
 
 
 def pooled(table, ids, weights, mode):
@@ -193,18 +218,19 @@ def case_of(loss, solver, mode="sum", dtype="float64", *, n=11, dim=6, seed=0, *
         dense = np.where(rng.random((n, n_outputs)) < 0.3, 0, rng.normal(0, 2, (n, n_outputs)))
         dense = np.abs(dense) if loss.name == "poisson" else dense
     options = {"alpha": 0.0, "norm": None, "by_freq": False, "freeze": False, "batch_size": 4, "padding_idx": None}
-    options |= {"layer_norm": None}
+    options |= {"layer_norm": None, "sizes": (), "activation": "identity"}
     options |= more
+    options.setdefault("hidden_norms", (None,) * len(options["sizes"]))
     sample_weight = rng.uniform(0.2, 2, n)
     sample_weight[3::5] = 0
     members = [
         (ids[ids != options["padding_idx"]], weights[ids != options["padding_idx"]])
         for ids, weights in reference.bags_of_csr(X)
     ]
-    arrays = [
-        random_table(n_columns, dim, dtype=dtype, seed=seed + 1), random_table(n_outputs, dim, dtype=dtype, seed=5) / 2,
-        random_table(1, n_outputs, dtype=dtype, seed=6)[0] / 2,
-    ]  # fmt: skip
+    arrays = [random_table(n_columns, dim, dtype=dtype, seed=seed + 1)]
+    for k, (n_inputs, width) in enumerate(pairwise((dim, *options["sizes"], n_outputs))):
+        arrays.append(random_table(width, n_inputs, dtype=dtype, seed=5 + 2 * k) / 2)
+        arrays.append(random_table(1, width, dtype=dtype, seed=6 + 2 * k)[0] / 2)
     return SimpleNamespace(
         loss=loss, solver=solver, mode=mode, dtype=np.dtype(dtype), X=X, dense=dense, sample_weight=sample_weight,
         members=members, arrays=arrays, **options,
@@ -221,7 +247,8 @@ def targets_of(dense):
 
 
 def model_of(case, initial=0.25):
-    model = Model.of(Parameters.new(array.copy(), case.solver, initial) for array in case.arrays)
+    parameters = (Parameters.new(array.copy(), case.solver, initial) for array in case.arrays)
+    model = Model.of(parameters, 0, ACTIVATIONS[case.activation])
     return get_trainer("cuda").keep(model, case.dtype)
 
 
@@ -229,8 +256,9 @@ def trainer_of(case, model, *, undo=False):
     bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=case.padding_idx)
     bags = get_backend("cuda").check(bags, case.mode)
     objective = Objective(
-        case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha, case.layer_norm
-    )
+        case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha,
+        case.layer_norm, hidden_alpha=case.alpha, hidden_norms=case.hidden_norms,
+    )  # fmt: skip
     return get_trainer("cuda").Trainer(
         bags, targets_of(case.dense), case.sample_weight, model, objective, case.batch_size, 1, undo=undo
     )
@@ -289,16 +317,47 @@ CASES = [
 
 
 @pytest.mark.parametrize(("dtype", "mode", "solver", "params"), CASES)
-def test_options(cuda, monkeypatch, dtype, mode, solver, params):
-    if SIMULATED:
-        from skbag._cuda import pooling
-
-        monkeypatch.setattr(pooling, "WINDOW", 4)
+def test_options(cuda, short_windows, dtype, mode, solver, params):
     solver = next(each for each in ALL_SOLVERS if each.name == solver)
     case = case_of(CROSS_ENTROPY, solver, mode, dtype, **params)
     model = assert_an_epoch_is_right(case, Rates(0.1, 0.01, 2.0), n_epochs=2)
     if case.freeze:
         np.testing.assert_array_equal(np.asarray(model.table.values), case.arrays[0])
+
+
+HIDDEN = [
+    ("float64", "sqrtn", "rowwise_adagrad", (5,), "relu", {"hidden_norms": ((1.4, True),), "layer_norm": (2.0, False)}),
+    ("float64", "mean", "adagrad", (3, 9, 4), "tanh", {"alpha": 0.05}),
+    ("float32", "mean", "sgd", (12,), "tanh", {}),
+    ("float64", "max", "adam", (8,), "logistic", {"hidden_norms": ((0.8, False),)}),
+    ("float64", "sum", "sgd", (1, 2), "identity", {"norm": (1.3, 2.0), "by_freq": True, "alpha": 25.0}),
+    ("float64", "sqrtn", "momentum", (6, 6), "relu", {"freeze": True}),
+]
+
+
+@pytest.mark.parametrize("case", HIDDEN, ids=lambda case: "-".join(map(str, case[:5])))
+def test_hidden_layers(cuda, short_windows, case):
+    dtype, mode, solver, sizes, activation, params = case
+    solver = next(each for each in ALL_SOLVERS if each.name == solver)
+    case = case_of(CROSS_ENTROPY, solver, mode, dtype, sizes=sizes, activation=activation, **params)
+    hidden = ((0.5, 2.0), (1.5, 1.0), (3.0, 0.5))[: len(sizes)]
+    model = assert_an_epoch_is_right(case, Rates(0.1, 0.01, 2.0, 3.0, hidden), n_epochs=2)
+    if case.freeze:
+        np.testing.assert_array_equal(np.asarray(model.table.values), case.arrays[0])
+    before, trainer = bits(model), trainer_of(case, model, undo=True)
+    once, outputs = trainer.epoch(np.arange(11), Rates(0.1, hidden=hidden)), trainer.outputs(np.arange(11))
+    found = get_backend("cuda").predict(bags_from_csr(case.X, dtype=case.dtype), model, Blocks(mode), 1)
+    layers = [np.asarray(parameters.values, np.float64) for parameters in model.parameters()]
+    for b, (ids, weights) in enumerate(case.members):
+        h = pooled(layers[0], ids, weights, mode)[0]
+        expected = forward(h, layers[1:], ACTIVATED[activation][0])[1][-1]
+        np.testing.assert_allclose(outputs[b], expected, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(found[b], expected, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    again = bits(model)
+    trainer.take_back()
+    assert bits(model) == before
+    assert trainer.epoch(np.arange(11), Rates(0.1, hidden=hidden)) == once
+    assert bits(model) == again
 
 
 @pytest.mark.parametrize("dim", [1, 3, 33])
@@ -328,13 +387,14 @@ def test_take_back_is_exact(cuda, solver, params):
     assert bits(model) == again
 
 
+@pytest.mark.parametrize("sizes", [(), (4,)], ids=["", "hidden"])
 @pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
-def test_divergence_is_noticed_and_taken_back(cuda, solver):
-    case = case_of(REGRESSION["squared_error"], solver)
+def test_divergence_is_noticed_and_taken_back(cuda, solver, sizes):
+    case = case_of(REGRESSION["squared_error"], solver, sizes=sizes)
     model = model_of(case)
     before = bits(model)
     trainer = trainer_of(case, model, undo=True)
-    assert np.isnan(trainer.epoch(np.arange(11), Rates(1e300)))
+    assert np.isnan(trainer.epoch(np.arange(11), Rates(1e300, hidden=((1.0, 1.0),) * len(sizes))))
     assert model.n_steps == 0
     trainer.take_back()
     assert bits(model) == before

@@ -18,21 +18,19 @@ from helpers import FLOATS, MODES, assert_pooled, csr, learnt, random_csr, rando
 from simulator import FULL_BLOCKS, SIMULATED
 from sklearn.base import clone
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, QuantizedTable, embedding, embedding_bag
+from skbag import (
+    EmbeddingBagClassifier,
+    EmbeddingBagRegressor,
+    EmbeddingBagVectorizer,
+    QuantizedTable,
+    embedding,
+    embedding_bag,
+)
 from skbag._data.targets import CLASSES, LABELS, Classes
 
 DIMS = (1, 2, 5, 16, 33) if not FULL_BLOCKS else (1, 2, 3, 5, 16, 31, 33, 64, 100, 128, 257, 300, 512, 1000, 2048)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 TARGETS = {"two classes": "sigmoid", "four classes": "softmax", "labels": "sigmoid"}
-
-
-@pytest.fixture
-def short_windows(monkeypatch):
-    """Let segments of a few members be long ones: in the simulator, where real ones take too long."""
-    if SIMULATED:
-        from skbag._cuda import pooling as cuda
-
-        monkeypatch.setattr(cuda, "WINDOW", 4)
 
 
 def vectorizer(table, device, **params):
@@ -711,3 +709,31 @@ def test_a_model_goes_on_on_the_other_device(cuda):
         other.set_params(device="cpu").partial_fit(X, y)
         np.testing.assert_allclose(model.embeddings_, other.embeddings_, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(model.predict(X), other.predict(X))
+
+
+HEADS = {
+    "relu": {"hidden_layer_sizes": (9,)},
+    "tanh": {"hidden_layer_sizes": [6, 3], "activation": "tanh", "mode": "mean", "solver": "adam", "alpha": 0.01},
+    "frozen": {"hidden_layer_sizes": 5, "activation": "logistic", "freeze": True, "mode": "max", "max_iter": 2},
+    "numbers": {"hidden_layer_sizes": 4, "activation": "identity", "early_stopping": True, "max_iter": 2},
+}
+
+
+@pytest.mark.parametrize("params", HEADS.values(), ids=HEADS)
+def test_heads_are_those_of_the_cpu(cuda, short_windows, params):
+    """From the same random state to the same model, there and back."""
+    X = random_csr(14 if SIMULATED else 3000, longest=9, dtype="float64")
+    kind = EmbeddingBagRegressor if "early_stopping" in params else EmbeddingBagClassifier
+    y = np.arange(X.shape[0]) % 3
+    params = {"batch_size": 8, "max_iter": 1, "random_state": 0, "dtype": "float64", **params}
+    here, there = (kind(4, device=device, **params).fit(X, y) for device in ("cpu", cuda))
+    for _ in range(2):  # and then each goes on on the other device
+        arrays = zip(*([m.embeddings_, *m.coefs_, *m.intercepts_] for m in (here, there)), strict=True)
+        for expected, found in arrays:
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(there.loss_curve_, here.loss_curve_, rtol=1e-10)
+        np.testing.assert_allclose(there.transform(X), here.transform(X), rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(there.predict(X), here.predict(X), rtol=1e-9)
+        here.set_params(device=cuda, early_stopping=False).partial_fit(X, y)
+        there.set_params(device="cpu", early_stopping=False).partial_fit(X, y)
+        here, there = there, here

@@ -412,16 +412,6 @@ def test_activations_that_are_none(data):
         classifier(activation="gelu").fit(*data)
 
 
-def test_devices_without_hidden_layers(data):
-    message = r"hidden_layer_sizes=\(7,\) is only possible with device='cpu', got 'cuda'"
-    with pytest.raises(ValueError, match=message):
-        classifier(device="cuda").fit(*data)
-    model = classifier(max_iter=1).fit(*data).set_params(device="cuda")
-    for call in (lambda: model.partial_fit(*data), model.top_features):
-        with pytest.raises(ValueError, match=message):
-            call()
-
-
 def test_what_needs_one_layer(data):
     X, y = data
     model = classifier().fit(X, y)

@@ -16,18 +16,19 @@ import test_cuda_training
 from helpers import run_python
 
 from skbag._cuda import structs
+from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, REGRESSION
 from skbag._rules.pooling import MAX
 from skbag._rules.solvers import SOLVERS
 
 NEEDED = "numba_cuda", "cuda.bindings.nvjitlink", "cuda.bindings.nvvm"
 CAPABILITIES = (7, 5), (9, 0), (10, 0)
-RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, CROSS_ENTROPY.name: CROSS_ENTROPY}
+RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, **ACTIVATIONS, CROSS_ENTROPY.name: CROSS_ENTROPY}
 BITS = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8}  # as tables are stored
 # loads of so many bits
 WIDE = {8: "[bsu]8", 16: "[bsu]16", 32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}
 
-KERNELS = "checking", "norms", "pooling", "forward", "head", "sorting", "step"  # modules of them
+KERNELS = "checking", "norms", "pooling", "forward", "head", "hidden", "sorting", "step"  # modules of them
 ARITHMETIC = r"^\s*(?:@\S+ )?((?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|max|min|setp|selp)\.(?:[\w.]*\.)?f64)\s"
 
 RECORD = """
@@ -40,7 +41,7 @@ from skbag import EmbeddingBagVectorizer, QuantizedTable, embedding, embedding_b
 from skbag._backends import get_backend
 from skbag._cuda import backend as _backend
 from skbag._cuda import device as _device
-from skbag._cuda.calls import Packed
+from skbag._cuda.calls import Packed, Several
 from skbag._data.bags import bags_from_csr
 from skbag._data.blocks import Blocks
 from skbag._data.model import Rates
@@ -64,6 +65,8 @@ for module in (import_module(f"skbag._cuda.{name}") for name in json.loads(sys.a
 def kind(argument):
     if isinstance(argument, Packed):
         return {"packed": kind(argument.fields)}
+    if isinstance(argument, Several):
+        return {"several": kind(argument.items[0])}
     if isinstance(argument, tuple):
         return {"name": type(argument).__name__, "fields": [kind(field) for field in argument]}
     if hasattr(argument, "ndim") and argument.ndim:
@@ -103,6 +106,14 @@ for dtype, dim, modes, index_dtype in widths:
             bags = bags_from_csr(case.X, dtype=case.dtype)
             get_backend("cuda").predict(bags, model_of(case), Blocks(mode), 1, choose=True)
             trainer.take_back()
+    _device.Device.cooperates = True
+    hidden = {"sizes": (100, 20), "activation": "tanh"}
+    case = case_of(CROSS_ENTROPY, SOLVERS["rowwise_adagrad"], modes[0], dtype, dim=dim, **hidden)
+    case.X, case.dense, case.sample_weight = X, np.tile(case.dense, (2, 1))[:13], np.ones(13)
+    trainer = trainer_of(case, model_of(case))
+    trainer.epoch(np.arange(13), Rates(0.1, hidden=((1.0, 1.0),) * 2))
+    trainer.outputs(order)
+    get_backend("cuda").predict(bags_from_csr(case.X, dtype=case.dtype), model_of(case), Blocks(modes[0]), 1)
     embedding(X.indices, table, device="cuda")
     for storage in ("float16", "bfloat16", "int8") if dtype == "float32" else ():
         small = QuantizedTable.of(table, storage)
@@ -156,8 +167,11 @@ def kernel_of(launch):
 
 def type_of(types, kind):
     """Return the Numba type of an argument."""
+    calls = import_module("skbag._cuda.calls")
     if "packed" in kind:
-        return import_module("skbag._cuda.calls").PackedType(type_of(types, kind["packed"]))
+        return calls.PackedType(type_of(types, kind["packed"]))
+    if "several" in kind:
+        return calls.SeveralType(type_of(types, kind["several"]))
     if isinstance(kind, dict):
         fields = [type_of(types, field) for field in kind["fields"]]
         return types.NamedTuple(fields, getattr(structs, kind["name"])) if fields else types.Tuple(())
@@ -190,7 +204,7 @@ def first_matrix(kinds):
     """Return the dtype of the first array of two dimensions that is a table, or may be."""
     for kind in kinds:
         if isinstance(kind, dict):
-            found = first_matrix([kind["packed"]] if "packed" in kind else kind["fields"])
+            found = first_matrix(kind["fields"] if "fields" in kind else list(kind.values()))
             if found:
                 return found
         elif isinstance(kind, list) and kind[1] == 2 and kind[0] in BITS:
@@ -233,9 +247,11 @@ def main_launches(tools):
 
 def is_chosen(args, every=False):
     """Whether a kernel of training is one of the few that are compiled as a whole; tests below compile their parts."""
-    which, _, mode, _, _, _, solver, *_ = args
+    which, _, mode, _, _, _, solver, activation, *_ = args
     whole = which == import_module("skbag._cuda.step").ALL
     chosen = "sgd" if mode == MAX else "rowwise_adagrad"
+    if activation is not None:
+        return every
     return (whole and solver == chosen and (every or mode != MAX)) or (every and not whole and mode != MAX)
 
 
@@ -268,7 +284,7 @@ def test_other_widths_and_dtypes(tools, compiling_for):
 
 
 def kinds_of_a_row(cuda):
-    """Return the types of what `update.row_of`'s function is given, in float32."""
+    """Return the types of what `rows.row_of`'s function is given, in float32."""
     types = cuda.types
     matrix, numbers, ints = types.float32[:, ::1], types.float32[::1], types.int32[::1]
 
@@ -283,7 +299,7 @@ def kinds_of_a_row(cuda):
 
 
 def kernel_of_a_row(cuda, solver):
-    change = import_module("skbag._cuda.update").row_of((0, 1, 1, 0, 0, 0), solver, 128, 16, 4, 2)
+    change = import_module("skbag._cuda.rows").row_of((0, 1, 1, 0, 0, 0), solver, 128, 16, 4, 2)
 
     def kernel(source, windows, step, parameters, stop, row, begin, end):
         change(source, windows, step, parameters, stop, row >= 0, row, begin, end, row % 16)
@@ -312,10 +328,10 @@ def test_rows_of_float32_change_in_float32(tools, compiling_for, monkeypatch, so
     """What is float64: norms, and the state of a row."""
     cuda, _ = tools
     compiling_for((9, 0))
-    update = import_module("skbag._cuda.update")
+    rows = import_module("skbag._cuda.rows")
     no_norm = cuda.jit(device=True, forceinline=True)(lambda scratch, values, row, first_slot, lanes, width, step: None)
-    monkeypatch.setattr(update, "rescale", no_norm)
-    monkeypatch.setattr(update, "row_of", update.row_of.__wrapped__)
+    monkeypatch.setattr(rows, "rescale", no_norm)
+    monkeypatch.setattr(rows, "row_of", rows.row_of.__wrapped__)
     signature = cuda.types.void(*kinds_of_a_row(cuda))
     found = of_float64(cuda.compile_ptx(kernel_of_a_row(cuda, solver), signature, cc=(9, 0))[0])
     if solver.name != "rowwise_adagrad":  # comparisons of alpha with 0 and of max_norm with infinity
@@ -341,7 +357,7 @@ def test_losses_of_float32_are_calculated_in_float32(tools, compiling_for, loss)
 
 def train_kernel(loss, solver):
     step = import_module("skbag._cuda.step")
-    return step.train_kernel(step.ALL, 1, 0, 1, loss, 1, solver, 4, (1, 1, 1))
+    return step.train_kernel(step.ALL, 1, 0, 1, loss, 1, solver, None, 4, (1, 1, 1), (1, 1, 1))
 
 
 def entry_of(kernel):
@@ -368,7 +384,7 @@ from types import SimpleNamespace
 from skbag._cuda.step import train_kernel
 from skbag._rules.losses import CROSS_ENTROPY
 from skbag._rules.solvers import SOLVERS
-kernel = train_kernel(4, 1, 0, 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], 4, (1, 1, 1))
+kernel = train_kernel(4, 1, 0, 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], None, 4, (1, 1, 1), (1, 1, 1))
 print(kernel._cache.entry("signature", SimpleNamespace(magic_tuple=tuple))[1])
 """
     assert run_python(code) == run_python(code)

@@ -1,5 +1,6 @@
 """The CUDA backend: what goes to the GPU and back, block by block, and the choice of a kernel's shape."""
 
+import math
 import weakref
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -46,12 +47,15 @@ def backend(index: int) -> "Backend":
     return Backend(index)
 
 
-def shape_of(dim: int, itemsize: int) -> tuple[int, int, int]:
-    """Return the threads of a group that shares a row, the columns of one load and the loads of a thread."""
+def shape_of(dim: int, itemsize: int, *others: int) -> tuple[int, int, int]:
+    """Return the threads of a group that shares a row, the columns of one load and the loads of a thread.
+
+    With ``others`` for rows of several widths.
+    """
     width = _VECTOR_BYTES // itemsize
-    while dim % width:
+    while math.gcd(dim, *others) % width:
         width //= 2
-    slots = dim // width
+    slots = max((dim, *others)) // width
     most = min(_VECTORS, max(1, _NUMBERS // width))
     lanes = min(32, THREADS, 1 << (slots - 1).bit_length())
     while lanes < THREADS and slots > lanes * most:
@@ -189,12 +193,11 @@ class Backend:
         self, bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False,
         pooled: bool = False,
     ) -> Array:  # fmt: skip
-        """Pool bags and take them through the linear layer; parameters, result and errors as in the CPU backend.
+        """Pool bags and take them through the layers; parameters, result and errors as in the CPU backend.
 
         There is one block, and ``pooled`` is False.
         """
-        (layer,) = model.layers
-        head = Head(layer.weights.values, layer.intercepts.values, choose and model.tree is None)
+        head = Head(model, choose=choose and model.tree is None)
         found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head)
         if model.tree is None:
             return found

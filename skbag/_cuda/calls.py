@@ -8,6 +8,7 @@ are read where they are asked for.
 In Numba's CUDA simulator a `Packed` is the NamedTuple.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,7 +28,17 @@ class Piece:
     dtype: np.dtype[Any]
 
 
+class Several:
+    """NamedTuples of one kind: the last field of another one."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items = tuple(items)
+
+
 if SIMULATED:
+
+    def nth(several, j):
+        return several.items[j]
 
     class Packed:
         """Tuples of arrays and numbers as a kernel is given them."""
@@ -55,7 +66,7 @@ else:
     from llvmlite import ir
     from numba.cuda import types
     from numba.cuda.datamodel import models
-    from numba.cuda.extending import infer_getattr, lower_getattr_generic, register_model
+    from numba.cuda.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
     from numba.cuda.np.arrayobj import populate_array
     from numba.cuda.np.numpy_support import from_dtype
     from numba.cuda.typing.templates import AttributeTemplate
@@ -69,6 +80,14 @@ else:
             self.fields = fields
             super().__init__(name=f"Packed({fields})")
 
+    class SeveralType(types.Type):
+        """Numba type of NamedTuples of one kind in the memory of the GPU."""
+
+        def __init__(self, element):
+            self.element = element
+            super().__init__(name=f"Several({element})")
+
+    @register_model(SeveralType)
     @register_model(PackedType)
     class PackedModel(models.PrimitiveModel):
         def __init__(self, dmm, fe_type):
@@ -111,8 +130,21 @@ else:
     def read_field(context, builder, kind, value, name):
         index = kind.fields.fields.index(name)
         begin = sum(map(_n_words, kind.fields.types[:index]))
+        if isinstance(kind.fields.types[index], SeveralType):
+            return builder.gep(value, [_WORD(begin)])
         words = builder.addrspacecast(value, _WORD.as_pointer(1))
         return _read(context, builder, kind.fields.types[index], words, begin)
+
+    @intrinsic
+    def nth(typingctx, several, j):
+        """Tuple number j of a `Several`, whose fields are read where they are asked for."""
+        size = _n_words(several.element)
+
+        def codegen(context, builder, signature, args):
+            j = context.cast(builder, args[1], signature.args[1], types.int64)
+            return builder.gep(args[0], [builder.mul(j, _WORD(size))])
+
+        return PackedType(several.element)(several, j), codegen
 
     class Packed:
         """Tuples of arrays and numbers as a kernel is given them."""
@@ -141,6 +173,8 @@ else:
 
     def _form(value):
         """Return what the type of a value depends on."""
+        if isinstance(value, Several):
+            return Several, _form(value.items[0])
         if isinstance(value, tuple):
             return type(value), *map(_form, value)
         if hasattr(value, "shape") and value.shape:
@@ -152,6 +186,8 @@ else:
         """Return the Numba type that a kernel sees."""
         if not isinstance(form, tuple):
             return types.float64 if form is float else types.int64
+        if form[0] is Several:
+            return SeveralType(_kind(form[1]))
         if isinstance(form[0], np.dtype):
             return types.Array(from_dtype(form[0]), form[1], "C")
         return types.NamedTuple([_kind(field) for field in form[1:]], form[0]) if form[1:] else types.Tuple(())
@@ -162,6 +198,8 @@ else:
 
     def words_of(value):
         """Return what of a value is written to the GPU, as a list of int64."""
+        if isinstance(value, Several):
+            value = value.items
         if isinstance(value, tuple):
             return [word for field in value for word in words_of(field)]
         if isinstance(value, float | np.floating):

@@ -8,12 +8,14 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda import pooling
+from skbag._cuda import hidden, pooling
+from skbag._cuda.calls import nth
 from skbag._cuda.head import bag_gradient_of, loss_of, output_of
 from skbag._cuda.jit import device, kernel
 from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WINNER, find, pool_of, window_at, window_of
 from skbag._cuda.structs import Segments, Source
 from skbag._cuda.tile import item, tail
+from skbag._rules.activations import IDENTITY
 from skbag._rules.pooling import MAX, MEAN, SQRTN
 
 
@@ -91,15 +93,20 @@ def windows_of(mode, weighted, threads, lanes, width, vectors):
 
 
 @cache
-def forward_of(learning, mode, weighted, loss, valued, back, threads, lanes, width, vectors):
+def forward_of(learning, mode, weighted, loss, valued, back, activation, threads, shape, layer_shape):
     """Make the phase that takes a mini-batch from bags to outputs; ``learning`` : to gradients.
 
     Every block has some of the bags, and takes them through: nothing is read that another block has written. ``valued``
-    : the targets have values. ``back`` : gradients of pooled rows are asked for.
+    : the targets have values. ``back`` : gradients of pooled rows are asked for. ``activation`` : of hidden layers, or
+    None if there are none.
     """
-    pool_bag = pool_of(kind_of(mode, weighted), learning, lanes, width, vectors)
+    lanes, layer_lanes = shape[0], layer_shape[0]
+    pool_bag = pool_of(kind_of(mode, weighted), learning, *shape)
     derive = loss_of(loss, valued)
-    bag_gradient = bag_gradient_of(int(mode in (MEAN, SQRTN)), lanes, width, vectors)
+    sized, deep = int(mode in (MEAN, SQRTN)), int(activation is not None)
+    bag_gradient = bag_gradient_of(0 if deep else sized, *layer_shape)
+    through_hidden = hidden.forward_of(activation or IDENTITY, threads)
+    slopes = hidden.slopes_of(activation or IDENTITY, threads)
 
     @device
     def pool(epoch, first, n_bags, begin, p, lane):
@@ -114,16 +121,34 @@ def forward_of(learning, mode, weighted, loss, valued, back, threads, lanes, wid
     @device
     def output(epoch, n_bags, i, n_outputs):
         """Calculate output i % n_outputs of bag i // n_outputs."""
-        p, j, batch = i // n_outputs, i % n_outputs, epoch.batch
+        p, j, layer = i // n_outputs, i % n_outputs, nth(epoch.layers, 0)
         to = j * n_bags + p if learning else i
-        batch.outputs[to] = output_of(batch.pooled, p, epoch.layer.values, epoch.intercept.values, j)
+        layer.outputs[to] = output_of(layer.inputs, p, layer.weights.values, layer.intercepts.values, j)
 
     @device
     def loss_of_bag(epoch, first, n_bags, p):
         """Calculate the loss of bag p, and its derivatives."""
-        batch, order = epoch.batch, tail(epoch.bags.order, first)
-        n_outputs = len(epoch.intercept.values)
-        derive(batch.outputs, n_bags, n_outputs, order, epoch.targets, batch.losses, p)
+        layer, order = nth(epoch.layers, 0), tail(epoch.bags.order, first)
+        n_outputs = len(layer.intercepts.values)
+        derive(layer.outputs, n_bags, n_outputs, order, epoch.targets, epoch.batch.losses, p)
+
+    @device
+    def gradients(epoch, n_bags, j, start, stop):
+        """Calculate the gradients of a layer's inputs."""
+        thread = np.int64(cuda.threadIdx.x)
+        for p in range(start + thread // layer_lanes, stop, threads // layer_lanes):
+            layer = nth(epoch.layers, j)
+            bag_gradient(
+                layer.weights.values, layer.outputs, n_bags, epoch.batch.sizes, layer.gradients, p, thread % layer_lanes
+            )  # fmt: skip
+
+    @device
+    def divide(epoch, start, stop):
+        """From the gradients of pooled rows to those of sums."""
+        gradients, sizes = epoch.batch.gradients, epoch.batch.sizes
+        dim = np.int64(gradients.shape[1])
+        for i in range(start * dim + np.int64(cuda.threadIdx.x), stop * dim, threads):
+            gradients[i // dim, i % dim] /= sizes[i // dim]
 
     @device
     def forward(epoch, k):
@@ -134,13 +159,15 @@ def forward_of(learning, mode, weighted, loss, valued, back, threads, lanes, wid
         first, n_bags, begin = extent(epoch, k)
         block, n_blocks, thread = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x), np.int64(cuda.threadIdx.x)
         n_outputs, start, stop = (
-            len(epoch.intercept.values),
+            len(nth(epoch.layers, 0).intercepts.values),
             n_bags * block // n_blocks,
             n_bags * (block + 1) // n_blocks,
         )
         for p in range(start + thread // lanes, stop, threads // lanes):
             pool(epoch, first, n_bags, begin, p, thread % lanes)
         cuda.syncthreads()
+        if deep:
+            through_hidden(epoch, start, stop)
         for i in range(start * n_outputs + thread, stop * n_outputs, threads):
             output(epoch, n_bags, i, n_outputs)
         cuda.syncthreads()
@@ -148,11 +175,15 @@ def forward_of(learning, mode, weighted, loss, valued, back, threads, lanes, wid
             for p in range(start + thread, stop, threads):
                 loss_of_bag(epoch, first, n_bags, p)
             cuda.syncthreads()
+            if deep:
+                for j in range(1, epoch.plan.n_layers):
+                    gradients(epoch, n_bags, j - 1, start, stop)
+                    cuda.syncthreads()
+                    slopes(epoch, n_bags, j, start, stop)
             if back:
-                for p in range(start + thread // lanes, stop, threads // lanes):
-                    batch = epoch.batch
-                    bag_gradient(
-                        epoch.layer.values, batch.outputs, n_bags, batch.sizes, batch.gradients, p, thread % lanes
-                    )
+                gradients(epoch, n_bags, epoch.plan.n_layers - 1 if deep else 0, start, stop)
+                if deep and sized:
+                    cuda.syncthreads()
+                    divide(epoch, start, stop)
 
     return forward

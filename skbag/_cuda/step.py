@@ -24,21 +24,24 @@ BAG_WINDOWS, FORWARD, ROW_WINDOWS, UPDATE, ALL = range(5)  # phases, and all of 
 
 
 @cache
-def train_kernel(which, back, mode, weighted, loss, valued, solver, threads, shape):
+def train_kernel(which, back, mode, weighted, loss, valued, solver, activation, threads, shape, layer_shape):
     """Make the kernel of mini-batches.
 
     which : a phase, or ALL. back : whether the table changes. weighted : whether members have weights. loss :
     ``skbag._rules.losses.Loss``. valued : whether targets have values. solver : ``skbag._rules.solvers.Solver``.
-    shape : threads of a group, columns of a load and loads of a thread.
+    activation : ``skbag._rules.activations.Activation`` of the hidden layers, None without any. shape : threads of a
+    group, columns of a load and loads of a thread, for rows of the table; layer_shape : for those of all layers.
     """
+    deep, shapes = int(activation is not None), (shape, layer_shape)
+    rules = loss.rule, solver.row, solver.element, *((activation.rule, activation.derivative) if deep else ())
     bag_windows = forward.windows_of(mode, weighted, threads, *shape)
-    go_forward = forward.forward_of(1, mode, weighted, loss, valued, back, threads, *shape)
-    row_windows = update.windows_of(back, mode, weighted, threads, *shape)
-    change = update.update_of(back, mode, weighted, solver, threads, *shape)
+    go_forward = forward.forward_of(1, mode, weighted, loss, valued, back, activation, threads, *shapes)
+    row_windows = update.windows_of(back, mode, weighted, deep, threads, *shapes)
+    change = update.update_of(back, mode, weighted, solver, deep, threads, *shapes)
 
     if which == ALL:
 
-        @kernel_of(loss.rule, solver.row, solver.element)
+        @kernel_of(*rules)
         def train(epoch, first, last):
             """Train on the mini-batches first <= k < last. epoch : Packed structs.Epoch; ends early if stop[0]."""
             grid = cuda.cg.this_grid()
@@ -58,7 +61,7 @@ def train_kernel(which, back, mode, weighted, loss, valued, solver, threads, sha
     else:
         phase = (bag_windows, go_forward, row_windows, change)[which]
 
-        @kernel_of(loss.rule, solver.row, solver.element)
+        @kernel_of(*rules)
         def train(epoch, first, last):
             """Do one phase of the mini-batch ``first``. epoch : Packed structs.Epoch."""
             phase(epoch, first)
@@ -67,12 +70,12 @@ def train_kernel(which, back, mode, weighted, loss, valued, solver, threads, sha
 
 
 @cache
-def outputs_kernel(mode, weighted, loss, threads, shape):
+def outputs_kernel(mode, weighted, loss, activation, threads, shape, layer_shape):
     """Make the kernel that takes bags forward, without learning."""
     bag_windows = forward.windows_of(mode, weighted, threads, *shape)
-    go_forward = forward.forward_of(0, mode, weighted, loss, 0, 0, threads, *shape)
+    go_forward = forward.forward_of(0, mode, weighted, loss, 0, 0, activation, threads, shape, layer_shape)
 
-    @kernel_of(loss.rule)
+    @kernel_of(loss.rule, *(() if activation is None else (activation.rule,)))
     def outputs(epoch, phase):
         """Do one of the first two phases for all bags, one mini-batch. epoch : Packed structs.Epoch."""
         if phase == BAG_WINDOWS:

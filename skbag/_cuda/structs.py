@@ -90,8 +90,7 @@ class Plan(NamedTuple):
     by_freq: Any
     max_norm: Any
     norm_type: Any
-    layer_norm: Any  # the length of the rows of the layer: at most, or with ``exactly`` that
-    exactly: Any
+    n_layers: Any
 
 
 class Members(NamedTuple):
@@ -141,9 +140,26 @@ class Batch(NamedTuple):
     pooled: Any  # (n_bags, dim)
     winners: Any  # (n_bags, dim) int32, for MAX
     sizes: Any  # (n_bags,)
-    outputs: Any  # (n_outputs * n_bags,): outputs, then the derivative of the loss: output k of bag p at k * n_bags + p
     losses: Any  # (n_bags,) float64
     gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
+
+
+class Layer(NamedTuple):
+    """A layer z = weights @ inputs[p] + intercepts for each bag p of a mini-batch.
+
+    The activations of a hidden layer are the inputs of the next one, and the gradients with respect to them its
+    ``gradients``.
+    """
+
+    weights: Any  # Parameters, (n_outputs, n_inputs)
+    intercepts: Any  # Parameters, (n_outputs,)
+    inputs: Any  # (n_bags, n_inputs)
+    outputs: Any  # (n_outputs * n_bags,), scratch: z of the last layer, then derivatives of the loss with respect to z:
+    # that of output k of bag p is at k * n_bags + p
+    gradients: Any  # (n_bags, n_inputs), scratch: derivatives with respect to inputs
+    windows: Any  # of bags, for the gradients of the weights
+    length: Any  # of the rows of the weights: at most, or with ``exactly`` that
+    exactly: Any
 
 
 class Epoch(NamedTuple):
@@ -156,11 +172,12 @@ class Epoch(NamedTuple):
     sorted: Any
     batch: Any
     windows: Any  # of bags, then of rows of the table
-    layer_windows: Any
     targets: Any
     table: Any  # Parameters
-    layer: Any
-    intercept: Any
-    steps: Any  # (n_batches, 6) float64: number; length and penalty of the table and of the layer; intercepts' length
+    steps: (
+        Any  # (n_batches, 3 + 3 * n_layers) float64: number; length and penalty of the table; and for each layer length
+    )
+    # and penalty of its weights, length of its intercepts
     batch_losses: Any  # (n_batches,) float64
     stop: Any  # (1,) int32: becomes 1 if training diverges
+    layers: Any  # calls.Several of Layer, from the last to the first

@@ -145,13 +145,14 @@ class Trainer:
             small = workspace.put("small", np.zeros(1), np.zeros(1, np.int32))
             epoch = run.epoch_of(
                 workspace, self._members, self._padding, n, cut, np.asarray(rows, np.int64), order_indptr,
-                np.zeros((1, 6)), small, self._targets, self._parameters(workspace, changing=False),
+                np.zeros((1, 3 * len(self.model.widths))), small, self._targets,
+                self._parameters(workspace, changing=False),
             )  # fmt: skip
             given = workspace.packed("given", epoch)
             run.prepare(epoch, given, cut.n_members)
             run.outputs(given)
             out = np.empty((n, n_outputs), self.model.table.values.dtype)
-            device.copy_out(epoch.batch.outputs[: out.size], out.reshape(-1))
+            device.copy_out(epoch.layers.items[0].outputs[: out.size], out.reshape(-1))
             return out
 
     def epoch(self, order: Array, rates: Rates) -> float:
@@ -200,7 +201,7 @@ class Trainer:
 
     def _run(self, *, learning: bool = True) -> Run:
         valued = learning and not isinstance(self._targets.values, tuple)
-        return Run(self.backend, self.objective, self._members, valued=valued, learning=learning)
+        return Run(self.backend, self.objective, self.model, self._members, valued=valued, learning=learning)
 
     @property
     def _padding(self) -> int:

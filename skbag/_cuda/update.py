@@ -1,8 +1,4 @@
-"""Update: from gradients to rows, on a GPU.
-
-A row is a segment of members: one group of threads sums the gradients of its bags in the order of the bags and changes
-the row once. No two threads add to one number, so that two runs give the same bytes.
-"""
+"""Update: a mini-batch from the gradients of its bags to changed parameters, on a GPU; see `skbag._cuda.rows`."""
 
 import math
 from functools import cache
@@ -11,212 +7,14 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda import pooling
+from skbag._cuda.calls import nth
 from skbag._cuda.forward import extent
 from skbag._cuda.jit import device
-from skbag._cuda.norms import group_total, norm_of, power
-from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WON, reduce_segment, window_at, window_of
+from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WON, window_at, window_of
+from skbag._cuda.rows import finish_of, row_of
 from skbag._cuda.structs import Segments, Source, Step
-from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, prefetch, scatter, squares, tail
-from skbag._cuda.vector import as_row, as_rule, as_tile
+from skbag._cuda.tile import item, prefetch, tail
 from skbag._rules.pooling import MAX, MEAN
-from skbag._rules.solvers import Solver
-
-
-@device
-def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, step, old):
-    """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
-    zero = zeros[0][0]
-    origin = start if kind[5] else np.int64(0)
-    g, _, _ = reduce_segment(
-        kind, source, windows, (zeros, at, zero), np.int64(-1), origin, start, stop, slot, lanes
-    )  # fmt: skip
-    if step.by_freq:
-        g = divided(g, source.rows.dtype.type(stop - start))
-    if step.alpha != 0:
-        g = add_scaled(g, old, source.rows.dtype.type(step.alpha), True)
-    return g
-
-
-@device
-def rescale(scratch, values, row, first_slot, lanes, width, step):
-    """Multiply a row that is longer than max_norm, or any if ``exactly``, by max_norm / (norm + 1e-7), torch's.
-
-    All threads of a block call it. Each goes through the columns from ``first_slot`` on that it has written itself.
-    """
-    dim, max_norm, norm_type = values.shape[1], step.max_norm, step.norm_type
-    total = 0.0
-    slot = first_slot
-    while slot * width < dim:
-        for column in range(slot * width, (slot + 1) * width):
-            part = power(values[row, column], norm_type)
-            total = max(total, part) if norm_type == math.inf else total + part
-        slot += lanes
-    length = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
-    if length > max_norm or (step.exactly and length > 0):
-        factor = values.dtype.type(max_norm / (length + 1e-7))
-        slot = first_slot
-        while slot * width < dim:
-            for column in range(slot * width, (slot + 1) * width):
-                values[row, column] *= factor
-            slot += lanes
-
-
-def one_length(solver: Solver) -> bool:
-    """Whether the steps of all rows have one length, which `step_of_rows` returns, and rows have no state."""
-    return not (solver.row_state or solver.mean_square)
-
-
-@cache
-def row_of(kind, solver, threads, lanes, width, vectors):
-    """Make the change of a row by its gradient with a solver (``skbag._rules.solvers.Solver``).
-
-    One group of ``lanes`` threads per row; all threads of a block call it.
-    """
-    row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
-    states, looks_back = solver.element_states, int(solver.mean_square)
-    row_state, uniform = int(solver.row_state), int(one_length(solver))
-    stride = lanes * vectors
-
-    @device
-    def change_row(source, windows, step, parameters, stop, active, row, begin, end, lane):
-        """Change parameters[row] once, by its gradient: the reduction of the members begin <= i < end.
-
-        With ``by_freq`` the gradient is first divided by the number of members; then alpha * row is added to it. A row
-        whose norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or one of its states is not
-        finite any more. What is not ``active`` has no row; it reads row 0.
-
-        Tuples of ``skbag._cuda.structs``: source, with gradients of bags as its rows, windows, step, in; parameters,
-        in-out. stop : (1,) int32, in-out.
-        """
-        scratch = cuda.shared.array(threads, np.float64)
-        values = parameters.values
-        dim = values.shape[1]
-        first_slot = lane if active else np.int64(dim)
-        zeros, at = full(values.dtype.type(0), width, vectors), full(np.int32(-1), width, vectors)
-        g, length, state = zeros, step.rate, 0.0
-        # asked for before the gradient is: both are on their way together
-        old = gather(zeros, values, row, first_slot, lanes)
-        first = second = zeros
-        if states > 0:
-            first = gather(zeros, parameters.first, row, first_slot, lanes)
-        if states > 1:
-            second = gather(zeros, parameters.second, row, first_slot, lanes)
-        if row_state:
-            state = parameters.state[row]
-        if not uniform:
-            mean_square = 0.0
-            if looks_back:
-                total = 0.0
-                slot = first_slot
-                while slot * width < dim:
-                    here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
-                    g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, here)
-                    total += np.float64(squares(g, slot, lanes, dim))
-                    slot += stride
-                mean_square = group_total(scratch, total, lanes, False) / dim
-            elif row_state:
-                cuda.syncthreads()  # all have read the state
-            state, length = row_rule(state, mean_square, step.number, step.rate)
-            if row_state and active:
-                if lane == 0:
-                    parameters.state[row] = state
-                if not state < math.inf:  # the row would never change again
-                    stop[0] = 1
-        size = values.dtype.type(length)
-        slot = first_slot
-        while slot * width < dim:
-            if slot != first_slot:
-                old = gather(zeros, values, row, slot, lanes)
-                if states > 0:
-                    first = gather(zeros, parameters.first, row, slot, lanes)
-                if states > 1:
-                    second = gather(zeros, parameters.second, row, slot, lanes)
-            if not looks_back or dim > stride * width:  # else g is still there
-                g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, old)
-            new, new_first, new_second = element_rule(
-                as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
-            )  # fmt: skip
-            new = as_row(g, new)
-            finite = is_finite(new)
-            scatter(values, row, slot, lanes, new)
-            if states > 0:
-                kept = as_row(g, new_first)
-                finite = finite and is_finite(kept)
-                scatter(parameters.first, row, slot, lanes, kept)
-            if states > 1:
-                kept = as_row(g, new_second)
-                finite = finite and is_finite(kept)
-                scatter(parameters.second, row, slot, lanes, kept)
-            if not finite:
-                stop[0] = 1
-            slot += stride
-        if step.max_norm < math.inf:
-            rescale(scratch, values, row, first_slot, lanes, width, step)
-
-    return change_row
-
-
-@cache
-def finish_of(solver, threads):
-    """Make the end of a step, by one block per output and one for the loss."""
-    row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
-    states, row_state, uniform = solver.element_states, int(solver.row_state), int(one_length(solver))
-
-    @device
-    def finish(gradients, n_bags, losses, step, intercept, batch, batch_losses, stop, k):
-        """Change intercept[k] by the sum of gradients[k * n_bags + p], or set batch_losses[batch] = sum of losses[p].
-
-        An intercept is a row of one number, without a penalty. ``k`` = n_outputs stands for the loss.
-
-        gradients : (n_outputs * n_bags,), in. losses : (>= n_bags,) float64, in. step : structs.Step, in. intercept :
-        structs.Parameters (n_outputs,), in-out. batch_losses : (> batch,) float64, out. stop : (1,) int32, in-out,
-        becomes 1 if the loss, an entry of intercept or one of its states is not finite.
-        """
-        scratch = cuda.shared.array(threads, np.float64)
-        thread = cuda.threadIdx.x
-        values = intercept.values
-        n_outputs = len(values)
-        total = 0.0
-        for p in range(thread, n_bags, threads):
-            total += np.float64(gradients[k * n_bags + p]) if k < n_outputs else losses[p]
-        total = group_total(scratch, total, threads, False)
-        if thread == 0:
-            check = total
-            if k == n_outputs:
-                batch_losses[batch] = total
-            else:
-                state = first = second = 0.0
-                if row_state:
-                    state = intercept.state[k]
-                if states > 0:
-                    first = np.float64(intercept.first[k])
-                if states > 1:
-                    second = np.float64(intercept.second[k])
-                length = step.rate
-                if not uniform:
-                    state, length = row_rule(state, total * total, step.number, step.rate)
-                old = full(np.float64(values[k]), 1, 1)
-                new, new_first, new_second = element_rule(
-                    as_tile(old), as_tile(full(total, 1, 1)), as_tile(full(first, 1, 1)),
-                    as_tile(full(second, 1, 1)), length,
-                )  # fmt: skip
-                values[k] = as_row(old, new)[0][0]
-                check += state + np.float64(values[k])  # as it is stored: float32 may be infinite where float64 is not
-                if row_state:
-                    intercept.state[k] = state
-                if states > 0:
-                    intercept.first[k] = as_row(old, new_first)[0][0]
-                    check += np.float64(intercept.first[k])
-                if states > 1:
-                    intercept.second[k] = as_row(old, new_second)[0][0]
-                    check += np.float64(intercept.second[k])
-            if not math.isfinite(check):
-                stop[0] = 1
-
-    return finish
-
-
-# --- of a mini-batch
 
 
 @cache
@@ -248,10 +46,10 @@ def table_segments(epoch, k, begin):
 
 
 @device
-def layer_source(epoch):
-    """Return the bags as members of the gradients of the layer, whose derivatives weigh them."""
-    batch = epoch.batch
-    return Source(batch.pooled, batch.winners, epoch.sorted.bags, epoch.sorted.bags, batch.outputs, batch.outputs)
+def layer_source(epoch, layer):
+    """Return the bags as members of the gradients of a layer, whose derivatives weigh them."""
+    winners, bags, outputs = epoch.batch.winners, epoch.sorted.bags, layer.outputs
+    return Source(layer.inputs, winners, bags, bags, outputs, outputs)
 
 
 @device
@@ -262,19 +60,20 @@ def has_row_windows(back, epoch, k):
 
 
 @cache
-def windows_of(back, mode, weighted, threads, lanes, width, vectors):
+def windows_of(back, mode, weighted, deep, threads, shape, layer_shape):
     """Make the phase that reduces whole windows of the gradients of rows with many members; see `update_of`."""
-    of_table = window_of(table_kind(mode, weighted), lanes, width, vectors)
-    of_layer = window_of(LAYER_KIND, lanes, width, vectors)
+    lanes, layer_lanes = shape[0], layer_shape[0]
+    of_table = window_of(table_kind(mode, weighted), *shape)
+    of_layer = window_of(LAYER_KIND, *layer_shape)
 
     @device
-    def layer_window(epoch, n_bags, j, lane):
-        """Reduce window j of the gradients of the layer."""
+    def layer_window(epoch, layer, n_bags, j, lane):
+        """Reduce window j of the gradients of a layer."""
         per_output = n_bags // pooling.WINDOW
         start = j // per_output * n_bags
         window = (start + pooling.WINDOW - 1) // pooling.WINDOW + j % per_output
         at = start + j % per_output * pooling.WINDOW
-        of_layer(layer_source(epoch), np.int64(-1), epoch.layer_windows, window, start, at, lane)
+        of_layer(layer_source(epoch, layer), np.int64(-1), layer.windows, window, start, at, lane)
 
     @device
     def table_window(epoch, k, begin, window, lane):
@@ -287,50 +86,58 @@ def windows_of(back, mode, weighted, threads, lanes, width, vectors):
 
     @device
     def windows(epoch, k):
-        """Fill epoch.windows and epoch.layer_windows for mini-batch k."""
+        """Fill epoch.windows and those of the layers for mini-batch k."""
         first, n_bags, begin = extent(epoch, k)
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        group, n_groups, lane = thread // lanes, np.int64(cuda.gridDim.x) * (threads // lanes), thread % lanes
-        for j in range(group, n_bags // pooling.WINDOW * len(epoch.intercept.values), n_groups):
-            layer_window(epoch, n_bags, j, lane)
+        group, n_groups = thread // layer_lanes, np.int64(cuda.gridDim.x) * (threads // layer_lanes)
+        for number in range(epoch.plan.n_layers if deep else np.int64(1)):
+            n_outputs = len(nth(epoch.layers, number).intercepts.values)
+            for j in range(group, n_bags // pooling.WINDOW * n_outputs, n_groups):
+                layer_window(epoch, nth(epoch.layers, number), n_bags, j, thread % layer_lanes)
         if back and item(epoch.sorting.long, k) != 0:
             order_indptr = epoch.bags.order_indptr
             n_members = item(order_indptr, first + n_bags) - item(order_indptr, first)
+            group, n_groups = thread // lanes, np.int64(cuda.gridDim.x) * (threads // lanes)
             for window in range(group, n_members // pooling.WINDOW + 1, n_groups):
-                table_window(epoch, k, begin, window, lane)
+                table_window(epoch, k, begin, window, thread % lanes)
 
     return windows
 
 
 @cache
-def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
-    """Make the phase that changes every row which a mini-batch names, the layer and the intercepts, and sums the loss.
+def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
+    """Make the phase that changes every row which a mini-batch names, the layers and the intercepts, and sums the loss.
 
-    ``back`` : the table changes. What a unit of work needs of ``epoch`` is read when it begins: kept over the loop, it
-    would take the registers of all.
+    ``back`` : the table changes. ``deep`` : there are hidden layers. What a unit of work needs of ``epoch`` is read
+    when it begins: kept over the loop, it would take the registers of all.
     """
-    change_table = row_of(table_kind(mode, weighted), solver, threads, lanes, width, vectors)
-    change_layer = row_of(LAYER_KIND, solver, threads, lanes, width, vectors)
+    (lanes, width, _), layer_lanes = shape, layer_shape[0]
+    change_table = row_of(table_kind(mode, weighted), solver, threads, *shape)
+    change_layer = row_of(LAYER_KIND, solver, threads, *layer_shape)
     finish = finish_of(solver, threads)
-    together, states, row_state = threads // lanes, solver.element_states, int(solver.row_state)
+    together, layer_together = threads // lanes, threads // layer_lanes
+    states, row_state = solver.element_states, int(solver.row_state)
 
     @device
-    def finish_output(epoch, k, n_bags, j):
-        """Change intercept j, or sum the loss up."""
-        batch, steps = epoch.batch, epoch.steps
-        step = Step(steps[k, 0], steps[k, 5], 0.0, False, math.inf, 2.0, False)
-        finish(batch.outputs, n_bags, batch.losses, step, epoch.intercept, k, epoch.batch_losses, epoch.stop, j)
+    def finish_output(epoch, k, n_bags, number, j):
+        """Change intercept j of a layer, or sum the loss up."""
+        layer, steps = nth(epoch.layers, number), epoch.steps
+        step = Step(steps[k, 0], steps[k, 3 * number + 5], 0.0, False, math.inf, 2.0, False)
+        finish(
+            layer.outputs, n_bags, epoch.batch.losses, step, layer.intercepts, k, epoch.batch_losses, epoch.stop, j
+        )  # fmt: skip
 
     @device
-    def change_output(epoch, k, n_bags, first):
-        """Change the weights of some outputs."""
-        plan, steps, lane = epoch.plan, epoch.steps, np.int64(cuda.threadIdx.x) % lanes
-        row = first + cuda.threadIdx.x // lanes
-        active = row < len(epoch.intercept.values)
+    def change_output(epoch, k, n_bags, number, first):
+        """Change the weights of some outputs of a layer."""
+        layer, steps, lane = nth(epoch.layers, number), epoch.steps, np.int64(cuda.threadIdx.x) % layer_lanes
+        row = first + cuda.threadIdx.x // layer_lanes
+        active = row < len(layer.intercepts.values)
         row = row if active else np.int64(0)
-        step = Step(steps[k, 0], steps[k, 3], steps[k, 4], False, plan.layer_norm, 2.0, plan.exactly != 0)
+        length, alpha = steps[k, 3 * number + 3], steps[k, 3 * number + 4]
+        step = Step(steps[k, 0], length, alpha, False, layer.length, 2.0, layer.exactly != 0)
         change_layer(
-            layer_source(epoch), epoch.layer_windows, step, epoch.layer, epoch.stop, active, row,
+            layer_source(epoch, layer), layer.windows, step, layer.weights, epoch.stop, active, row,
             row * n_bags, (row + 1) * n_bags, lane,
         )  # fmt: skip
 
@@ -372,19 +179,41 @@ def update_of(back, mode, weighted, solver, threads, lanes, width, vectors):
             ask_for(epoch.table, ahead, lane)
 
     @device
+    def units_of(epoch, number):
+        """Return the units of work of a layer: its intercepts, the loss in the place of one more, its weights."""
+        n_outputs = np.int64(len(nth(epoch.layers, number).intercepts.values))
+        return n_outputs, n_outputs + 1 + (n_outputs + layer_together - 1) // layer_together
+
+    @device
+    def change_part(epoch, k, n_bags, number, n_outputs, unit):
+        """Do a unit of work of a layer; the loss is that of the last one."""
+        if unit <= n_outputs:
+            if number == 0 or unit < n_outputs:
+                finish_output(epoch, k, n_bags, number, unit)
+        else:
+            change_output(epoch, k, n_bags, number, (unit - n_outputs - 1) * layer_together)
+
+    @device
     def update(epoch, k):
         """Change the parameters of ``epoch`` by mini-batch k; the long sums are begun first."""
         _, n_bags, begin = extent(epoch, k)
-        n_outputs = np.int64(len(epoch.intercept.values))
-        n_layer = n_outputs + 1 + (n_outputs + together - 1) // together
+        n_outputs, n_layer = units_of(epoch, 0)
+        if deep:
+            for number in range(1, epoch.plan.n_layers):
+                n_layer += units_of(epoch, number)[1]
         n_units = n_layer
         if back:
             n_units += (table_segments(epoch, k, begin)[0].n + together - 1) // together
         for unit in range(np.int64(cuda.blockIdx.x), n_units, cuda.gridDim.x):
-            if unit <= n_outputs:
-                finish_output(epoch, k, n_bags, unit)
-            elif unit < n_layer:
-                change_output(epoch, k, n_bags, (unit - n_outputs - 1) * together)
+            if unit < n_layer:
+                number, own = np.int64(0), unit
+                if deep:
+                    n_outputs, n_own = units_of(epoch, 0)
+                    while own >= n_own:
+                        own -= n_own
+                        number += 1
+                        n_outputs, n_own = units_of(epoch, number)
+                change_part(epoch, k, n_bags, number, n_outputs, own)
             elif back:
                 change_rows(epoch, k, begin, unit - n_layer)
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._cuda import head
+from skbag._cuda import head, hidden
 from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._cuda.staging import Members, Slot
+from skbag._data.model import Model
 from skbag._data.quantized import BITS
 
 Array = NDArray[Any]
@@ -52,29 +53,37 @@ class Work:
 
 
 class Head:
-    """A linear layer of rows that are pooled on the GPU, and whether the largest output is chosen."""
+    """The layers behind rows that are pooled on the GPU, and whether the largest output is chosen."""
 
-    def __init__(self, coef: Array, intercept: Array, choose: bool) -> None:
-        self._layer = np.ascontiguousarray(coef), np.ascontiguousarray(intercept)
-        self._on_device: list[DeviceArray] = []
-        self.choose, self.n_outputs = choose, len(intercept)
-        self.bytes_per_bag = self.n_outputs * coef.dtype.itemsize
+    def __init__(self, model: Model, *, choose: bool) -> None:
+        layers = [(layer.weights.values, layer.intercepts.values) for layer in model.layers]
+        self._layers = [(np.ascontiguousarray(coef), np.ascontiguousarray(intercept)) for coef, intercept in layers]
+        self._on_device: list[list[DeviceArray]] = []
+        self._activation, self._dtype = model.activation, self._layers[0][0].dtype
+        self.choose, self.n_outputs = choose, model.widths[-1]
+        self.bytes_per_bag = sum(model.widths[1:]) * self._dtype.itemsize
 
     def put(self, device: Device) -> None:
-        """Copy the layer to the GPU."""
-        self._on_device = [device.put(array) for array in self._layer]
+        """Copy the layers to the GPU."""
+        self._on_device = [[device.put(array) for array in layer] for layer in self._layers]
 
     @property
     def result(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Return the shape of what comes of one bag, and its dtype."""
-        return ((), np.dtype(np.int64)) if self.choose else ((self.n_outputs,), self._layer[0].dtype)
+        return ((), np.dtype(np.int64)) if self.choose else ((self.n_outputs,), self._dtype)
 
     def run(self, backend: Any, pooled: DeviceArray, n_bags: int, memory: Memory, stream: Any) -> DeviceArray:
         """Launch the kernels, with what ``memory(name, shape, dtype)`` gives, and return the result."""
-        out = memory("outputs", (n_bags, self.n_outputs), pooled.dtype)
-        flat, launch = out.reshape(out.size), backend.device.launch
-        kernel = head.outputs_kernel(THREADS)
-        launch(kernel, n_bags * self.n_outputs, pooled, *self._on_device, n_bags, flat, stream=stream)
+        dtype, launch = self._dtype, backend.device.launch
+        *layers, last = self._on_device
+        for k, (coef, intercept) in enumerate(layers):
+            units = memory(f"units {k}", (n_bags, len(intercept)), dtype)
+            kernel = hidden.hidden_kernel(THREADS, self._activation)
+            launch(kernel, n_bags * len(intercept), pooled, coef, intercept, n_bags, units, stream=stream)
+            pooled = units
+        out = memory("outputs", (n_bags, self.n_outputs), dtype)
+        flat = out.reshape(out.size)
+        launch(head.outputs_kernel(THREADS), n_bags * self.n_outputs, pooled, *last, n_bags, flat, stream=stream)
         if not self.choose:
             return out
         choices = memory("choices", (n_bags,), np.int64)

@@ -112,7 +112,7 @@ class EmbeddingBagClassifier(
     hidden_layer_sizes : int or array-like of int, default=()
         Numbers of units of hidden layers between the features and the outputs, from the first to the last, as in
         MLPClassifier (a deep averaging network [11]_). None by default: an output is then a sum over the members of a
-        row, which `contributions`, `top_features` and `to_linear` need. Only with ``device="cpu"``.
+        row, which `contributions`, `top_features` and `to_linear` need.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
         What a hidden unit makes of its sum z: z, ``1 / (1 + exp(-z))``, ``tanh(z)`` or ``max(0, z)``.
     per_sample_weights : bool, default=True

@@ -218,13 +218,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             raise kind(f"In X_val, y_val or sample_weight_val: {error}") from error
         return X, y, bags, self._targets_of(learnt, labels), weights
 
-    def _check_device(self, n_hidden: int) -> None:
-        if n_hidden and self.device != "cpu":
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} is only possible with device='cpu', got "
-                f"{self.device!r}."
-            )
-
     @property
     def _hidden_sizes(self) -> tuple[int, ...]:
         return check_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
@@ -232,7 +225,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _check_hidden(self, goes_on: str | None) -> None:
         """Raise ValueError if there cannot be these hidden layers, or there were others before what goes on."""
         sizes = self._hidden_sizes
-        self._check_device(len(sizes))
         if goes_on and sizes != tuple(self._layer_shape[1:-1]):
             raise ValueError(
                 f"{goes_on} needs the hidden_layer_sizes of the first fit, {tuple(self._layer_shape[1:-1])}, got "
@@ -326,7 +318,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _values(self) -> tuple[Any, Layers]:
         """Return the fitted table, and coefficients and intercepts of each layer; checked: they may be assigned."""
         shapes = list(pairwise(self._layer_shape))
-        self._check_device(len(shapes) - 1)
         table = get_backend(self.device).hold(vars(self)["embeddings_"])  # the attribute would fetch it from a GPU
         checked = check_weight(table, "embeddings_")
         table = checked if isinstance(checked, QuantizedTable) else table

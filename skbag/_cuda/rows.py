@@ -1,0 +1,212 @@
+"""Rows of parameters, changed by their gradients, on a GPU.
+
+A row is a segment of members: one group of threads sums the gradients of its bags in the order of the bags and changes
+the row once. No two threads add to one number, so that two runs give the same bytes.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+from numba import cuda
+
+from skbag._cuda.jit import device
+from skbag._cuda.norms import group_total, norm_of, power
+from skbag._cuda.pooling import reduce_segment
+from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, scatter, squares
+from skbag._cuda.vector import as_row, as_rule, as_tile
+from skbag._rules.solvers import Solver
+
+
+@device
+def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, step, old):
+    """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
+    zero = zeros[0][0]
+    origin = start if kind[5] else np.int64(0)
+    g, _, _ = reduce_segment(
+        kind, source, windows, (zeros, at, zero), np.int64(-1), origin, start, stop, slot, lanes
+    )  # fmt: skip
+    if step.by_freq:
+        g = divided(g, source.rows.dtype.type(stop - start))
+    if step.alpha != 0:
+        g = add_scaled(g, old, source.rows.dtype.type(step.alpha), True)
+    return g
+
+
+@device
+def rescale(scratch, values, row, first_slot, lanes, width, step):
+    """Multiply a row that is longer than max_norm, or any if ``exactly``, by max_norm / (norm + 1e-7), torch's.
+
+    All threads of a block call it. Each goes through the columns from ``first_slot`` on that it has written itself.
+    """
+    dim, max_norm, norm_type = values.shape[1], step.max_norm, step.norm_type
+    total = 0.0
+    slot = first_slot
+    while slot * width < dim:
+        for column in range(slot * width, (slot + 1) * width):
+            part = power(values[row, column], norm_type)
+            total = max(total, part) if norm_type == math.inf else total + part
+        slot += lanes
+    length = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
+    if length > max_norm or (step.exactly and length > 0):
+        factor = values.dtype.type(max_norm / (length + 1e-7))
+        slot = first_slot
+        while slot * width < dim:
+            for column in range(slot * width, (slot + 1) * width):
+                values[row, column] *= factor
+            slot += lanes
+
+
+def one_length(solver: Solver) -> bool:
+    """Whether the steps of all rows have one length, which `step_of_rows` returns, and rows have no state."""
+    return not (solver.row_state or solver.mean_square)
+
+
+@cache
+def row_of(kind, solver, threads, lanes, width, vectors):
+    """Make the change of a row by its gradient with a solver (``skbag._rules.solvers.Solver``).
+
+    One group of ``lanes`` threads per row; all threads of a block call it.
+    """
+    row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
+    states, looks_back = solver.element_states, int(solver.mean_square)
+    row_state, uniform = int(solver.row_state), int(one_length(solver))
+    stride = lanes * vectors
+
+    @device
+    def change_row(source, windows, step, parameters, stop, active, row, begin, end, lane):
+        """Change parameters[row] once, by its gradient: the reduction of the members begin <= i < end.
+
+        With ``by_freq`` the gradient is first divided by the number of members; then alpha * row is added to it. A row
+        whose norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or one of its states is not
+        finite any more. What is not ``active`` has no row; it reads row 0.
+
+        Tuples of ``skbag._cuda.structs``: source, with gradients of bags as its rows, windows, step, in; parameters,
+        in-out. stop : (1,) int32, in-out.
+        """
+        scratch = cuda.shared.array(threads, np.float64)
+        values = parameters.values
+        dim = values.shape[1]
+        first_slot = lane if active else np.int64(dim)
+        zeros, at = full(values.dtype.type(0), width, vectors), full(np.int32(-1), width, vectors)
+        g, length, state = zeros, step.rate, 0.0
+        # asked for before the gradient is: both are on their way together
+        old = gather(zeros, values, row, first_slot, lanes)
+        first = second = zeros
+        if states > 0:
+            first = gather(zeros, parameters.first, row, first_slot, lanes)
+        if states > 1:
+            second = gather(zeros, parameters.second, row, first_slot, lanes)
+        if row_state:
+            state = parameters.state[row]
+        if not uniform:
+            mean_square = 0.0
+            if looks_back:
+                total = 0.0
+                slot = first_slot
+                while slot * width < dim:
+                    here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
+                    g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, here)
+                    total += np.float64(squares(g, slot, lanes, dim))
+                    slot += stride
+                mean_square = group_total(scratch, total, lanes, False) / dim
+            elif row_state:
+                cuda.syncthreads()  # all have read the state
+            state, length = row_rule(state, mean_square, step.number, step.rate)
+            if row_state and active:
+                if lane == 0:
+                    parameters.state[row] = state
+                if not state < math.inf:  # the row would never change again
+                    stop[0] = 1
+        size = values.dtype.type(length)
+        slot = first_slot
+        while slot * width < dim:
+            if slot != first_slot:
+                old = gather(zeros, values, row, slot, lanes)
+                if states > 0:
+                    first = gather(zeros, parameters.first, row, slot, lanes)
+                if states > 1:
+                    second = gather(zeros, parameters.second, row, slot, lanes)
+            if not looks_back or dim > stride * width:  # else g is still there
+                g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, old)
+            new, new_first, new_second = element_rule(
+                as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
+            )  # fmt: skip
+            new = as_row(g, new)
+            finite = is_finite(new)
+            scatter(values, row, slot, lanes, new)
+            if states > 0:
+                kept = as_row(g, new_first)
+                finite = finite and is_finite(kept)
+                scatter(parameters.first, row, slot, lanes, kept)
+            if states > 1:
+                kept = as_row(g, new_second)
+                finite = finite and is_finite(kept)
+                scatter(parameters.second, row, slot, lanes, kept)
+            if not finite:
+                stop[0] = 1
+            slot += stride
+        if step.max_norm < math.inf:
+            rescale(scratch, values, row, first_slot, lanes, width, step)
+
+    return change_row
+
+
+@cache
+def finish_of(solver, threads):
+    """Make the end of a step, by one block per output and one for the loss."""
+    row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
+    states, row_state, uniform = solver.element_states, int(solver.row_state), int(one_length(solver))
+
+    @device
+    def finish(gradients, n_bags, losses, step, intercept, batch, batch_losses, stop, k):
+        """Change intercept[k] by the sum of gradients[k * n_bags + p], or set batch_losses[batch] = sum of losses[p].
+
+        An intercept is a row of one number, without a penalty. ``k`` = n_outputs stands for the loss.
+
+        gradients : (n_outputs * n_bags,), in. losses : (>= n_bags,) float64, in. step : structs.Step, in. intercept :
+        structs.Parameters (n_outputs,), in-out. batch_losses : (> batch,) float64, out. stop : (1,) int32, in-out,
+        becomes 1 if the loss, an entry of intercept or one of its states is not finite.
+        """
+        scratch = cuda.shared.array(threads, np.float64)
+        thread = cuda.threadIdx.x
+        values = intercept.values
+        n_outputs = len(values)
+        total = 0.0
+        for p in range(thread, n_bags, threads):
+            total += np.float64(gradients[k * n_bags + p]) if k < n_outputs else losses[p]
+        total = group_total(scratch, total, threads, False)
+        if thread == 0:
+            check = total
+            if k == n_outputs:
+                batch_losses[batch] = total
+            else:
+                state = first = second = 0.0
+                if row_state:
+                    state = intercept.state[k]
+                if states > 0:
+                    first = np.float64(intercept.first[k])
+                if states > 1:
+                    second = np.float64(intercept.second[k])
+                length = step.rate
+                if not uniform:
+                    state, length = row_rule(state, total * total, step.number, step.rate)
+                old = full(np.float64(values[k]), 1, 1)
+                new, new_first, new_second = element_rule(
+                    as_tile(old), as_tile(full(total, 1, 1)), as_tile(full(first, 1, 1)),
+                    as_tile(full(second, 1, 1)), length,
+                )  # fmt: skip
+                values[k] = as_row(old, new)[0][0]
+                check += state + np.float64(values[k])  # as it is stored: float32 may be infinite where float64 is not
+                if row_state:
+                    intercept.state[k] = state
+                if states > 0:
+                    intercept.first[k] = as_row(old, new_first)[0][0]
+                    check += np.float64(intercept.first[k])
+                if states > 1:
+                    intercept.second[k] = as_row(old, new_second)[0][0]
+                    check += np.float64(intercept.second[k])
+            if not math.isfinite(check):
+                stop[0] = 1
+
+    return finish
