@@ -1,6 +1,7 @@
 """Tables of float16, bfloat16 and int8: what is stored, what is computed with it, and training."""
 
 import pickle
+import tracemalloc
 from importlib.util import find_spec
 
 import joblib
@@ -272,6 +273,31 @@ def test_a_model_that_was_quantized_predicts_as_before(storage, mode):
         linear = small.to_linear()
         np.testing.assert_allclose(linear.predict_proba(X), small.predict_proba(X), atol=1e-4)
     assert len(pickle.dumps(small)) < len(pickle.dumps(wide))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("mode", ["mean", "max", ["sum", "max"]])
+def test_contributions_read_the_rows_that_are_named(mode, storage):
+    n, dim, some = 40_000, 30, sparse.csr_array(([1.0, 2, 3, 0.5], [3, 39_999, 7, 3], [0, 2, 4]), shape=(2, 40_000))
+    rng = np.random.default_rng(0)
+    model = classifier(mode=mode, embedding_dim=dim, max_iter=1).fit(sparse.csr_array((3, n)), [0, 1, 2])
+    model.embeddings_ = QuantizedTable.of(rng.standard_normal((n, dim)), storage)
+    model.coefs_[0][:] = rng.standard_normal(model.coefs_[0].shape)
+    asked = None, 1, [2, 0]
+    for output in asked:
+        model.contributions(some, output)  # compiles
+    tracemalloc.start()
+    try:
+        found = [model.contributions(some, output) for output in asked]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < n * dim * 4 / 10
+    model.embeddings_ = np.asarray(model.embeddings_)
+    for one, output in zip(found, asked, strict=True):
+        meant = model.contributions(some, output)
+        for mine, other in zip(*((one, meant) if output is None else ([one], [meant])), strict=True):
+            np.testing.assert_allclose(mine.toarray(), other.toarray(), rtol=1e-5, atol=1e-5)
 
 
 def test_int8_cannot_be_trained():

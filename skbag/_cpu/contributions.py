@@ -12,8 +12,9 @@ from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, kernel
 from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_address, prefetch_item, put
 from skbag._cpu.sharing import DONE, NEXT, THREAD, begin_of, first_bag
-from skbag._cpu.tile import from_column, full, lane_sum, load, multiply_add
+from skbag._cpu.tile import from_column, full, lane_sum, load, multiply_add, of_table
 from skbag._data.bags import frozen
+from skbag._data.quantized import arrays_of
 from skbag._rules.pooling import MODES, SUM, share_of_size, size
 
 as_rule(share_of_size)
@@ -25,19 +26,21 @@ _STREAMS = 32  # outputs that are written side by side
 
 
 @inlined
-def _product(tile, lanes, table, row, coef, output):
+def _product(tile, lanes, table, scales, row, coef, output):
     """Return table[row] @ coef[output]."""
-    dim, itemsize = table.shape[1], item_bytes(table)
+    dim, reading = table.shape[1], of_table(tile, table)
     source, target = row_address(table, row), row_address(coef, output)
     total, column = tile, 0
     while column < dim - dim % lanes:
-        at = np.uintp(column) * itemsize
-        total = multiply_add(total, load(tile, source + at, 0), load(tile, target + at, 0))
+        values = load(reading, source + np.uintp(column) * item_bytes(table), 0)
+        total = multiply_add(total, values, load(tile, target + np.uintp(column) * item_bytes(coef), 0))
         column += lanes
     if column < dim:  # the last vector overlaps the one before, which counts already
-        at = np.uintp(dim - lanes) * itemsize
-        rest = from_column(load(tile, source + at, 0), 0, column - (dim - lanes))
-        total = multiply_add(total, rest, load(tile, target + at, 0))
+        values = load(reading, source + np.uintp(dim - lanes) * item_bytes(table), 0)
+        rest = from_column(values, 0, column - (dim - lanes))
+        total = multiply_add(total, rest, load(tile, target + np.uintp(dim - lanes) * item_bytes(coef), 0))
+    if scales is not None:
+        return lane_sum(total) * item(scales, row)
     return lane_sum(total)
 
 
@@ -60,19 +63,19 @@ def product_kernel(lanes):
     """Make the kernel that multiplies rows with the layer, for tables of at least ``lanes`` columns."""
 
     @kernel
-    def products(table, ids, coef, blocks, progress, out):
+    def products(table, scales, ids, coef, blocks, progress, out):
         """out[j, k] = table[ids[j]] @ coef[k].
 
-        table : (n_rows, dim), ids : (n,) in range, coef : (n_outputs, dim), in. blocks, progress : see ``sharing``.
-        out : (n, n_outputs), out.
+        table : (n_rows, dim), scales : (n_rows,), what multiplies its rows, or None, ids : (n,) in range, coef :
+        (n_outputs, dim), in. blocks, progress : see ``sharing``. out : (n, n_outputs), out.
         """
-        tile = full(table.dtype.type(0), 0, lanes, 1, 1)
+        tile = full(coef.dtype.type(0), 0, lanes, 1, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             for j in range(begin_of(blocks, block, len(ids)), begin_of(blocks, block + 1, len(ids))):
                 row = np.intp(item(ids, j))
                 for k in range(len(coef)):
-                    out[j, k] = _product(tile, lanes, table, row, coef, k)
+                    out[j, k] = _product(tile, lanes, table, scales, row, coef, k)
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 
@@ -115,9 +118,12 @@ def weigh_kernel(lanes):
     """Make the kernel for one output per bag, for tables of at least ``lanes`` columns."""
 
     @kernel
-    def weigh(mode, weights, indices, indptr, padding_idx, owners, table, coef, shares, blocks, progress, out):
-        """out[0, i] = table[indices[i]] @ coef[owners[b]] times what member i weighs in its bag b; see `spread`."""
-        tile = full(table.dtype.type(0), 0, lanes, 1, 1)
+    def weigh(mode, weights, indices, indptr, padding_idx, owners, table, scales, coef, shares, blocks, progress, out):
+        """out[0, i] = table[indices[i]] @ coef[owners[b]] times what member i weighs in its bag b.
+
+        For table and scales see `product_kernel`, for the others `spread`.
+        """
+        tile = full(coef.dtype.type(0), 0, lanes, 1, 1)
         some = shares[fetch_add(progress, THREAD, 1)]
         n_members = np.intp(item(indptr, len(indptr) - 1))
         block = fetch_add(progress, NEXT, 1)
@@ -129,7 +135,7 @@ def weigh_kernel(lanes):
                     soon = np.intp(item(indices, min(i + _AHEAD, n_members - 1)))
                     prefetch_address(row_address(table, soon))
                     row = np.intp(item(indices, i))
-                    out[0, i] = some[i - start] * _product(tile, lanes, table, row, coef, owners[bag])
+                    out[0, i] = some[i - start] * _product(tile, lanes, table, scales, row, coef, owners[bag])
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 
@@ -154,14 +160,14 @@ def credit_kernel(lanes):
     every = (1 << lanes) - 1
 
     @kernel
-    def credit(indices, indptr, padding_idx, owners, table, pooled, coef, left, blocks, progress, out):
+    def credit(indices, indptr, padding_idx, owners, table, scales, pooled, coef, left, blocks, progress, out):
         """out[k, i] = sum of table[indices[i], d] * coef[k, d] over the columns d in which member i is the maximum.
 
         Of equal ones the first. pooled : (n_bags, dim), the maxima, in. left : (n_threads, vectors of a row) int64,
-        scratch: a bit for each column whose maximum was not met yet. For the others see `spread`.
+        scratch: a bit for each column whose maximum was not met yet. For the others see `weigh_kernel`.
         """
-        tile, dim = full(table.dtype.type(0), 0, lanes, 1, 1), table.shape[1]
-        some, itemsize = left[fetch_add(progress, THREAD, 1)], item_bytes(table)
+        tile, dim = full(coef.dtype.type(0), 0, lanes, 1, 1), table.shape[1]
+        some, reading = left[fetch_add(progress, THREAD, 1)], of_table(tile, table)
         n_members = np.intp(item(indptr, len(indptr) - 1))
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
@@ -176,13 +182,18 @@ def credit_kernel(lanes):
                         out[k, i] = 0
                     if item(indices, i) == padding_idx:
                         continue
-                    source = row_address(table, np.intp(item(indices, i)))
+                    row = np.intp(item(indices, i))
+                    source = row_address(table, row)
                     soon = row_address(table, np.intp(item(indices, min(i + _AHEAD, n_members - 1))))
                     for v in range(len(some)):
                         column = min(v * lanes, dim - lanes)
-                        at = np.uintp(column) * itemsize
+                        at = np.uintp(column) * item_bytes(table)
                         prefetch_address(soon + at)
-                        bits = _equal_lanes(load(tile, source + at, 0), load(tile, target + at, 0)) & some[v]
+                        values = load(reading, source + at, 0)
+                        if scales is not None:
+                            values = values * item(scales, row)
+                        largest = load(tile, target + np.uintp(column) * item_bytes(coef), 0)
+                        bits = _equal_lanes(values, largest) & some[v]
                         some[v] &= ~bits
                         while bits != 0:
                             if bits & 1:
@@ -203,7 +214,8 @@ def contributions(bags, table, coef, owners, mode, n_jobs):
     ----------
     bags : Bags
         Checked: ``backend.check`` has passed.
-    table : ndarray of shape (num_embeddings, dim)
+    table : ndarray of shape (num_embeddings, dim), or QuantizedTable
+        Of which rows are read as in ``backend.pool``: nothing is made of the others.
     coef : ndarray of shape (n_outputs, dim), of the dtype of the table
     owners : ndarray of shape (n_bags,), int64, or None
         The one output of each bag that is asked for; None for all of each.
@@ -215,25 +227,27 @@ def contributions(bags, table, coef, owners, mode, n_jobs):
     ndarray of shape (n_outputs, n_members), or (1, n_members) with ``owners``, of the dtype of the table
     """
     n, dtype, n_outputs = bags.n_members, table.dtype, len(coef)
-    table, coef, dim = frozen(table), frozen(coef), table.shape[1]
+    values, scales = arrays_of(table)
+    values, coef, dim = frozen(values), frozen(coef), table.shape[1]
     out = np.empty((n_outputs if owners is None else 1, n), dtype)
     own = frozen(np.empty(0, np.int64) if owners is None else owners)
     weights = frozen(np.empty(0, dtype)) if bags.weights is None else bags.weights
     members = weights, bags.indices, bags.indptr, -1 if bags.padding_idx is None else bags.padding_idx, own
-    lanes = cpu.layout(table)[0]
+    lanes = cpu.layout(values)[0]
     if mode == "max":
         blocks = cpu._blocks(n * (dim + 16) + out.size * 16, n_jobs)
         left, pooled = np.empty((blocks[2], -(-dim // lanes)), np.int64), frozen(cpu.pool(bags, table, mode, n_jobs))
-        cpu._run(credit_kernel(lanes), (*members[1:], table, pooled, coef, left), blocks, (out,))
+        cpu._run(credit_kernel(lanes), (*members[1:], values, scales, pooled, coef, left), blocks, (out,))
         return out
     blocks = cpu._blocks(n * (16 + (16 * len(out) if owners is None else dim)), n_jobs)
     shares = np.empty((blocks[2], int(np.diff(bags.indptr).max(initial=0))), dtype)
     ids, places = _named(bags)
     if owners is not None and len(ids) * n_outputs > n:
-        cpu._run(weigh_kernel(lanes), (MODES[mode], *members, table, coef, shares), blocks, (out,))
+        cpu._run(weigh_kernel(lanes), (MODES[mode], *members, values, scales, coef, shares), blocks, (out,))
         return out
     products = np.empty((len(ids), n_outputs), dtype)
-    cpu._run(product_kernel(lanes), (table, ids, coef), cpu._blocks(products.size * (dim + 16), n_jobs), (products,))
+    arguments = values, scales, ids, coef
+    cpu._run(product_kernel(lanes), arguments, cpu._blocks(products.size * (dim + 16), n_jobs), (products,))
     flat = frozen(products.reshape(-1)), n_outputs, len(out), shares
     cpu._run(spread, (MODES[mode], *members, places, *flat), blocks, (out.reshape(-1),))
     return out

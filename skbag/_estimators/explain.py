@@ -96,7 +96,7 @@ class ExplainedMixin:
         """
         check_is_fitted(self, "coefs_")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
-        table = np.asarray(check_weight(fitted.embeddings_, "embeddings_"))
+        table = check_weight(fitted.embeddings_, "embeddings_")
         if fitted.interaction:
             raise ValueError(
                 f"contributions needs interaction=None, got {fitted.interaction!r}: pairs of columns add to an output."
@@ -242,7 +242,7 @@ class ExplainedMixin:
         return [(slice(*map(int, edges[f : f + 2])), layers[f]) for f in range(blocks.n_fields)]
 
 
-def _of_blocks(bags: Any, table: Array, coef: Array, owners: Array | None, blocks: Blocks, fitted: Any) -> Array:
+def _of_blocks(bags: Any, table: Any, coef: Array, owners: Array | None, blocks: Blocks, fitted: Any) -> Array:
     """Return what each member adds, as ``skbag._cpu.contributions`` does, summed over modes, of the bags of fields."""
     n_fields, modes = blocks.n_fields, modes_of(blocks.mode)
     by_block = coef.reshape(len(coef), n_fields, len(modes), -1)

@@ -8,12 +8,13 @@ from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from skbag._data.table import check_padding_idx
+from skbag._data.table import check_padding_idx, check_weight
 from skbag._estimators.names import check_count, column_of, names_of, strongest
 from skbag._inspection.axes import axes_for, plain, split_pipeline
 
 Array = NDArray[Any]
 
+_ROWS = 1 << 14  # of the table at once
 _MOST_GROUPS = 10  # colours that can be told apart
 
 
@@ -121,7 +122,7 @@ class EmbeddingMapDisplay:
         if feature_names is None and hasattr(steps, "get_feature_names_out"):
             feature_names = _names_before(steps)
         model = model._snapshot()
-        names, table = names_of(model, feature_names), np.asarray(model.embeddings_)
+        names, table = names_of(model, feature_names), check_weight(model.embeddings_, "embeddings_")
         if features is None:
             columns = _most_important(model, table, check_count(n_features, "n_features"))
         elif isinstance(features, (str, bytes)):
@@ -255,11 +256,12 @@ def _names_before(steps: Any) -> Any:
         return None
 
 
-def _most_important(model: Any, table: Array, n: int) -> Array:
+def _most_important(model: Any, table: Any, n: int) -> Array:
     """Return the columns of the largest importances, or of the longest vectors."""
     importances = getattr(model, "feature_importances_", None)
     if importances is None:
-        importances = np.linalg.norm(table.astype(np.float64), axis=1)
+        blocks = (table[first : first + _ROWS].astype(np.float64) for first in range(0, len(table), _ROWS))
+        importances = np.concatenate([np.linalg.norm(rows, axis=1) for rows in blocks])
     importances = np.array(importances, np.float64)
     padding_idx = check_padding_idx(model.padding_idx, len(table))
     if padding_idx is None:
