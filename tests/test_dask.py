@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, QuantizedTable
 from skbag._dask.blocks import cut_in_shards
 from skbag._dask.rounds import Change, combine
 from skbag._data.model import Model, Objective, Parameters
@@ -65,7 +65,7 @@ def arrays_of(model):
 
 def assert_same_bytes(model, other):
     for array, expected in zip(arrays_of(model), arrays_of(other), strict=True):
-        assert array.tobytes() == expected.tobytes()
+        assert np.asarray(array).tobytes() == np.asarray(expected).tobytes()
 
 
 class Unchanged:
@@ -84,10 +84,15 @@ class Unchanged:
 # --- what comes out of rounds
 
 
-@pytest.mark.parametrize("solver", ["rowwise_adagrad", "adam", "sgd"])
-def test_one_shard_and_one_round_is_fit_to_the_bit(client, solver):
+@pytest.mark.parametrize(
+    "parameters",
+    [{"solver": solver} for solver in ("rowwise_adagrad", "adam", "sgd")]
+    + [{"dtype": "float16", "solver": "adam"}, {"dtype": "bfloat16", "max_norm": 0.6}],
+    ids=str,
+)
+def test_one_shard_and_one_round_is_fit_to_the_bit(client, parameters):
     X, y = made()
-    parameters = {"shuffle": False, "max_iter": 2, "random_state": 0, "solver": solver, "padding_idx": 3}
+    parameters = {"shuffle": False, "max_iter": 2, "random_state": 0, "padding_idx": 3, **parameters}
     expected = EmbeddingBagClassifier(4, **parameters).fit(X, y)
     model = skbag.dask.fit(EmbeddingBagClassifier(4, **parameters), cut(X), y, n_shards=1, rounds_per_epoch=1)
     assert_same_bytes(model, expected)
@@ -157,6 +162,45 @@ def test_more_shards_than_workers_learn_labels(client, parameters, least):
     assert (model.predict(X) == indicator.toarray()).mean() > least
     if "max_norm" in parameters:
         assert np.linalg.norm(model.embeddings_, axis=1).max() < 0.5 + 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_small_table_is_trained_in_rounds(client, dtype):
+    X, y = made()
+    models, seen = {}, {}
+    for kind in ("float32", dtype):
+        model = EmbeddingBagClassifier(4, random_state=0, max_iter=15, learning_rate_init=0.1, dtype=kind)
+        models[kind] = skbag.dask.fit(
+            model, cut(X), y, n_shards=3, rounds_per_epoch=4, on_round=seen.setdefault(kind, []).append
+        )
+    small, full = models[dtype], models["float32"]
+    assert small.embeddings_.storage == dtype
+    assert small.score(X, y) > full.score(X, y) - 0.02
+    np.testing.assert_allclose(small.embeddings_, full.embeddings_, atol=0.2)
+    assert np.mean([r.n_bytes for r in seen[dtype]]) < np.mean([r.n_bytes for r in seen["float32"]])
+    again = skbag.dask.fit(clone(small), lazy(cut(X)), y, n_shards=3, rounds_per_epoch=4)
+    assert_same_bytes(again, small)
+    before = again.score(X, y)
+    skbag.dask.fit(again.set_params(warm_start=True, max_iter=1), cut(X), y, n_shards=2)
+    assert again.embeddings_.storage == dtype
+    assert again.score(X, y) > before - 0.05
+
+
+def test_rows_of_float16_are_put_together_in_float32_and_infinite_where_it_has_no_number():
+    rng = np.random.default_rng(0)
+    model = model_of(2, 3, "rowwise_adagrad", rng)
+    model.table.values = QuantizedTable.of([[6e4] * 3, [1, 2, 3]], "float16").bits.copy()
+    changes = []
+    for _ in range(2):
+        other = model.copy()
+        other.table.values[0] = QuantizedTable.of([[65504] * 3], "float16").bits
+        other.table.values[1] = QuantizedTable.of([[1.25, 2, 3.5]], "float16").bits
+        changes.append(Change.of(other, np.array([0, 1]), np.array([1, 1]), 1))
+    result = combine(model, changes, Objective("sum", CLASSIFICATION["log_loss"], SOLVERS["rowwise_adagrad"]))
+    rows = result.table[0].view(np.float16)
+    assert np.isinf(rows[0]).all()  # 6e4 and 2 ** 0.5 times 5504
+    np.testing.assert_allclose(rows[1].astype(float), [1 + 0.25 * 2**0.5, 2, 3 + 0.5 * 2**0.5], rtol=1e-3)
+    assert rows[1, 1] == 2
 
 
 def model_of(rows, dim, solver, rng):

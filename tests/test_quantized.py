@@ -20,6 +20,7 @@ from skbag import (
     embedding,
     embedding_bag,
 )
+from skbag._data.quantized import BITS, rounded_by_chance
 
 STORAGES = ["float16", "bfloat16", "int8"]
 ERRORS = {"float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 250}  # of a number, of int8 over the largest of its row
@@ -298,6 +299,23 @@ def test_contributions_read_the_rows_that_are_named(mode, storage):
         meant = model.contributions(some, output)
         for mine, other in zip(*((one, meant) if output is None else ([one], [meant])), strict=True):
             np.testing.assert_allclose(mine.toarray(), other.toarray(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("storage", ["float16", "bfloat16"])
+def test_numbers_are_rounded_by_chance_to_one_of_two_and_keep_the_mean(storage):
+    rng = np.random.default_rng(0)
+    numbers = np.concatenate((rng.normal(size=40), 10.0 ** rng.uniform(-9, 4, 40), [0, 1, -2.5, 1e-7])).astype(
+        np.float32
+    )
+    many = np.repeat(numbers[None], 2000, axis=0)
+    bits = rounded_by_chance(many, BITS[storage], rng)
+    found = np.asarray(QuantizedTable._of_bits(bits)).astype(np.float64)
+    step = np.maximum(np.abs(numbers) * {"float16": 2.0**-10, "bfloat16": 2.0**-7}[storage], 2.0**-24)
+    assert (np.abs(found - numbers) <= step).all()
+    assert max(len(np.unique(column)) for column in found.T) == 2
+    np.testing.assert_array_less(np.abs(found.mean(axis=0) - numbers), step * 0.06 + 1e-30)
+    kept = np.asarray(QuantizedTable.of(numbers[None], storage))
+    np.testing.assert_array_equal(QuantizedTable._of_bits(rounded_by_chance(kept, BITS[storage], rng)), kept)
 
 
 def test_int8_cannot_be_trained():

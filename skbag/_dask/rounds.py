@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skbag._data.bags import Bags
 from skbag._data.model import Model, Objective, Parameters
+from skbag._data.quantized import numbers_of, rounded_by_chance
 from skbag._data.targets import Targets
 
 Array = NDArray[Any]
@@ -122,7 +123,7 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
     with one shard, and the sum, which overshoots. Sums of squares of gradients are added up, so that Adagrad's rate is
     what it is after as many steps one after the other: they would go the root of K as far, too. Layers and intercepts,
     which every step of every shard changes, are means by the numbers of rows of X: times the root of 8 they made IMDB
-    diverge. Moments of Adam are means.
+    diverge. Moments of Adam are means. Rows of float16 and bfloat16 are put together in float32, and rounded by chance.
     """
     n_rows = np.array([change.n_rows for change in changes], np.float64)
     rows = np.unique(np.concatenate([change.rows for change in changes]))
@@ -141,6 +142,7 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
         alone = np.count_nonzero(times, axis=0) == 1  # of them the sums below would lose bits
         result = []
         for old, shares, new in zip(olds, (apart, state, state, mean), news, strict=True):
+            old, *new = map(numbers_of, (old, *new))
             exact = old.astype(np.float64)
             for k in range(len(changes)) if len(old) else ():
                 at = places[k] if number == 0 else np.arange(len(old))
@@ -162,13 +164,16 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
     others = [of_other(number) for number in range(1, len(model.parameters()))]
     if objective.norm is not None and len(changes) > 1:
         table = _held(table[0], *objective.norm), *table[1:]
+    n_steps, stored = max(change.n_steps for change in changes), olds[0].dtype
+    if stored != table[0].dtype:
+        table = rounded_by_chance(table[0], stored, np.random.default_rng(n_steps)), *table[1:]
     norms = *objective.hidden_norms, objective.layer_norm
     for k, norm in enumerate(norms if len(changes) > 1 else ()):
         if norm is not None:
             length, exactly = norm
             others[2 * k] = _held(others[2 * k][0], float(length), 2.0, exactly=bool(exactly)), *others[2 * k][1:]
     return Change(
-        rows, table, tuple(others), max(change.n_steps for change in changes), np.empty(0), int(n_rows.sum()),
+        rows, table, tuple(others), n_steps, np.empty(0), int(n_rows.sum()),
         float(n_rows @ [change.loss for change in changes]) / float(n_rows.sum()),
     )  # fmt: skip
 

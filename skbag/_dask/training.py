@@ -25,6 +25,7 @@ from skbag._dask.blocks import (
 from skbag._dask.rounds import Change, combine
 from skbag._dask.worker import Part, Update, forget, make_shard, run_part
 from skbag._data.model import Model, Parameters
+from skbag._data.quantized import dtype_of, numbers_of, table_of
 from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import TrainedEmbeddingBag, checked_weights, normalized, stream_of
@@ -201,8 +202,6 @@ class _Job:
         self.model: Model = (
             fitted._model().copy() if self.warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         )
-        if self.model.table.values.dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be 'float32' or 'float64' for skbag.dask.fit, got {fitted.dtype!r}.")
         self.learnt, self.rng, self.n_used = learnt, rng if goes_on else stream_of(rng), len(used)
         self.lite = self._without_arrays()
         self.objective = fitted._objective(learnt)
@@ -252,7 +251,7 @@ class _Job:
             "feature_names_in_",
         ):
             vars(lite).pop(name, None)
-        lite.init, lite.random_state, lite.dtype = "uniform", None, self.model.table.values.dtype.name
+        lite.init, lite.random_state, lite.dtype = "uniform", None, dtype_of(table_of(self.model.table.values))
         return lite
 
     def _start(self, padding_idx: int | None) -> tuple[Any, Model] | None:
@@ -332,17 +331,22 @@ class _Job:
         changes, sent = self._tried(parts)
         losses = np.array([change.loss for change in changes])
         if not np.isfinite(losses).all():
-            rate = self.fitted._schedule(self.learnt, "constant", 1, 1).initial
-            raise ValueError(
-                f"The loss became infinite or NaN in epoch {epoch + 1}: training diverges. Use a smaller "
-                f"learning_rate_init, which is {rate}, or smaller values of X and sample_weight."
-            )
+            raise self._diverged(epoch)
         change = combine(self.model, changes, self.objective)
+        if not np.isfinite(numbers_of(change.table[0])).all():
+            raise self._diverged(epoch)
         change.put_into(self.model)
         self.changed[change.rows] = True
         self.version += 1
         self.last = Update(self.version, change)
         return change, sent + sum(some.n_bytes for some in changes)
+
+    def _diverged(self, epoch: int) -> ValueError:
+        rate = self.fitted._schedule(self.learnt, "constant", 1, 1).initial
+        return ValueError(
+            f"The loss, or a row of the table, became infinite or NaN in epoch {epoch + 1}: training diverges. Use a "
+            f"smaller learning_rate_init, which is {rate}, or smaller values of X and sample_weight."
+        )
 
     def _tried(self, parts: list[Part]) -> tuple[list[Change], int]:
         """Run all parts of a round, again if they are lost."""

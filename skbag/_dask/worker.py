@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skbag._dask.blocks import joined
 from skbag._dask.rounds import Change, Shard, train
 from skbag._data.model import Model, Parameters
+from skbag._data.quantized import numbers_of, table_of, values_of
 from skbag._data.table import copied, draw_table
 from skbag._data.targets import Targets
 
@@ -72,10 +73,12 @@ class Update:
             values = draw_table(init, shape, dtype, seed)
             if padding_idx is not None:
                 values[padding_idx] = 0
-            values = estimator._rescaled(values)
-            like = np.empty(shape[0]), values, values
+            values = values_of(estimator._rescaled(table_of(values)))
+            numbers = numbers_of(values[:0]).dtype
+            sizes = (shape[0], np.dtype(np.float64)), (shape, numbers), (shape, numbers)
             states = (
-                values[:0] if fill is None else np.full_like(some, fill) for some, fill in zip(like, fills, strict=True)
+                np.empty((0, shape[1]), kind) if fill is None else np.full(size, fill, kind)
+                for fill, (size, kind) in zip(fills, sizes, strict=True)
             )
             table = Parameters(values, *states)
         model = self.whole.like((table, *(some.copy() for some in others)))

@@ -297,6 +297,36 @@ def table_of(values: Any) -> Any:
     return QuantizedTable._of_bits(values) if values.dtype in BITS.values() else values
 
 
+def dtype_of(table: Any) -> str:
+    """Return the name of what a table is stored as, as ``dtype`` of an estimator has it."""
+    return table.storage if isinstance(table, QuantizedTable) else table.dtype.name
+
+
+def values_of(table: Any) -> Array:
+    """Return what a model has of a table: the bits of a `QuantizedTable`, or an array; the inverse of `table_of`."""
+    return table.bits if isinstance(table, QuantizedTable) else table
+
+
+def numbers_of(values: Array) -> Array:
+    """Return rows of what a model has of a table as floats."""
+    numbers: Array = table_of(values)[:]
+    return numbers
+
+
+def rounded_by_chance(numbers: Array, bits: np.dtype[Any], rng: np.random.Generator) -> Array:
+    """Return floats as the bits of float16 or bfloat16: up or down, with the probabilities that keep the mean.
+
+    As steps of training store rows, see ``_cpu.tile.rounded_to``: what can be stored stays as it is, and what is too
+    large becomes infinite.
+    """
+    mantissa, lowest = (10, -14) if bits == BITS["float16"] else (7, -126)
+    exponent = np.maximum(np.frexp(numbers)[1] - 1, lowest) - mantissa
+    parts = np.ldexp(numbers.astype(np.float64), -exponent)
+    whole = np.ldexp(np.floor(parts + rng.random(parts.shape)), exponent)
+    with np.errstate(over="ignore"):
+        return rounded(whole.astype(np.float32), bits)
+
+
 def rounded(numbers: Array, bits: np.dtype[Any]) -> Array:
     """Return float32 numbers as the bits of float16 or bfloat16, rounded to the nearest."""
     if bits == BITS["float16"]:

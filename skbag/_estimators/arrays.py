@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.model import Model, Parameters
-from skbag._data.quantized import QuantizedTable, arrays_of
+from skbag._data.quantized import QuantizedTable, arrays_of, dtype_of
 from skbag._data.table import check_finite, check_padding_idx, copied, take_table
 from skbag._estimators.trained import stream_of
 from skbag._rules.solvers import SOLVERS
@@ -95,7 +95,7 @@ class ArraysMixin:
             before = f"row of {name}", len(layers[-1][0])
         if len(layers) > 1:
             params = {**params, "hidden_layer_sizes": tuple(len(layer) for layer, _ in layers[:-1])}
-        dtype = table.storage if isinstance(table, QuantizedTable) else table.dtype.name
+        dtype = dtype_of(table)
         estimator: Any = cls(table.shape[1], dtype=dtype, **params)  # type: ignore[call-arg]
         estimator._validate_params()
         estimator._check_hidden(None)

@@ -20,7 +20,7 @@ from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks, check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE, check_sizes
 from skbag._data.model import Model, Objective, Parameters
-from skbag._data.quantized import QuantizedTable, table_of
+from skbag._data.quantized import QuantizedTable, table_of, values_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
@@ -261,8 +261,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             manner = replace(manner, length=0.0)
         widths = (dim, *sizes, len(start))
         layers = initial_layers(widths, manner, activation, start, rng)
-        values = table.bits if isinstance(table, QuantizedTable) else table
-        arrays = values, *(np.ascontiguousarray(array, table.dtype) for array in layers)
+        arrays = values_of(table), *(np.ascontiguousarray(array, table.dtype) for array in layers)
         parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
         model = Model.of(parameters, 0, activation, self._tree)
         return get_trainer(self.device).keep(model, table.dtype)

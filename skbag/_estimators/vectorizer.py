@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from skbag._backends import get_backend
 from skbag._data.blocks import Fields, check_mode
 from skbag._data.on_device import on_host
-from skbag._data.quantized import QuantizedTable
+from skbag._data.quantized import dtype_of
 from skbag._data.table import check_padding_idx, take_table
 from skbag._estimators.base import EmbeddingBagBase
 
@@ -286,7 +286,7 @@ class EmbeddingBagVectorizer(EmbeddingBagBase):
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
-            dtype=table.storage if isinstance(table, QuantizedTable) else table.dtype.name,
+            dtype=dtype_of(table),
             device=device,
             n_jobs=n_jobs,
         )

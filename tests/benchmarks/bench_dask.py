@@ -16,6 +16,7 @@ deleted.
 import argparse
 import tempfile
 import time
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -54,15 +55,17 @@ def rounds(arguments):
     states = range(arguments.states)
     with cluster(2) as workers, Client(workers):
         for name, X, y, X_test, y_test in sets_of(arguments):
-            alone = [EmbeddingBagClassifier(random_state=state).fit(X, y).score(X_test, y_test) for state in states]
-            print(f"{name}: {X.shape[0]} rows, {X.shape[1]} columns; without Dask {np.mean(alone):.4f}", flush=True)
+            make = partial(EmbeddingBagClassifier, dtype=arguments.dtype)
+            alone = [make(random_state=state).fit(X, y).score(X_test, y_test) for state in states]
+            what = f"{name}: {X.shape[0]} rows, {X.shape[1]} columns, {arguments.dtype}"
+            print(f"{what}; without Dask {np.mean(alone):.4f}", flush=True)
             edges = np.linspace(0, X.shape[0], 17).astype(int)
             blocks = [X[a:b] for a, b in pairwise(edges)]
             print("shards, rounds per epoch, accuracy, difference, MB a round, MB in all, seconds")
             for n_shards, n_rounds in product(arguments.shards, arguments.rounds):
                 seen, scores, start = [], [], time.perf_counter()
                 for state in states:
-                    model = EmbeddingBagClassifier(random_state=state)
+                    model = make(random_state=state)
                     skbag.dask.fit(model, blocks, y, n_shards=n_shards, rounds_per_epoch=n_rounds, on_round=seen.append)
                     scores.append(model.score(X_test, y_test))
                 seconds = (time.perf_counter() - start) / len(states)
@@ -154,6 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--shards", nargs="+", type=int, default=[2, 4, 8])
     parser.add_argument("--rounds", nargs="+", type=int, default=[1, 4, 10])
     parser.add_argument("--states", type=int, default=3)
+    parser.add_argument("--dtype", default="float32", help="of the table, in rounds and without Dask")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--gigabytes", type=float, default=20)
     parser.add_argument("--memory", type=float, default=3)
