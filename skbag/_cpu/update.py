@@ -32,6 +32,9 @@ from skbag._cpu.tile import (
     window,
     window_memory,
 )
+from skbag._rules.rounding import seed_of
+
+as_rule(seed_of)
 
 MOST_VECTORS = 8
 _ROWS_AHEAD = 16  # members whose rows are prefetched in `add_kernel`
@@ -48,13 +51,6 @@ def _begin(dim, column, span):
 def _offset(dim, column, span, itemsize):
     """Bytes from the first column of a row to the tile for ``column``."""
     return np.uintp(_begin(dim, column, span)) * itemsize
-
-
-@inlined
-def _seed(number, row):
-    """Return the seed of the rounding of a row in a step."""
-    bits = np.uint32(row) * np.uint32(0x85EBCA6B) ^ np.uint32(number) * np.uint32(0xC2B2AE35)
-    return np.uint32(bits ^ np.uint32(bits >> np.uint32(15)))
 
 
 @inlined
@@ -132,7 +128,7 @@ def update_kernel(lanes, vectors, single, solver):
         if states > 1:
             second = load(tile, row_address(parameters.second, row) + offset, tail)
         new, new_first, new_second = element_rule(old, g, first, second, step)
-        new = rounded_to(new, values, _seed(number, row), _begin(dim, column, span), tail)
+        new = rounded_to(new, values, seed_of(number, row), _begin(dim, column, span), tail)
         if not single and column > 0:
             skip = _skip(dim, column, span)
             new = join_at(old, new, tail, skip)

@@ -7,7 +7,8 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import SIMULATED, device, kernel
-from skbag._cuda.tile import item, number_at
+from skbag._cuda.storage import number_at
+from skbag._cuda.tile import item
 
 
 @device

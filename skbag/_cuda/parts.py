@@ -118,7 +118,7 @@ class Run:
         ``small`` : batch_losses and stop.
         """
         objective, (table, *layers) = self.objective, parameters
-        (n_rows, dim), dtype, n_bags = table.values.shape, table.values.dtype, min(batch_size, len(order))
+        (n_rows, dim), dtype, n_bags = table.values.shape, layers[0].values.dtype, min(batch_size, len(order))
         tiles = sorter.tiles_of(cut.batches)
         sent = workspace.put("cut", order, order_indptr, cut.batches, tiles, steps)
         n, n_batches, self._n_tiles = cut.n_members, cut.last - cut.first, int(tiles[-1])

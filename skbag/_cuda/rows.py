@@ -13,9 +13,13 @@ from numba import cuda
 from skbag._cuda.jit import device
 from skbag._cuda.norms import group_total, norm_of, power
 from skbag._cuda.pooling import reduce_segment
-from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, scatter, squares
+from skbag._cuda.storage import number_at, put_number
+from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, rounded_to, scatter, squares
 from skbag._cuda.vector import as_row, as_rule, as_tile
+from skbag._rules.rounding import seed_of
 from skbag._rules.solvers import Solver
+
+as_rule(seed_of)
 
 
 @device
@@ -34,26 +38,27 @@ def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, ste
 
 
 @device
-def rescale(scratch, values, row, first_slot, lanes, width, step):
+def rescale(scratch, values, row, first_slot, lanes, width, step, like):
     """Multiply a row that is longer than max_norm, or any if ``exactly``, by max_norm / (norm + 1e-7), torch's.
 
-    All threads of a block call it. Each goes through the columns from ``first_slot`` on that it has written itself.
+    All threads of a block call it. Each goes through the columns from ``first_slot`` on that it has written itself. The
+    arithmetic is that of the dtype of the array ``like``.
     """
     dim, max_norm, norm_type = values.shape[1], step.max_norm, step.norm_type
     total = 0.0
     slot = first_slot
     while slot * width < dim:
         for column in range(slot * width, (slot + 1) * width):
-            part = power(values[row, column], norm_type)
+            part = power(number_at(values, row, column), norm_type)
             total = max(total, part) if norm_type == math.inf else total + part
         slot += lanes
     length = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
     if length > max_norm or (step.exactly and length > 0):
-        factor = values.dtype.type(max_norm / (length + 1e-7))
+        factor = like.dtype.type(max_norm / (length + 1e-7))
         slot = first_slot
         while slot * width < dim:
             for column in range(slot * width, (slot + 1) * width):
-                values[row, column] *= factor
+                put_number(values, row, column, number_at(values, row, column) * factor)
             slot += lanes
 
 
@@ -88,7 +93,8 @@ def row_of(kind, solver, threads, lanes, width, vectors):
         values = parameters.values
         dim = values.shape[1]
         first_slot = lane if active else np.int64(dim)
-        zeros, at = full(values.dtype.type(0), width, vectors), full(np.int32(-1), width, vectors)
+        scalar = source.rows.dtype.type  # of what is calculated with: values may be stored in fewer bytes
+        zeros, at = full(scalar(0), width, vectors), full(np.int32(-1), width, vectors)
         g, length, state = zeros, step.rate, 0.0
         # asked for before the gradient is: both are on their way together
         old = gather(zeros, values, row, first_slot, lanes)
@@ -118,7 +124,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
                     parameters.state[row] = state
                 if not state < math.inf:  # the row would never change again
                     stop[0] = 1
-        size = values.dtype.type(length)
+        size = scalar(length)
         slot = first_slot
         while slot * width < dim:
             if slot != first_slot:
@@ -132,7 +138,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
             new, new_first, new_second = element_rule(
                 as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
             )  # fmt: skip
-            new = as_row(g, new)
+            new = rounded_to(as_row(g, new), values, seed_of(step.number, row), slot, lanes)
             finite = is_finite(new)
             scatter(values, row, slot, lanes, new)
             if states > 0:
@@ -147,7 +153,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
                 stop[0] = 1
             slot += stride
         if step.max_norm < math.inf:
-            rescale(scratch, values, row, first_slot, lanes, width, step)
+            rescale(scratch, values, row, first_slot, lanes, width, step, source.rows)
 
     return change_row
 

@@ -13,6 +13,10 @@ import math
 import numpy as np
 
 from skbag._cuda.jit import SIMULATED
+from skbag._cuda.storage import SMALL, narrowed, number_at, rounded
+
+_ODD = 0x9E3779B1  # of a hash, with the steps of MurmurHash3's end
+_STEPS = (16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, None)
 
 if SIMULATED:
 
@@ -28,14 +32,6 @@ if SIMULATED:
     def filled(like, value):
         return full(value, len(like[0]), len(like))
 
-    def number_at(array, row, column):
-        value = array[row, column]
-        if array.dtype == np.uint16:
-            return np.float32(np.uint16(value).view(np.float16))
-        if array.dtype == np.int16:
-            return (np.uint32(np.int16(value).view(np.uint16)) << np.uint32(16)).view(np.float32)
-        return np.float32(value) if array.dtype == np.int8 else value
-
     def gather(like, array, row, slot, lanes):
         n_slots = array.shape[1] // len(like[0])
         slots = (min(slot + v * lanes, n_slots - 1) * len(like[0]) for v in range(len(like)))
@@ -44,12 +40,27 @@ if SIMULATED:
     def prefetch(array, row, slot, width):
         pass
 
+    def rounded_to(row, array, seed, slot, lanes):
+        if str(array.dtype) not in SMALL:
+            return row
+        out, width = [], len(row[0])
+        for v, vector in enumerate(row):
+            for j, value in enumerate(vector):
+                bits = int((slot + v * lanes) * width + j) * _ODD & 0xFFFFFFFF ^ int(seed)
+                for shift, factor in _STEPS:
+                    bits ^= bits >> shift
+                    bits = bits * (factor or 1) & 0xFFFFFFFF
+                value = rounded(array, value, np.float32((bits >> 8) * 2.0**-24))
+                out.append(np.float32(np.float16(value)) if str(array.dtype) == "uint16" else value)
+        return tuple(tuple(out[k : k + width]) for k in range(0, len(out), width))
+
     def scatter(array, row, slot, lanes, values):
         width = len(values[0])
         for v, vector in enumerate(values):
             for j, value in enumerate(vector):
                 if (slot + v * lanes + 1) * width <= array.shape[1]:
-                    array[row, (slot + v * lanes) * width + j] = value
+                    small = str(array.dtype) in SMALL
+                    array[row, (slot + v * lanes) * width + j] = narrowed(array, value) if small else value
 
     def _each(function, *rows):
         return tuple(tuple(function(*values) for values in zip(*vectors, strict=True)) for vectors in zip(*rows))  # noqa: B905
@@ -86,6 +97,8 @@ else:
     from llvmlite import ir
     from numba.cuda import cgutils, types
     from numba.cuda.extending import intrinsic
+
+    from skbag._cuda.storage import float_of, loaded, store, widened
 
     _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -136,49 +149,40 @@ else:
         columns = zip(*(elements(builder, kind, row) for kind, row in rows), strict=True)
         return packed(builder, rows[0][0], (compute(*column) for column in columns))
 
-    def _float_of(kind):
-        """Return the type of what is read of an array: the numbers of ``skbag._cpu.storage`` are widened."""
-        return types.float32 if kind in (types.uint16, types.int16, types.int8) else kind
-
-    def _widened(builder, value, kind):
-        """Code for the floats of a vector, or of one number, of an array of a kind."""
-
-        def like(element):
-            return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
-
-        if kind == types.uint16:
-            return builder.fpext(builder.bitcast(value, like(ir.HalfType())), like(ir.FloatType()))
-        if kind == types.int16:  # the upper half of a float32
-            count = value.type.count if isinstance(value.type, ir.VectorType) else None
-            shift = like(_I32)([16] * count if count else 16)
-            return builder.bitcast(builder.shl(builder.zext(value, like(_I32)), shift), like(ir.FloatType()))
-        return builder.sitofp(value, like(ir.FloatType())) if kind == types.int8 else value
-
-    def _load(builder, pointer, n_bytes):
-        """Code for what lies at a wide pointer, as words: NVVM would load small numbers four at a time."""
-        kind = pointer.type.pointee
-        if not isinstance(kind, ir.VectorType) or not isinstance(kind.element, ir.IntType) or n_bytes < 4:
-            return builder.load(pointer, align=n_bytes)
-        words = ir.VectorType(_I32, n_bytes // 4) if n_bytes > 4 else _I32
-        return builder.bitcast(builder.load(builder.bitcast(pointer, words.as_pointer(1)), align=n_bytes), kind)
-
     @intrinsic
-    def number_at(typingctx, array, row, column):
-        """array[row, column] as a float, for row and column >= 0."""
+    def rounded_to(typingctx, row, array, seed, slot, lanes):
+        """A row as an array stores it: of float16 and bfloat16, one of the two next to a number, by chance.
+
+        Chance is a hash of ``seed`` and the column. ``slot`` and ``lanes`` as in `gather`. See the CPU's.
+        """
+        if str(array.dtype) not in SMALL:
+            return row(row, array, seed, slot, lanes), lambda context, builder, signature, args: args[0]
+        width = row.dtype.count
 
         def codegen(context, builder, signature, args):
-            array_type = signature.args[0]
-            array = context.make_array(array_type)(context, builder, value=args[0])
-            row, column = (
-                context.cast(builder, number, kind, types.int64)
-                for number, kind in zip(args[1:], signature.args[1:], strict=True)
-            )  # fmt: skip
-            at = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
-            pointer = builder.gep(array.data, [at])
-            value = builder.load(builder.addrspacecast(pointer, pointer.type.pointee.as_pointer(1)))
-            return _widened(builder, value, array_type.dtype)
+            seed, slot, lanes = (
+                context.cast(builder, number, kind, to)
+                for number, kind, to in zip(
+                    args[2:], signature.args[2:], (types.uint32, types.int64, types.int64), strict=True
+                )
+            )
+            found = []
+            for k, value in enumerate(elements(builder, row, args[0])):
+                v, j = divmod(k, width)
+                at = builder.add(slot, builder.mul(lanes, _I64(v)))
+                column = builder.trunc(builder.add(builder.mul(at, _I64(width)), _I64(j)), _I32)
+                bits = builder.xor(builder.mul(column, _I32(_ODD)), seed)
+                for shift, factor in _STEPS:
+                    bits = builder.xor(bits, builder.lshr(bits, _I32(shift)))
+                    if factor:
+                        bits = builder.mul(bits, _I32(factor))
+                noise = builder.uitofp(builder.lshr(bits, _I32(8)), ir.FloatType())
+                found.append(
+                    rounded(builder, value, array.dtype, builder.fmul(noise, ir.FloatType()(2.0**-24)))
+                )  # fmt: skip
+            return packed(builder, row, found)
 
-        return _float_of(array.dtype)(array, row, column), codegen
+        return row(row, array, seed, slot, lanes), codegen
 
     @intrinsic
     def item(typingctx, array, i):
@@ -230,17 +234,12 @@ else:
     @intrinsic
     def gather(typingctx, like, array, row, slot, lanes):
         """The slots slot, slot + lanes, ... of array[row], as many as ``like`` has, as floats."""
-        result = _row_type(_float_of(array.dtype), like.dtype.count, like.count)
+        result = _row_type(float_of(array.dtype), like.dtype.count, like.count)
 
         def codegen(context, builder, signature, args):
             slots = _slots(context, builder, signature.args[2:], args[1:], result, array)
-            values = []
-            for pointer, _ in slots:
-                vector = _widened(builder, _load(builder, pointer, _alignment(result, array)), array.dtype)
-                if result.dtype.count == 1:
-                    values.append(vector)
-                else:
-                    values += [builder.extract_element(vector, _I32(j)) for j in range(result.dtype.count)]
+            found = [loaded(builder, pointer, _alignment(result, array)) for pointer, _ in slots]
+            values = (widened(builder, value, array.dtype) for some in found for value in some)
             return packed(builder, result, values)
 
         return result(like, array, row, slot, lanes), codegen
@@ -269,7 +268,7 @@ else:
 
     @intrinsic
     def scatter(typingctx, array, row, slot, lanes, values):
-        """Store what `gather` with the same numbers would load, where the slots exist."""
+        """Store what `gather` with the same numbers would load, where the slots exist; see `rounded_to`."""
 
         def codegen(context, builder, signature, args):
             row_type = signature.args[4]
@@ -277,13 +276,9 @@ else:
             for v, (pointer, exists) in enumerate(slots):
                 vector = builder.extract_value(args[4], v)
                 scalars = [builder.extract_value(vector, j) for j in range(row_type.dtype.count)]
-                wide = scalars[0]
-                if len(scalars) > 1:
-                    wide = ir.Constant(ir.VectorType(wide.type, len(scalars)), ir.Undefined)
-                    for j, scalar in enumerate(scalars):
-                        wide = builder.insert_element(wide, scalar, _I32(j))
+                scalars = [narrowed(builder, scalar, array.dtype) for scalar in scalars]
                 with builder.if_then(exists):
-                    builder.store(wide, pointer, align=_alignment(row_type, array))
+                    store(builder, scalars, pointer, _alignment(row_type, array))
             return context.get_dummy_value()
 
         return types.none(array, row, slot, lanes, values), codegen

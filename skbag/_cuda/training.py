@@ -23,6 +23,7 @@ from skbag._cuda import structs
 from skbag._cuda.parts import Cut, Run, cuts_of, steps_of
 from skbag._cuda.sorter import check_size, unique
 from skbag._cuda.staging import Members
+from skbag._cuda.work import float_of
 from skbag._cuda.workspace import Workspace
 
 Array = NDArray[Any]
@@ -41,13 +42,8 @@ def trainer(index: int) -> SimpleNamespace:
 def keep(model: Model, dtype: np.dtype[Any]) -> Model:
     """Return a model as it is trained here: the table on the GPU from its first use on, the rest on the host.
 
-    ValueError for a table that is stored in another dtype.
+    A table of float16 or bfloat16 stays what it is.
     """
-    if model.table.values.dtype in BITS.values():
-        raise ValueError(
-            "A table of float16 or bfloat16 cannot be trained with device='cuda', only pooled: set device='cpu', or "
-            "dtype='float32'."
-        )
 
     def on_host(array: Any, kind: Any) -> Any:
         return np.require(array, kind, ["C", "A", "W"])
@@ -56,7 +52,9 @@ def keep(model: Model, dtype: np.dtype[Any]) -> Model:
         return array if isinstance(array, Resident) else Resident(np.require(array, kind, ["C", "A"]))
 
     def kept(parameters: Parameters, where: Any) -> Parameters:
-        return Parameters(*map(where, parameters.arrays(), (dtype, np.dtype(np.float64), dtype, dtype)))
+        own = parameters.values.dtype
+        kinds = own if own in BITS.values() else dtype, np.dtype(np.float64), dtype, dtype
+        return Parameters(*map(where, parameters.arrays(), kinds))
 
     layers = tuple(Layer(kept(layer.weights, on_host), kept(layer.intercepts, on_host)) for layer in model.layers)
     return Model(kept(model.table, resident), layers, model.n_steps, model.activation, model.tree)
@@ -107,7 +105,7 @@ class Trainer:
         self.backend, self.device = backend, backend.device
         self.bags, self.model, self.objective, self.n_jobs = bags, model, objective, n_jobs
         self.batch_size = min(batch_size, bags.n_bags)
-        dtype = model.table.values.dtype
+        dtype = float_of(model.table.values.dtype)
         with self.device.active():
             self._workspace = backend.borrow(self)
             self._members = self._put_bags(dtype)
@@ -151,7 +149,7 @@ class Trainer:
             given = workspace.packed("given", epoch)
             run.prepare(epoch, given, cut.n_members)
             run.outputs(given)
-            out = np.empty((n, n_outputs), self.model.table.values.dtype)
+            out = np.empty((n, n_outputs), float_of(self.model.table.values.dtype))
             device.copy_out(epoch.layers.items[0].outputs[: out.size], out.reshape(-1))
             return out
 
@@ -260,6 +258,8 @@ class _Undo:
         for name in _used(self._trainer.objective.solver):
             array = getattr(table, name)
             there = array.on(self._trainer.device)
+            if array.dtype in BITS.values():  # moved, and not calculated with
+                there = there.view(np.uint8)
             found.append((array, there if len(array.shape) == 2 else there.reshape(len(there), 1)))
         return found
 

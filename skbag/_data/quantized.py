@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from skbag._data.bags import frozen
+from skbag._data.resident import Resident
 
 Array = NDArray[Any]
 
@@ -116,7 +117,7 @@ class QuantizedTable:
             raise ValueError(f"scales must be given for int8 and for nothing else, got values of {storage}.")
         if array.itemsize > 1 and not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
-        self.storage, self.bits = storage, frozen(np.ascontiguousarray(array).view(BITS[storage]))
+        self.storage, self._stored = storage, frozen(np.ascontiguousarray(array).view(BITS[storage]))
         self.scales: Array | None = None
         if scales is not None:
             given = np.asarray(scales)
@@ -172,23 +173,34 @@ class QuantizedTable:
         return cls._of_bits(bits, scales)
 
     @classmethod
-    def _of_bits(cls, bits: Array, scales: Array | None = None) -> Self:
-        """Make a table of bits as ``bits`` has them, without a look at them."""
+    def _of_bits(cls, bits: Any, scales: Array | None = None) -> Self:
+        """Make a table of bits as ``bits``, which may be `Resident`, has them, without a look at them."""
         table = object.__new__(cls)
         table.storage = next(name for name, dtype in BITS.items() if dtype == bits.dtype)
-        table.bits, table.scales = bits, scales
+        table._stored, table.scales = bits, scales
         return table
 
     @property
+    def stored(self) -> Any:
+        """What has the bits: an array, or a `Resident` if they were trained on a GPU."""
+        return self._stored
+
+    @property
+    def bits(self) -> Array:
+        return self._stored.host() if isinstance(self._stored, Resident) else self._stored
+
+    @property
     def shape(self) -> tuple[int, int]:
-        return self.bits.shape
+        n_rows, dim = self._stored.shape
+        return n_rows, dim
 
     @property
     def nbytes(self) -> int:
-        return self.bits.nbytes + (0 if self.scales is None else self.scales.nbytes)
+        n_bytes = prod(self.shape) * self._stored.dtype.itemsize
+        return n_bytes + (0 if self.scales is None else self.scales.nbytes)
 
     def __len__(self) -> int:
-        return len(self.bits)
+        return self.shape[0]
 
     def __getitem__(self, rows: Any) -> Any:
         """Return rows in float32."""
@@ -223,13 +235,18 @@ class QuantizedTable:
         scales : array or None
             Likewise.
         """
+        if isinstance(self._stored, Resident):
+            return self._stored.on(device), None
         kept = vars(self).get("_kept")
         if kept is None or kept[0] is not device:
             kept = self._kept = device, put(self.bits), None if self.scales is None else put(self.scales)
         return kept[1:]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_kept"}
+        return {"storage": self.storage, "bits": self.bits, "scales": self.scales}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.storage, self._stored, self.scales = state["storage"], state["bits"], state["scales"]
 
     def take(self, rows: Any) -> Self:
         """Return a table of some rows, stored in the same way.

@@ -293,7 +293,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                     f"embeddings_ is stored as {table.storage}, which cannot be trained: steps are smaller than what "
                     "its numbers differ by. Train the model that was quantized, or quantize to 'float16' or 'bfloat16'."
                 )
-            table = table.bits
+            table = table.stored
         values = table, *self._layers_of_training(layers)
         kept: Any = self._solver_state
         *states, n_steps = kept
