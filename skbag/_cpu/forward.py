@@ -7,7 +7,7 @@ each mode, the maximum, the interaction. What is behind a pooled row knows its w
 import numpy as np
 
 from skbag._cpu.calls import call
-from skbag._cpu.jit import as_rule, inlined
+from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, put
 from skbag._cpu.storage import number_at
 from skbag._cpu.structs import Reduction
@@ -100,15 +100,25 @@ def collect_row(layout, bags, row, p, start, batch):
 
 
 @inlined
-def pool_sums(layout, reduce, reduce_squares, sums, squares, batch, first, last, dim):
-    """Make the blocks of sums and of the interaction, for the rows first <= p < last of a mini-batch."""
+def pool_sums(layout, addresses, sums, squares, batch, first, last, dim):
+    """Make the blocks of sums and of the interaction, for the rows first <= p < last of a mini-batch.
+
+    addresses : of ``pooling.reduce_kernel``'s kernels for sums and for squares, and of `interact`.
+    """
     n_fields = layout.n_fields
+    reduce, reduce_squares, interaction = addresses
     if len(layout.places) > 0:
         call(reduce, (sums, first * n_fields, last * n_fields, 0, dim, 0))
     if layout.interaction >= 0:
         call(reduce_squares, (squares, first * n_fields, last * n_fields, 0, dim, 0))
-        for p in range(first, last):
-            _interact(layout, p, dim, batch.blocks, batch.squares)
+        call(interaction, (layout, batch, first, last, dim))
+
+
+@part
+def interact(layout, batch, first, last, dim):
+    """Make the interaction of the rows first <= p < last of a mini-batch, see `_interact`."""
+    for p in range(first, last):
+        _interact(layout, p, dim, batch.blocks, batch.squares)
 
 
 @inlined
@@ -134,7 +144,7 @@ def _interact(layout, p, dim, blocks, squares):
             put(blocks, to + d, half * value)
 
 
-@inlined
+@part
 def fold_gradients(layout, batch, first, last, dim):
     """From the gradients of blocks to those of sums and squares, for the rows first <= p < last of a mini-batch.
 
@@ -169,8 +179,16 @@ def fold_gradients(layout, batch, first, last, dim):
                 put(of_sums, q * dim + d, item(of_sums, q * dim + d) + half * (g * total + product))
 
 
+@part
+def pool_maxima(layout, forward, batch, first, last):
+    """Make the blocks of maxima, and their winners, for the rows first <= p < last of a mini-batch."""
+    for q in range(first * layout.n_fields, last * layout.n_fields):
+        start, stop = batch.starts[q], batch.stops[q]
+        _pool_max(forward.table, batch.ids, start, stop, batch.blocks, layout.maximum, batch.winners, q)
+
+
 @inlined
-def pool_max(table, ids, start, stop, blocks, place, winners, q):
+def _pool_max(table, ids, start, stop, blocks, place, winners, q):
     """blocks[q, place:] = elementwise maximum of the rows, winners[q] = the first that has it; zeros, -1 if none.
 
     NaN is larger than any number, as for torch.

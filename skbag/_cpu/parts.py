@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, chosen, head, hidden, structs, update
+from skbag._cpu import calls, chosen, forward, head, hidden, rows, structs, update
 from skbag._cpu.leaves import NODES_TOGETHER
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
+from skbag._cpu.undo import take
 from skbag._data.bags import Bags, frozen
 from skbag._data.blocks import Blocks
 from skbag._data.model import Layer, Model
@@ -20,7 +21,7 @@ from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.activations import Activation
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of, sums_in
-from skbag._rules.solvers import Solver
+from skbag._rules.solvers import SOLVERS, Solver
 
 Array = NDArray[Any]
 
@@ -283,8 +284,10 @@ def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNam
         layout_of(shape.blocks, 1).places,
     )  # fmt: skip
     examples = {
-        "terms": n, "weights": numbers, "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch,
-        "parts": parts, "chosen": chosen_memory(shape, None, n, 1, 1, 1),
+        "plan": structs.Plan(1, 0, 1, *(False,) * 5, 1, *(1,) * 11), "layout": layout_of(shape.blocks, 1),
+        "forward": forward, "undo": take(table, 0, SOLVERS["sgd"]), "terms": n, "weights": numbers, "ids": batch.ids,
+        "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts,
+        "chosen": chosen_memory(shape, None, n, 1, 1, 1),
         "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,
         "unweighted": reduction._replace(multipliers=None),
@@ -364,6 +367,56 @@ def update_addresses(dim: int, kind: tuple[Any, ...], solver: Solver) -> tuple[i
         arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
         adding = calls.address_of(update.add_kernel(*tile), *arguments)
     return updating, adding
+
+
+class BlockAddresses(NamedTuple):
+    """Addresses of ``forward``'s kernels, 0 where none is needed."""
+
+    maxima: int
+    interact: int
+    fold: int
+
+
+@lru_cache(maxsize=64)
+def block_addresses(shape: Shape, *, back: bool = False) -> BlockAddresses:
+    """Return the kernels for blocks that are no sums, and for gradients of several; ``back`` says for training."""
+    kinds, blocks = _kinds(*shape.kind), shape.blocks
+    count, maxima, fold = kinds.count, 0, 0
+    of_rows = kinds.layout, kinds.batch, count, count, count
+    if back and "max" in modes_of(blocks.mode):
+        maxima = calls.address_of(forward.pool_maxima, kinds.layout, kinds.forward, kinds.batch, count, count)
+    if back and sums_in(blocks.mode) and blocks.per_field > 1:
+        fold = calls.address_of(forward.fold_gradients, *of_rows)
+    return BlockAddresses(maxima, calls.address_of(forward.interact, *of_rows) if blocks.interaction else 0, fold)
+
+
+@lru_cache(maxsize=64)
+def rows_address(kind: tuple[Any, ...], *, linear: bool, gathers: bool) -> int:
+    """Return the address of ``rows.rows_kernel``'s kernel for a table, or if ``linear`` that of ``rows.add_rows``."""
+    kinds = _kinds(*kind)
+    if linear:
+        return calls.address_of(
+            rows.add_rows, kinds.plan, kinds.rate, kinds.count, kinds.table, kinds.batch, kinds.parts, kinds.undo,
+            kinds.tickets,
+        )  # fmt: skip
+    return _rows_address(kinds, kinds.parts, kinds.batch, gathers)
+
+
+@lru_cache(maxsize=64)
+def outputs_address(kind: tuple[Any, ...], outputs: type) -> int:
+    """Return the address of ``rows.rows_kernel``'s kernel for a layer; 0 if bags have to do with all its outputs."""
+    if outputs is NoneType:
+        return 0
+    kinds = _kinds(kind[0], kind[0], kind[2])
+    return _rows_address(kinds, kinds.chosen, kinds.chosen, gathers=False)
+
+
+def _rows_address(kinds: SimpleNamespace, lists: Any, members: Any, gathers: bool) -> int:
+    counts = (kinds.count,) * 3
+    return calls.address_of(
+        rows.rows_kernel(gathers), kinds.plan, kinds.layout, lists, members, kinds.rows, kinds.batch, kinds.table,
+        kinds.bias, kinds.step, kinds.parts, kinds.undo, kinds.count, kinds.count, kinds.rate, *counts, kinds.tickets,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)

@@ -81,13 +81,13 @@ def predict_kernel(lanes, vector):
         One output is chosen, 1, if it is above 0; of equal ones the first. Or features[r] = pooled[r]. With a tree
         outputs are the logarithms of the probabilities of its leaves.
 
-        layout : structs.Layout. addresses : of ``pooling.reduce_kernel`` for sums, squares and maxima. bags :
-        structs.Bags, without an order. forward : structs.Forward. layers : structs.Layer of each, with scratch for the
-        rows of all threads. tree : structs.Leaves, without choices, or None. scratch : the arrays of structs.Batch, for
-        each thread. blocks, progress : see ``pooling``; ids, offsets and weights are checked here. features : (n_rows,
-        n_pooled), outputs : (n_rows, n_outputs), choices : (n_rows,) int64, out, or without rows. best : (n_rows, k)
-        int64, scores : (n_rows, k), see `_best`, totals : (n_rows,), logarithms of the sums of exponentials of outputs;
-        out, or all three without rows.
+        layout : structs.Layout. addresses : of ``pooling.reduce_kernel`` for maxima, sums and squares, and of
+        ``forward.interact``. bags : structs.Bags, without an order. forward : structs.Forward. layers : structs.Layer
+        of each, with scratch for the rows of all threads. tree : structs.Leaves, without choices, or None. scratch :
+        the arrays of structs.Batch, for each thread. blocks, progress : see ``pooling``; ids, offsets and weights are
+        checked here. features : (n_rows, n_pooled), outputs : (n_rows, n_outputs), choices : (n_rows,) int64, out, or
+        without rows. best : (n_rows, k) int64, scores : (n_rows, k), see `_best`, totals : (n_rows,), logarithms of the
+        sums of exponentials of outputs; out, or all three without rows.
         """
         layout, bags = stored(Layout(*layout)), stored(Bags(*bags))
         forward, n_layers = stored(Forward(*forward)), len(layers)
@@ -124,9 +124,9 @@ def predict_kernel(lanes, vector):
                 to = 0
                 for row in range(first, last):
                     to = collect_row(layout, bags, row, row - first, to, batch)
-                pool_sums(layout, addresses[0], addresses[1], sums, squares_, batch, 0, last - first, dim)
+                pool_sums(layout, addresses[1:], sums, squares_, batch, 0, last - first, dim)
                 if layout.maximum >= 0:
-                    call(addresses[2], (maxima, 0, (last - first) * n_fields, 0, dim, 0))
+                    call(addresses[0], (maxima, 0, (last - first) * n_fields, 0, dim, 0))
                 if len(features) > 0:
                     for row in range(first, last):
                         for d in range(features.shape[1]):

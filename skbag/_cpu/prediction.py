@@ -12,6 +12,7 @@ from skbag._cpu import calls, pooling
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
+    block_addresses,
     block_of,
     forward_of,
     lanes_of,
@@ -111,7 +112,7 @@ class _Way(NamedTuple):
     """How rows are predicted with a model of some shape."""
 
     layout: tuple[Any, ...]  # structs.Layout
-    addresses: tuple[int, ...]  # of kernels for sums, squares and maxima
+    addresses: tuple[int, ...]  # of kernels for maxima, sums, squares and the interaction
     kernel: Any
     work_of_member: int  # multiplications
     work_of_row: int
@@ -121,8 +122,9 @@ class _Way(NamedTuple):
 def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
     largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(shape.blocks.mode) else 0
     of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
+    addresses = largest, *reduce_addresses(layout, shape), block_addresses(shape).interact
     return _Way(
-        tuple(layout_of(shape.blocks, shape.dim)), (*reduce_addresses(layout, shape), largest),
+        tuple(layout_of(shape.blocks, shape.dim)), addresses,
         predict_kernel(lanes_of(shape.widths[-2], shape.dtype), block_of(shape.dtype)),
         shape.dim + 16, shape.n_pooled + 16 + of_layers,
     )  # fmt: skip

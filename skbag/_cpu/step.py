@@ -19,8 +19,7 @@ calls by their addresses, once for some dozens of bags or rows.
 import numpy as np
 
 from skbag._cpu.calls import call, nth, several, stored
-from skbag._cpu.forward import collect_row, fold_gradients, pool_max, pool_sums, squares_of, sums_of
-from skbag._cpu.head import prefetch_row
+from skbag._cpu.forward import collect_row, pool_sums, squares_of, sums_of
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.memory import (
     fetch_add,
@@ -32,7 +31,7 @@ from skbag._cpu.memory import (
 )
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
-from skbag._cpu.sorting import assign, sorted_pairs
+from skbag._cpu.sorting import assign
 from skbag._cpu.structs import Bags, Batch, Chosen, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
 
 _ITEMS_OF_A_LINE = 16  # of four bytes
@@ -67,35 +66,6 @@ def _prefetch_row_of_members(bags, n_fields, p):
 
 
 @inlined
-def _keep(plan, table, rows, n_rows, fresh, undo):
-    """Keep rows as they are before the first step that changes them; a row may come twice."""
-    n = 0
-    for r in range(n_rows):
-        row = item(rows, r)
-        put(fresh, n, row)
-        if item(undo.touched, row) == 0:
-            put(undo.touched, row, 1)
-            prefetch_row(table.values, row)
-            n += 1
-    if n == 0:
-        return
-    first = fetch_add(undo.n_rows, 0, n)
-    for k in range(n):
-        row, to = item(fresh, k), first + k
-        undo.rows[to] = row
-        if plan.row_state:
-            undo.state[to] = table.state[row]
-        for d in range(table.values.shape[1]):
-            undo.values[to, d] = table.values[row, d]
-        if plan.element_states > 0:
-            for d in range(table.values.shape[1]):
-                undo.first[to, d] = table.first[row, d]
-        if plan.element_states > 1:
-            for d in range(table.values.shape[1]):
-                undo.second[to, d] = table.second[row, d]
-
-
-@inlined
 def _forward(
     plan, layout, begin, end, first, n_bags, number, part, bags, targets, chosen, forward, layers, n_layers, batch,
     sums, squares,
@@ -120,11 +90,10 @@ def _forward(
         if load_acquire(tickets, STOP):
             break
         last_bag = min(end, first_bag + BAGS_TOGETHER)
-        pool_sums(layout, plan.reduce, plan.reduce_squares, sums, squares, batch, first_bag, last_bag, dim)
+        addresses = plan.reduce, plan.reduce_squares, plan.interact
+        pool_sums(layout, addresses, sums, squares, batch, first_bag, last_bag, dim)
         if layout.maximum >= 0:
-            for q in range(first_bag * n_fields, last_bag * n_fields):
-                start, stop = batch.starts[q], batch.stops[q]
-                pool_max(forward.table, batch.ids, start, stop, batch.blocks, layout.maximum, batch.winners, q)
+            call(plan.maxima, (layout, forward, batch, first_bag, last_bag))
         for j in range(n_layers - 1):
             call(nth(layers, j).forward, (nth(layers, j), first_bag, last_bag))
         last = nth(layers, n_layers - 1)
@@ -132,7 +101,7 @@ def _forward(
         for j in range(n_layers - 2, -1, -1):
             call(nth(layers, j).back, (nth(layers, j), first_bag, last_bag))
         if not plan.freeze and len(layout.places) > 0 and batch.blocks.shape[1] > dim:
-            fold_gradients(layout, batch, first_bag, last_bag, dim)
+            call(plan.fold, (layout, batch, first_bag, last_bag, dim))
 
 
 @inlined
@@ -154,103 +123,6 @@ def _update_layer(step, number, place, part, n_bags, layer, coef, intercept, par
                 put(weights, r * n_bags + p, deltas[p, first + r])
         terms = parts.terms, -1, weights, n_bags, parts.ranks, layer.inputs
         call(layer.update, (*terms, parts, part, n_rows, coef, intercept, step, number, rate, tickets))
-
-
-@inlined
-def _add_max_gradient(row, pairs, mask, start, stop, place, batch, row_gradients, to):
-    """Add to row_gradients[to] the gradients of the maxima of the bags, in the columns in which the row won."""
-    gradients, winners = batch.of_blocks, batch.winners
-    before = -1
-    for j in range(start, stop):
-        q = batch.bags[pairs[j] & mask]
-        if q != before:  # a bag that names the row twice has one first winner
-            for d in range(winners.shape[1]):
-                if winners[q, d] >= 0 and batch.ids[winners[q, d]] == row:
-                    row_gradients[to, d] += gradients[q, place + d]
-        before = q
-
-
-@inlined
-def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
-    """parts.sums = the gradients of rows that are no sum over members of what ``batch`` has: block by block."""
-    rows, starts, stops, sums = parts.rows[part], parts.starts[part], parts.stops[part], parts.sums[part]
-    dim = sums.shape[1]
-    if len(layout.places) > 0:
-        call(plan.gather, (pairs, mask, table, batch, parts, part, n_rows))
-    else:
-        for r in range(n_rows):
-            for d in range(dim):
-                sums[r, d] = 0
-    for r in range(n_rows):
-        if layout.maximum >= 0:
-            _add_max_gradient(rows[r], pairs, mask, starts[r], stops[r], layout.maximum, batch, sums, r)
-        if plan.by_freq:
-            for d in range(dim):
-                sums[r, d] /= stops[r] - starts[r]
-
-
-@inlined
-def _update_rows(
-    plan, layout, update, gathers, step, number, rate, part, pairs, n, member_bits, members, source, table, bias, batch,
-    parts, undo, tickets,
-):  # fmt: skip
-    """Change each row of a table, or of a layer, that the sorted pairs name, once.
-
-    Its gradient is the sum of members.weights[i] * source[members.bags[i]] over the members i that it is paired with;
-    or, of a table, what `_gather` says.
-    """
-    starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
-    mask = (1 << member_bits) - 1
-    start = stop = 0
-    while start < n and not load_acquire(tickets, STOP):
-        n_rows = 0
-        while start < n and n_rows < len(rows):
-            row = item(pairs, start) >> member_bits
-            prefetch_row(table.values, row)
-            if plan.row_state:
-                prefetch_item(table.state, row)
-            if plan.element_states > 0:
-                prefetch_row(table.first, row)
-            if plan.element_states > 1:
-                prefetch_row(table.second, row)
-            while stop < n and item(pairs, stop) >> member_bits == row:
-                stop += 1
-            put(rows, n_rows, row)
-            put(starts, n_rows, start)
-            put(stops, n_rows, stop)
-            n_rows += 1
-            start = stop
-        if len(undo.touched) > 0:
-            _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
-        if gathers:
-            sums, weights = parts.sums[part], parts.weights[part]
-            _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts)
-            for r in range(n_rows):  # each is a term of its own
-                starts[r], stops[r], weights[r] = r, r + 1, 1
-            terms = parts.terms, -1, weights, 0, parts.ranks, sums
-            call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
-        else:
-            terms = pairs, mask, members.weights, 0, members.bags, source
-            call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
-
-
-@inlined
-def _add_to_table(plan, rate, part, table, batch, parts, undo, tickets):
-    """Take from each row the gradients of its members, one by one."""
-    rows, owned = parts.rows[part], parts.owned[part]
-    for p in range(len(parts.firsts)):
-        first = parts.firsts[p]
-        last = first + parts.n_owned[p, part]
-        if len(undo.touched) == 0:
-            call(plan.add, (batch, parts, part, first, last, -rate, table, tickets))
-            continue
-        while first < last and not load_acquire(tickets, STOP):  # what is kept is at hand when it changes
-            n_rows = min(len(rows), last - first)
-            for r in range(n_rows):
-                put(rows, r, np.int64(item(batch.ids, item(owned, first + r))))
-            _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
-            call(plan.add, (batch, parts, part, first, first + n_rows, -rate, table, tickets))
-            first += n_rows
 
 
 @inlined
@@ -324,19 +196,19 @@ def train(
                 )  # fmt: skip
             if some:
                 step_, layer = nth(steps, last), nth(layers_, last)
-                n, where = sorted_pairs(n_parts, part, output_bits, entry_bits, chosen.ids, chosen, parts.counts[part])
-                _update_rows(
-                    plan, layout, layer.update, False, step_, number, step_.rate - step_.rate_step * place, part,
-                    chosen.pairs[part, where], n, entry_bits, chosen, layer.inputs, nth(coefs_, last),
-                    nth(intercepts_, last), batch, parts, layer_undo, tickets,
+                layer_rate = step_.rate - step_.rate_step * place
+                arguments = (
+                    plan, layout, chosen, chosen, layer.inputs, batch, nth(coefs_, last), nth(intercepts_, last), step_,
+                    parts, layer_undo, layer.update, number, layer_rate, part, output_bits, entry_bits, tickets,
                 )  # fmt: skip
+                call(plan.outputs, arguments)
             if plan.linear and not plan.freeze:
-                _add_to_table(plan, rate, part, table, batch, parts, undo, tickets)
+                call(plan.rows, (plan, rate, part, table, batch, parts, undo, tickets))
             elif not plan.freeze:
-                n, where = sorted_pairs(n_parts, part, n_bits, member_bits, batch.ids, parts, parts.counts[part])
-                _update_rows(
-                    plan, layout, plan.update, plan.gathers, step, number, rate, part, parts.pairs[part, where], n,
-                    member_bits, batch, batch.of_sums, table, nothing, batch, parts, undo, tickets,
+                members = (
+                    plan, layout, parts, batch, batch.of_sums, batch, table, nothing, step, parts, undo, plan.update,
+                    number, rate, part, n_bits, member_bits, tickets,
                 )  # fmt: skip
+                call(plan.rows, members)
         fetch_add(tickets, DONE, 1)
         ticket = fetch_add(tickets, NEXT, 1)

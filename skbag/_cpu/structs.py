@@ -123,6 +123,11 @@ class Plan(NamedTuple):
     update: Any  # update.update_kernel, .add_kernel, .gather_kernel
     add: Any
     gather: Any
+    rows: Any  # rows.rows_kernel, or if ``linear`` rows.add_rows
+    outputs: Any  # rows.rows_kernel for rows of the last layer that are chosen
+    maxima: Any  # forward.pool_maxima, .interact, .fold_gradients
+    interact: Any
+    fold: Any
 
 
 class Batch(NamedTuple):

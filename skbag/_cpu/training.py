@@ -13,6 +13,7 @@ from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
+    block_addresses,
     chosen_memory,
     forward_of,
     gather_address,
@@ -20,8 +21,10 @@ from skbag._cpu.parts import (
     layers_of,
     layout_of,
     members_of,
+    outputs_address,
     parts_memory,
     reduce_addresses,
+    rows_address,
     step_of,
     update_addresses,
 )
@@ -228,6 +231,8 @@ class Trainer:
             objective.scale_grad_by_freq and self._gathers, linear, solver.row_state, solver.element_states,
             *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.kind, objective.loss, outputs),
             *update_addresses(shape.dim, shape.kind, solver), gather_address(shape.dim, shape.kind, self.blocks),
+            0 if objective.freeze else rows_address(shape.kind, linear=linear, gathers=self._gathers),
+            outputs_address(shape.kind, outputs), *block_addresses(shape, back=True),
         )  # fmt: skip
 
     def take_back(self) -> None:

@@ -17,7 +17,7 @@ _MOST_BYTES = 1 << 28  # that are kept; new memory costs a step of many rows a t
 _spare: dict[str, list[Array]] = {}  # bytes of each name: for touched, which is all 0, and for the other arrays
 
 
-def take(table: Parameters, n_members: int, solver: Solver, name: str = "table") -> structs.Undo:
+def take(table: Parameters | structs.Parameters, n_members: int, solver: Solver, name: str = "table") -> structs.Undo:
     """Return memory for all rows that so many members can name; what is not used of it is never touched."""
     n_rows = min(len(table.values), n_members)
     if not n_rows:

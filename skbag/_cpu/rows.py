@@ -1,0 +1,152 @@
+"""How the rows that a part owns are changed: each once, or by the gradient of each member as it comes.
+
+Compiled once for all widths and solvers, and only where it is asked for; see ``skbag._cpu.step``.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from skbag._cpu.calls import call
+from skbag._cpu.head import prefetch_row
+from skbag._cpu.jit import inlined, part
+from skbag._cpu.memory import fetch_add, item, load_acquire, prefetch_item, put
+from skbag._cpu.sharing import STOP
+from skbag._cpu.sorting import sorted_pairs
+
+
+@inlined
+def _keep(plan, table, rows, n_rows, fresh, undo):
+    """Keep rows as they are before the first step that changes them; a row may come twice."""
+    n = 0
+    for r in range(n_rows):
+        row = item(rows, r)
+        put(fresh, n, row)
+        if item(undo.touched, row) == 0:
+            put(undo.touched, row, 1)
+            prefetch_row(table.values, row)
+            n += 1
+    if n == 0:
+        return
+    first = fetch_add(undo.n_rows, 0, n)
+    for k in range(n):
+        row, to = item(fresh, k), first + k
+        undo.rows[to] = row
+        if plan.row_state:
+            undo.state[to] = table.state[row]
+        for d in range(table.values.shape[1]):
+            undo.values[to, d] = table.values[row, d]
+        if plan.element_states > 0:
+            for d in range(table.values.shape[1]):
+                undo.first[to, d] = table.first[row, d]
+        if plan.element_states > 1:
+            for d in range(table.values.shape[1]):
+                undo.second[to, d] = table.second[row, d]
+
+
+@inlined
+def _add_max_gradient(row, pairs, mask, start, stop, place, batch, row_gradients, to):
+    """Add to row_gradients[to] the gradients of the maxima of the bags, in the columns in which the row won."""
+    gradients, winners = batch.of_blocks, batch.winners
+    before = -1
+    for j in range(start, stop):
+        q = batch.bags[pairs[j] & mask]
+        if q != before:  # a bag that names the row twice has one first winner
+            for d in range(winners.shape[1]):
+                if winners[q, d] >= 0 and batch.ids[winners[q, d]] == row:
+                    row_gradients[to, d] += gradients[q, place + d]
+        before = q
+
+
+@inlined
+def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
+    """parts.sums = the gradients of rows that are no sum over members of what ``batch`` has: block by block."""
+    rows, starts, stops, sums = parts.rows[part], parts.starts[part], parts.stops[part], parts.sums[part]
+    dim = sums.shape[1]
+    if len(layout.places) > 0:
+        call(plan.gather, (pairs, mask, table, batch, parts, part, n_rows))
+    else:
+        for r in range(n_rows):
+            for d in range(dim):
+                sums[r, d] = 0
+    for r in range(n_rows):
+        if layout.maximum >= 0:
+            _add_max_gradient(rows[r], pairs, mask, starts[r], stops[r], layout.maximum, batch, sums, r)
+        if plan.by_freq:
+            for d in range(dim):
+                sums[r, d] /= stops[r] - starts[r]
+
+
+@cache
+def rows_kernel(gathers):
+    """Make the kernel that changes rows, called by its address; ``gathers`` as ``structs.Plan`` has it."""
+
+    @part
+    def update_rows(
+        plan, layout, lists, members, source, batch, table, bias, step, parts, undo, update, number, rate, part, n_bits,
+        member_bits, tickets,
+    ):  # fmt: skip
+        """Change each row of a table, or of a layer, that the members of a part name, once.
+
+        Its gradient is the sum of members.weights[i] * source[members.bags[i]] over the members i that name it; or, of
+        a table, what `_gather` says.
+
+        lists : structs.Parts, or structs.Chosen for a layer; members : structs.Batch, or structs.Chosen. source :
+        (n_bags, dim), in. table, bias : structs.Parameters, in-out. update : address of ``update.update_kernel``'s.
+        n_bits, member_bits : of the number of a row, and of a member. All others as in ``step.train``.
+        """
+        starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
+        n, where = sorted_pairs(len(parts.firsts), part, n_bits, member_bits, members.ids, lists, parts.counts[part])
+        pairs, mask = lists.pairs[part, where], (1 << member_bits) - 1
+        start = stop = 0
+        while start < n and not load_acquire(tickets, STOP):
+            n_rows = 0
+            while start < n and n_rows < len(rows):
+                row = item(pairs, start) >> member_bits
+                prefetch_row(table.values, row)
+                if plan.row_state:
+                    prefetch_item(table.state, row)
+                if plan.element_states > 0:
+                    prefetch_row(table.first, row)
+                if plan.element_states > 1:
+                    prefetch_row(table.second, row)
+                while stop < n and item(pairs, stop) >> member_bits == row:
+                    stop += 1
+                put(rows, n_rows, row)
+                put(starts, n_rows, start)
+                put(stops, n_rows, stop)
+                n_rows += 1
+                start = stop
+            if len(undo.touched) > 0:
+                _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
+            if gathers:
+                sums, weights = parts.sums[part], parts.weights[part]
+                _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts)
+                for r in range(n_rows):  # each is a term of its own
+                    starts[r], stops[r], weights[r] = r, r + 1, 1
+                terms = parts.terms, -1, weights, 0, parts.ranks, sums
+                call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
+            else:
+                terms = pairs, mask, members.weights, 0, members.bags, source
+                call(update, (*terms, parts, part, n_rows, table, bias, step, number, rate, tickets))
+
+    return update_rows
+
+
+@part
+def add_rows(plan, rate, part, table, batch, parts, undo, tickets):
+    """Take from each row the gradients of its members, one by one; arguments as in ``step.train``."""
+    rows, owned = parts.rows[part], parts.owned[part]
+    for p in range(len(parts.firsts)):
+        first = parts.firsts[p]
+        last = first + parts.n_owned[p, part]
+        if len(undo.touched) == 0:
+            call(plan.add, (batch, parts, part, first, last, -rate, table, tickets))
+            continue
+        while first < last and not load_acquire(tickets, STOP):  # what is kept is at hand when it changes
+            n_rows = min(len(rows), last - first)
+            for r in range(n_rows):
+                put(rows, r, np.int64(item(batch.ids, item(owned, first + r))))
+            _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
+            call(plan.add, (batch, parts, part, first, first + n_rows, -rate, table, tickets))
+            first += n_rows
