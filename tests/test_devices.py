@@ -714,6 +714,14 @@ HEADS = {
     "tanh": {"hidden_layer_sizes": [6, 3], "activation": "tanh", "mode": "mean", "solver": "adam", "alpha": 0.01},
     "frozen": {"hidden_layer_sizes": 5, "activation": "logistic", "freeze": True, "mode": "max", "max_iter": 2},
     "numbers": {"hidden_layer_sizes": 4, "activation": "identity", "early_stopping": True, "max_iter": 2},
+    "mean, max": {"mode": ["mean", "max"], "solver": "adam", "scale_grad_by_freq": True},
+    "all modes": {"mode": ["max", "sqrtn", "sum", "mean"], "early_stopping": True, "padding_idx": 1, "alpha": 0.01},
+    "fields": {"mode": "mean", "fields": [3, 0, 6], "max_norm": 1.2, "solver": "sgd"},
+    "fields, max": {"mode": "max", "fields": [4, 5], "solver": "adagrad"},
+    "fm": {"mode": "sqrtn", "interaction": "fm", "scale_grad_by_freq": True, "alpha": 0.01},
+    "fm, fields": {"mode": "sum", "interaction": "fm", "fields": [2, 7], "per_sample_weights": False, "solver": "adam"},
+    "fm, hidden": {"mode": "mean", "interaction": "fm", "hidden_layer_sizes": 3, "fields": [2, 4, 3]},
+    "fm, frozen": {"mode": "sum", "interaction": "fm", "freeze": True, "max_iter": 5},
 }
 
 

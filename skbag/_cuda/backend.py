@@ -193,35 +193,35 @@ class Backend:
         self, bags: Bags, model: Model, blocks: Blocks, n_jobs: int | None, *, choose: bool = False,
         pooled: bool = False,
     ) -> Array:  # fmt: skip
-        """Pool bags and take them through the layers; parameters, result and errors as in the CPU backend.
-
-        There is one block, and ``pooled`` is False.
-        """
-        head = Head(model, choose=choose and model.tree is None)
-        found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head)
-        if model.tree is None:
+        """Pool bags and take them through the layers; parameters, result and errors as in the CPU backend."""
+        head = None if pooled else Head(model, choose=choose and model.tree is None)
+        found: Array = self._forward(bags, model.table.values, blocks.mode, n_jobs, None, head, blocks)
+        if pooled or model.tree is None:
             return found
         leaves = model.tree.log_probabilities(found)
         return leaves.argmax(axis=1) if choose else leaves
 
     def _forward(
         self, bags: Bags, table: Array | Resident, mode: Any, n_jobs: int | None, norm: tuple[float, float] | None,
-        layer: Head | None = None,
+        layer: Head | None = None, blocks: Blocks | None = None,
     ) -> Any:  # fmt: skip
-        """Check and pool bags, and take them through a layer if there is one; see `pool` and `predict`."""
+        """Check and pool bags, and take them through layers if there are some; see `pool` and `predict`.
+
+        With ``blocks`` the result is one of rows of X, else of bags.
+        """
         if isinstance(bags, DeviceBags):
-            return self._forward_there(bags, table, mode, n_jobs, norm, layer)
+            return self._forward_there(bags, table, mode, n_jobs, norm, layer, blocks)
         few, device = bags.n_members <= _FEW, self.device
         fit = bags.made_for(mode, look(bags)) if few else bags
         if fit is bags:
             with device.active():
-                work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer)
-                out = np.empty((bags.n_bags, *work.shape), work.dtype)
+                work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer, blocks)
+                out = np.empty((bags.n_bags if blocks is None else bags.n_rows, *work.shape), work.dtype)
                 found = self._in_blocks(bags, mode, work, out, checked=few)
             if few:
                 return out
             fit = bags.made_for(mode, found)
-        return out if fit is bags else self._forward(fit, table, mode, n_jobs, norm, layer)
+        return out if fit is bags else self._forward(fit, table, mode, n_jobs, norm, layer, blocks)
 
     def _in_blocks(
         self, bags: Bags, mode: Mode, work: Work | None = None, out: Array | None = None, *, checked: bool = False
@@ -240,13 +240,13 @@ class Backend:
 
     def _forward_there(
         self, bags: DeviceBags, table: Array | Resident, mode: Any, n_jobs: int | None,
-        norm: tuple[float, float] | None, layer: Head | None,
+        norm: tuple[float, float] | None, layer: Head | None, blocks: Blocks | None,
     ) -> Any:  # fmt: skip
         """Run `_forward` for bags that are on the GPU, in the stream of their library."""
         device, owner = self.device, bags.arrays[1].owner
         fit = self._check_there(bags, mode, n_jobs)
         if fit is not bags:  # they had to be made again, on the host
-            found = self._forward(fit, table, mode, n_jobs, norm, layer)
+            found = self._forward(fit, table, mode, n_jobs, norm, layer, blocks)
             if layer is not None:
                 return found
             with device.active():
@@ -255,7 +255,7 @@ class Backend:
                 return lending.given_back(there[: bags.n_bags], 0, owner)
         with device.active():
             stream, goes_on = lending.stream_of(device, *bags.arrays)
-            work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer)
+            work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer, blocks)
             device.stream_at(lending.DEFAULT).synchronize()  # the table is there
             out = work.run(self.members_of(bags, work.dtype_of_rows, stream), device.scratch, stream)
             if layer is not None or not goes_on:
@@ -278,11 +278,12 @@ class Backend:
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, scales: DeviceArray | None = None, stream: Any = 0,
-        memory: Memory | None = None,
+        memory: Memory | None = None, squares: bool = False, blocks: tuple[int, int, int] = kernels.ALONE,
     ) -> None:  # fmt: skip
         """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None.
 
-        ``memory(name, shape, dtype)`` gives scratch memory.
+        ``memory(name, shape, dtype)`` gives scratch memory. ``squares`` says whether squares of weighted rows are
+        summed; for ``blocks`` see `pooling.pool_of`.
         """
         memory = memory or self.device.scratch
         if not members.n_bags:
@@ -299,7 +300,7 @@ class Backend:
             self.device.launch(kernel, n_threads, scales, ids, members.n_members, factors, stream=stream)
         only_names = members.filtered or mode == "max"
         weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
-        reduction = kernels.LARGEST if mode == "max" else kernels.TOTAL
+        reduction = kernels.LARGEST if mode == "max" else kernels.SQUARES if squares else kernels.TOTAL
         kind = (reduction, MODES[mode], weighting, int(factors is not None), int(padding_idx is not None), 0)
         source = self.source(rows, members.ids, factors=factors, weights=weights)
         padding = -1 if padding_idx is None else padding_idx
@@ -308,7 +309,7 @@ class Backend:
             kind, source, segments, members.n_members, members.longest, padding, stream, memory
         )  # fmt: skip
         shape = shape_of(dim, rows.dtype.itemsize)
-        kernel = kernels.pool_kernel(kind, THREADS, *shape)
+        kernel = kernels.pool_kernel(kind, blocks, THREADS, *shape)
         self.device.launch(
             kernel, members.n_bags * shape[0], source, segments, padding, windows, out, stream=stream
         )  # fmt: skip

@@ -188,6 +188,8 @@ else:
             return types.float64 if form is float else types.int64
         if form[0] is Several:
             return SeveralType(_kind(form[1]))
+        if form[0] is tuple:
+            return types.Tuple(list(map(_kind, form[1:])))
         if isinstance(form[0], np.dtype):
             return types.Array(from_dtype(form[0]), form[1], "C")
         return types.NamedTuple([_kind(field) for field in form[1:]], form[0]) if form[1:] else types.Tuple(())

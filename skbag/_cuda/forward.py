@@ -8,15 +8,15 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda import hidden, pooling
+from skbag._cuda import blocks, hidden, pooling
 from skbag._cuda.calls import nth
 from skbag._cuda.head import bag_gradient_of, loss_of, output_of
 from skbag._cuda.jit import device, kernel
-from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WINNER, find, pool_of, window_at, window_of
+from skbag._cuda.pooling import SQUARES, UNIT, WEIGHTS, find, pool_of, window_at, window_of
 from skbag._cuda.structs import Segments, Source
 from skbag._cuda.tile import item, tail
 from skbag._rules.activations import IDENTITY
-from skbag._rules.pooling import MAX, MEAN, SQRTN
+from skbag._rules.pooling import MEAN, SQRTN
 
 
 @cache
@@ -65,125 +65,139 @@ def source_of(weighted, epoch, begin):
 
 
 @cache
-def kind_of(mode, weighted):
-    """Return what `pooling.member` calls a kind."""
-    return WINNER if mode == MAX else TOTAL, mode, WEIGHTS if weighted and mode != MAX else UNIT, 0, 1, 0
+def _window_of_pass(number, one, weighted, shape):
+    """Make what reduces a whole window of bags for a pass, see `blocks.passes_of`."""
+    reduce_window = window_of(blocks.kind_of(one, weighted), *shape)
+
+    @device
+    def window_of_pass(epoch, first, n_bags, begin, window, lane):
+        base = item(epoch.bags.order_indptr, first)
+        segments = Segments(tail(epoch.bags.order_indptr, first), base, n_bags)
+        start, at = window_at(segments, window)
+        if at >= 0:
+            source, no_row = source_of(weighted, epoch, begin), epoch.plan.no_row
+            reduce_window(source, no_row, epoch.windows[number], window, start, at, lane)
+
+    return window_of_pass
 
 
 @cache
-def windows_of(mode, weighted, threads, lanes, width, vectors):
+def windows_of(layout, weighted, threads, shape):
     """Make the phase that reduces whole windows of the bags of a mini-batch."""
-    reduce_window = window_of(kind_of(mode, weighted), lanes, width, vectors)
+    lanes, passes = shape[0], enumerate(blocks.passes_of(layout))
+    reduce_window = blocks.in_turn(*(_window_of_pass(number, one, weighted, shape) for number, one in passes))
 
     @device
     def windows(epoch, k):
         """Window j of mini-batch k goes to row j of epoch.windows, see `pooling.windows_kernel`."""
         first, n_bags, begin = extent(epoch, k)
         base = item(epoch.bags.order_indptr, first)
-        segments = Segments(tail(epoch.bags.order_indptr, first), base, n_bags)
-        source, no_row = source_of(weighted, epoch, begin), epoch.plan.no_row
         n_windows = (item(epoch.bags.order_indptr, first + n_bags) - base) // pooling.WINDOW + 1
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         for window in range(thread // lanes, n_windows, cuda.gridDim.x * (threads // lanes)):
-            start, at = window_at(segments, window)
-            if at >= 0:
-                reduce_window(source, no_row, epoch.windows, window, start, at, thread % lanes)
+            reduce_window(epoch, first, n_bags, begin, window, thread % lanes)
 
     return windows
 
 
 @cache
-def forward_of(learning, mode, weighted, loss, valued, back, activation, threads, shape, layer_shape):
-    """Make the phase that takes a mini-batch from bags to outputs; ``learning`` : to gradients.
-
-    Every block has some of the bags, and takes them through: nothing is read that another block has written. ``valued``
-    : the targets have values. ``back`` : gradients of pooled rows are asked for. ``activation`` : of hidden layers, or
-    None if there are none.
-    """
-    lanes, layer_lanes = shape[0], layer_shape[0]
-    pool_bag = pool_of(kind_of(mode, weighted), learning, *shape)
-    derive = loss_of(loss, valued)
-    sized, deep = int(mode in (MEAN, SQRTN)), int(activation is not None)
-    bag_gradient = bag_gradient_of(0 if deep else sized, *layer_shape)
-    through_hidden = hidden.forward_of(activation or IDENTITY, threads)
-    slopes = hidden.slopes_of(activation or IDENTITY, threads)
+def _pool_of_pass(number, one, weighted, training, shape):
+    """Make what pools a bag in a pass, see `blocks.passes_of`."""
+    pool_bag, squares = pool_of(blocks.kind_of(one, weighted), training, one[2], *shape), int(one[1] == SQUARES)
 
     @device
-    def pool(epoch, first, n_bags, begin, p, lane):
-        """Pool bag p of a mini-batch."""
+    def pool_of_pass(epoch, first, n_bags, begin, p, lane):
         order_indptr, batch = epoch.bags.order_indptr, epoch.batch
         segments = Segments(tail(order_indptr, first), item(order_indptr, first), n_bags)
         pool_bag(
-            source_of(weighted, epoch, begin), segments, epoch.plan.no_row, epoch.windows, batch.pooled, batch.winners,
-            batch.sizes, p, lane,
+            source_of(weighted, epoch, begin), segments, epoch.plan.no_row, epoch.windows[number],
+            batch.squares if squares else batch.pooled, batch.winners, tail(batch.sizes, number * n_bags), p, lane,
         )  # fmt: skip
 
+    return pool_of_pass
+
+
+@cache
+def forward_of(learning, layout, weighted, loss, valued, back, activation, threads, shape, layer_shape):
+    """Make the phase that takes a mini-batch from bags to outputs; ``learning`` : to gradients.
+
+    Every block has some of the rows, and takes them through: nothing is read that another block has written. ``layout``
+    : see `skbag._cuda.blocks`. ``valued`` : the targets have values. ``back`` : gradients of pooled rows are asked for.
+    ``activation`` : of hidden layers, or None if there are none.
+    """
+    lanes, layer_lanes = shape[0], layer_shape[0]
+    passes = enumerate(blocks.passes_of(layout))
+    pool = blocks.in_turn(*(_pool_of_pass(number, one, weighted, learning, shape) for number, one in passes))
+    derive, deep, interacts = loss_of(loss, valued), int(activation is not None), layout[1]
+    divides = not deep and layout in (((MEAN,), 0, 0), ((SQRTN,), 0, 0))  # else what folds does
+    folds = int(blocks.folds(layout) and not divides)
+    bag_gradient = bag_gradient_of(int(divides), *layer_shape)
+    through_hidden = hidden.forward_of(activation or IDENTITY, threads)
+    slopes = hidden.slopes_of(activation or IDENTITY, threads)
+    rows_of, bags_of = blocks.rows_of(layout), blocks.bags_of(layout)
+    interaction, fold = blocks.interaction_of(layout, threads), blocks.fold_of(layout, threads)
+
     @device
-    def output(epoch, n_bags, i, n_outputs):
-        """Calculate output i % n_outputs of bag i // n_outputs."""
+    def output(epoch, n_rows, i, n_outputs):
+        """Calculate output i % n_outputs of row i // n_outputs."""
         p, j, layer = i // n_outputs, i % n_outputs, nth(epoch.layers, 0)
-        to = j * n_bags + p if learning else i
+        to = j * n_rows + p if learning else i
         layer.outputs[to] = output_of(layer.inputs, p, layer.weights.values, layer.intercepts.values, j)
 
     @device
-    def loss_of_bag(epoch, first, n_bags, p):
-        """Calculate the loss of bag p, and its derivatives."""
-        layer, order = nth(epoch.layers, 0), tail(epoch.bags.order, first)
+    def loss_of_row(epoch, first, n_rows, p):
+        """Calculate the loss of row p, and its derivatives."""
+        layer, rows = nth(epoch.layers, 0), tail(epoch.bags.rows, rows_of(epoch, first))
         n_outputs = len(layer.intercepts.values)
-        derive(layer.outputs, n_bags, n_outputs, order, epoch.targets, epoch.batch.losses, p)
+        derive(layer.outputs, n_rows, n_outputs, rows, epoch.targets, epoch.batch.losses, p)
 
     @device
-    def gradients(epoch, n_bags, j, start, stop):
+    def gradients(epoch, n_rows, j, start, stop):
         """Calculate the gradients of a layer's inputs."""
         thread = np.int64(cuda.threadIdx.x)
         for p in range(start + thread // layer_lanes, stop, threads // layer_lanes):
             layer = nth(epoch.layers, j)
             bag_gradient(
-                layer.weights.values, layer.outputs, n_bags, epoch.batch.sizes, layer.gradients, p, thread % layer_lanes
+                layer.weights.values, layer.outputs, n_rows, epoch.batch.sizes, layer.gradients, p, thread % layer_lanes
             )  # fmt: skip
 
     @device
-    def divide(epoch, start, stop):
-        """From the gradients of pooled rows to those of sums."""
-        gradients, sizes = epoch.batch.gradients, epoch.batch.sizes
-        dim = np.int64(gradients.shape[1])
-        for i in range(start * dim + np.int64(cuda.threadIdx.x), stop * dim, threads):
-            gradients[i // dim, i % dim] /= sizes[i // dim]
-
-    @device
     def forward(epoch, k):
-        """Fill epoch.batch for mini-batch k. Without ``learning`` output j of bag p is at p * n_outputs + j.
+        """Fill epoch.batch for mini-batch k. Without ``learning`` output j of row p is at p * n_outputs + j.
 
         What the functions above need of ``epoch`` they read: kept over the loops, it would take the registers of all.
         """
         first, n_bags, begin = extent(epoch, k)
         block, n_blocks, thread = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x), np.int64(cuda.threadIdx.x)
+        n_rows = rows_of(epoch, n_bags)
         n_outputs, start, stop = (
             len(nth(epoch.layers, 0).intercepts.values),
-            n_bags * block // n_blocks,
-            n_bags * (block + 1) // n_blocks,
+            n_rows * block // n_blocks,
+            n_rows * (block + 1) // n_blocks,
         )
-        for p in range(start + thread // lanes, stop, threads // lanes):
+        for p in range(bags_of(epoch, start) + thread // lanes, bags_of(epoch, stop), threads // lanes):
             pool(epoch, first, n_bags, begin, p, thread % lanes)
         cuda.syncthreads()
+        if interacts:
+            interaction(epoch, start, stop)
         if deep:
             through_hidden(epoch, start, stop)
         for i in range(start * n_outputs + thread, stop * n_outputs, threads):
-            output(epoch, n_bags, i, n_outputs)
+            output(epoch, n_rows, i, n_outputs)
         cuda.syncthreads()
         if learning:
             for p in range(start + thread, stop, threads):
-                loss_of_bag(epoch, first, n_bags, p)
+                loss_of_row(epoch, first, n_rows, p)
             cuda.syncthreads()
             if deep:
                 for j in range(1, epoch.plan.n_layers):
-                    gradients(epoch, n_bags, j - 1, start, stop)
+                    gradients(epoch, n_rows, j - 1, start, stop)
                     cuda.syncthreads()
-                    slopes(epoch, n_bags, j, start, stop)
+                    slopes(epoch, n_rows, j, start, stop)
             if back:
-                gradients(epoch, n_bags, epoch.plan.n_layers - 1 if deep else 0, start, stop)
-                if deep and sized:
+                gradients(epoch, n_rows, epoch.plan.n_layers - 1 if deep else 0, start, stop)
+                if folds:
                     cuda.syncthreads()
-                    divide(epoch, start, stop)
+                    fold(epoch, n_bags, start, stop)
 
     return forward

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cuda import backend as cuda
-from skbag._cuda import calls, forward, pooling, rows, sorter, sorting, step, structs
-from skbag._cuda.device import THREADS
+from skbag._cuda import blocks, calls, forward, pooling, rows, sorter, sorting, step, structs
+from skbag._cuda.device import THREADS, DeviceArray
 from skbag._cuda.staging import Members
 from skbag._cuda.workspace import Workspace
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Rates
-from skbag._rules.pooling import MODES
+from skbag._rules.pooling import MAX, modes_of
 from skbag._rules.solvers import Solver
 
 Array = NDArray[Any]
@@ -77,6 +78,11 @@ def cuts_of(edges: Array) -> Iterator[Cut]:
         first = last
 
 
+def bags_of(rows: Array, n_fields: int) -> Array:
+    """Return the bags of rows of X."""
+    return rows if n_fields == 1 else (rows[:, None] * n_fields + np.arange(n_fields)).ravel()
+
+
 class Run:
     """The launches for one cut of an epoch, or for bags that are only taken forward.
 
@@ -85,6 +91,8 @@ class Run:
     backend, objective, model : Backend, Objective, Model
     members : Members
         All bags.
+    n_fields : int
+        Bags of a row of X.
     valued : bool
         Whether the targets have values.
     learning : bool
@@ -92,16 +100,12 @@ class Run:
     """
 
     def __init__(
-        self,
-        backend: cuda.Backend,
-        objective: Objective,
-        model: Model,
-        members: Members,
-        *,
-        valued: bool,
-        learning: bool,
-    ) -> None:
+        self, backend: cuda.Backend, objective: Objective, model: Model, members: Members, n_fields: int, *,
+        valued: bool, learning: bool,
+    ) -> None:  # fmt: skip
         self.backend, self.device, self.objective = backend, backend.device, objective
+        self._blocks = Blocks(objective.mode, n_fields, objective.interaction)
+        self._layout = blocks.layout_of(self._blocks)
         self._widths, self._activation = model.widths, model.activation if len(model.layers) > 1 else None
         weighting = pooling.UNIT if members.weights is None else pooling.WEIGHTS
         only_names = weighting and (members.filtered or objective.mode == "max")
@@ -110,58 +114,77 @@ class Run:
         self._learning, self._back = learning, int(learning and not objective.freeze)
 
     def epoch_of(
-        self, workspace: Workspace, members: Members, padding: int, batch_size: int, cut: Cut, order: Array,
+        self, workspace: Workspace, members: Members, padding: int, batch_size: int, cut: Cut, rows: Array,
         order_indptr: Array, steps: Array, small: list[Any], targets: Any, parameters: Any,
     ) -> structs.Epoch:  # fmt: skip
-        """Allocate and copy what a cut needs; ``order`` and ``order_indptr`` are of its bags, the rest of the epoch.
+        """Allocate and copy what a cut needs; ``rows`` of X and ``order_indptr`` are of the cut, the rest of the epoch.
 
         ``small`` : batch_losses and stop.
         """
-        objective, (table, *layers) = self.objective, parameters
-        (n_rows, dim), dtype, n_bags = table.values.shape, layers[0].values.dtype, min(batch_size, len(order))
+        objective, (table, *layers), n_fields = self.objective, parameters, self._blocks.n_fields
+        (n_table, dim), dtype, n_rows = table.values.shape, layers[0].values.dtype, min(batch_size, len(rows))
         tiles = sorter.tiles_of(cut.batches)
-        sent = workspace.put("cut", order, order_indptr, cut.batches, tiles, steps)
+        bags = bags_of(rows, n_fields)
+        sent = workspace.put("cut", bags, order_indptr, cut.batches, tiles, steps, *([rows] if n_fields > 1 else []))
         n, n_batches, self._n_tiles = cut.n_members, cut.last - cut.first, int(tiles[-1])
-        array, of_rows, sorted_too = workspace.array, sorter.row_type(n_rows), n * self._back
-        rows = array("rows", n, of_rows)
+        array, of_rows, sorted_too = workspace.array, sorter.row_type(n_table), n * self._back
+        named = array("rows", n, of_rows)
         max_norm, norm_type = map(float, objective.norm or (np.inf, 2.0))
         plan = structs.Plan(
-            len(order), batch_size, n_batches, padding, n_rows, int(members.longest >= pooling.WINDOW),
-            int(objective.scale_grad_by_freq), max_norm, norm_type, len(self._widths) - 1,
+            len(bags), batch_size * n_fields, n_fields, n_batches, padding, n_table,
+            int(members.longest >= pooling.WINDOW), int(objective.scale_grad_by_freq), max_norm, norm_type,
+            len(self._widths) - 1,
         )  # fmt: skip
         weights = () if members.weights is None else members.weights
         sizes = sorted_too, n_batches, self._n_tiles if self._back else 0
-        self._blocks(n_bags, cut.most_members, dim, dtype)
-        batch = self._batch(workspace, n_bags, dim, dtype)
+        self._count_blocks(n_rows, cut.most_members, dim, dtype)
+        batch, inputs, gradients = self._batch(workspace, n_rows, dim, dtype)
         return structs.Epoch(
-            plan, structs.Bags(members.ids, weights, members.indptr, sent[0], sent[1]),
-            structs.Members(rows, array("weights", n * self._weighted, dtype), array("bags", n, np.int32)),
-            sorter.sorting_of(workspace, rows, sent[2], sent[3], sizes, n_rows),
+            plan, structs.Bags(members.ids, weights, members.indptr, sent[0], sent[1], sent[-1 if n_fields > 1 else 0]),
+            structs.Members(named, array("weights", n * self._weighted, dtype), array("bags", n, np.int32)),
+            sorter.sorting_of(workspace, named, sent[2], sent[3], sizes, n_table),
             structs.Sorted(
                 array("sorted weights", sorted_too * self._weighted, dtype), array("sorted bags", sorted_too, np.int32)
             ),
-            batch, self._windows(workspace, "windows", cut.most_members, dim, dtype, self._won),
-            targets, table, sent[4], small[0], small[1], self._layers(workspace, batch, n_bags, layers, dtype),
+            batch, tuple(
+                self._windows(workspace, f"windows {k}", cut.most_members, dim, dtype, mode == MAX)
+                for k, (mode, *_) in enumerate(blocks.passes_of(self._layout))
+            ),
+            targets, table, sent[4], small[0], small[1],
+            self._layers(workspace, inputs, gradients, n_rows, layers, dtype),
         )  # fmt: skip
 
-    @property
-    def _won(self) -> bool:
-        return self.objective.mode == "max"
+    def _batch(
+        self, workspace: Workspace, n: int, dim: int, dtype: Any
+    ) -> tuple[structs.Batch, DeviceArray, DeviceArray]:
+        """Return scratch memory for n rows of X, and what the first layer has of it: its inputs and their gradients."""
+        array, n_bags, per_bag = workspace.array, n * self._blocks.n_fields, self._blocks.per_field
+        back, won = self._back, "max" in modes_of(self.objective.mode)
+        passes, kinds = blocks.passes_of(self._layout), blocks.kinds_of_gradients(self._layout, self._weighted)
 
-    def _batch(self, workspace: Workspace, n: int, dim: int, dtype: Any) -> structs.Batch:
-        array = workspace.array
-        return structs.Batch(
-            array("pooled", (n, dim), dtype), array("winners", (n if self._won else 1, dim), np.int32),
-            array("sizes", n, dtype), array("losses", n, np.float64),
-            array("gradients", (n if self._back else 1, dim), dtype),
+        def some(name: str, needed: Any, rows: int = n_bags, dtype: Any = dtype) -> DeviceArray:
+            return array(name, (rows if needed else 1, dim), dtype)
+
+        def as_rows(there: DeviceArray, needed: Any = True) -> DeviceArray:
+            if self._blocks.n_blocks == 1 or not needed:
+                return there
+            return there[: n_bags * per_bag].reshape(n, self._blocks.n_blocks * dim)
+
+        pooled, of_blocks = some("pooled", True, n_bags * per_bag), some("gradients", back, n_bags * per_bag)
+        batch = structs.Batch(
+            pooled, some("winners", won, dtype=np.int32), array("sizes", n_bags * len(passes), dtype),
+            some("squares", self._blocks.interaction), array("losses", n, np.float64),
+            of_blocks, some("gradients of bags", back) if per_bag > 1 else of_blocks,
+            some("other gradients", back and len(kinds) > 1),
         )  # fmt: skip
+        return batch, as_rows(pooled), as_rows(of_blocks, back)
 
     def _layers(
-        self, workspace: Workspace, batch: structs.Batch, n: int, parameters: list[structs.Parameters], dtype: Any
-    ) -> calls.Several:
-        """Return the layers from the last to the first, with scratch memory for n bags."""
+        self, workspace: Workspace, inputs: DeviceArray, gradients: DeviceArray, n: int,
+        parameters: list[structs.Parameters], dtype: Any,
+    ) -> calls.Several:  # fmt: skip
+        """Return the layers from the last to the first, with scratch memory for n rows."""
         array, layers, objective = workspace.array, [], self.objective
-        inputs, gradients = batch.pooled, batch.gradients
         lengths = [*objective.hidden_norms, *[None] * (len(self._widths) - 2 - len(objective.hidden_norms))]
         for k, (n_inputs, n_outputs) in enumerate(pairwise(self._widths)):
             if k:
@@ -186,20 +209,20 @@ class Run:
             array(f"{name} sizes", n, dtype), 0,
         )  # fmt: skip
 
-    def _blocks(self, n_bags: int, n_members: int, dim: int, dtype: Any) -> None:
+    def _count_blocks(self, n_rows: int, n_members: int, dim: int, dtype: Any) -> None:
         """Say how many blocks each phase can use."""
         self._shapes = (
             cuda.shape_of(dim, dtype.itemsize),
-            cuda.shape_of(*self._widths[:1], dtype.itemsize, *self._widths[1:-1]),
+            cuda.shape_of(self._widths[0], dtype.itemsize, *self._widths[1:-1]),
         )
         groups, layer_groups = (THREADS // lanes for lanes, _, _ in self._shapes)
         outputs = self._widths[1:]
-        bags = -(-n_bags // groups)
-        if self._activation is not None:  # a thread has one unit of one bag
-            bags = max(bags, min(n_bags, -(-n_bags * max(outputs) // THREADS)))
+        bags = min(n_rows, -(-n_rows * self._blocks.n_fields // groups))
+        if self._activation is not None:  # a thread has one unit of one row
+            bags = max(bags, min(n_rows, -(-n_rows * max(outputs) // THREADS)))
         rows = -(-n_members * self._back // groups) + sum(-(-n // layer_groups) + n + 1 for n in outputs)
         windows = n_members // pooling.WINDOW // groups + 1
-        row_windows = (n_members + max(outputs) * n_bags) // pooling.WINDOW // min(groups, layer_groups) + 1
+        row_windows = (n_members + max(outputs) * n_rows) // pooling.WINDOW // min(groups, layer_groups) + 1
         self._n_blocks = [min(_MOST_BLOCKS, n) for n in (windows, bags, row_windows, rows)]
 
     def prepare(self, epoch: structs.Epoch, given: Any, n_members: int) -> None:
@@ -214,7 +237,7 @@ class Run:
         """Run mini-batches of the cut."""
         objective = self.objective
         kind = (
-            self._back, MODES[str(objective.mode)], self._weighted, objective.loss, self._valued, objective.solver,
+            self._back, self._layout, self._weighted, objective.loss, self._valued, objective.solver,
             self._activation, THREADS, *self._shapes,
         )  # fmt: skip
         if self.device.cooperates:
@@ -229,7 +252,7 @@ class Run:
         """Take the bags of the one mini-batch forward."""
         objective = self.objective
         kernel = step.outputs_kernel(
-            MODES[str(objective.mode)], self._weighted, objective.loss, self._activation, THREADS, *self._shapes
+            self._layout, self._weighted, objective.loss, self._activation, THREADS, *self._shapes
         )  # fmt: skip
         for phase in (step.BAG_WINDOWS, step.FORWARD):
             self.device.launch_blocks(kernel, self._n_blocks[phase], given, phase)

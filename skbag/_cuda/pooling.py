@@ -23,16 +23,18 @@ from numba import cuda
 from skbag._cuda.jit import device, kernel
 from skbag._cuda.structs import Source
 from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
-from skbag._cuda.vector import as_rule
+from skbag._cuda.vector import as_row, as_rule, as_tile
 from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM, share_of_size
 from skbag._rules.pooling import size as size_of
 
 as_rule(share_of_size)
 as_rule(size_of)
 
-TOTAL, LARGEST, WINNER, WON = range(4)  # reductions: sum; maximum; maximum and who has it; sum of what a member won
+# reductions: sum; maximum; maximum and who has it; sum of what a member won; sum of squares; that of squared weights
+TOTAL, LARGEST, WINNER, WON, SQUARES, OWN = range(6)
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
 WINDOW = 512  # members
+ALONE = 1, 0, -1  # a pooled row is the block of one mode, see `pool_of`
 
 
 @device
@@ -57,7 +59,7 @@ def member(kind, source, padding, origin, i):
     source : structs.Source, the arrays that `reduce` reads.
     With SIZES the members are windows: weights[i] is the size of one, and nothing multiplies it.
     """
-    _, _, weighting, factored, padded, dense = kind
+    reduction, _, weighting, factored, padded, dense = kind
     _, _, _, ids, factors, weights = source
     row = i - origin if dense else np.int64(item(ids, i))
     factor = weight = weights.dtype.type(1)
@@ -72,6 +74,8 @@ def member(kind, source, padding, origin, i):
         keep = keep and item(weights, i) != 0
     if factored:
         factor *= item(factors, i)
+    if reduction in (SQUARES, OWN):
+        factor *= factor
     return i, row if keep else np.int64(0), factor, weight, keep
 
 
@@ -82,7 +86,9 @@ def take(kind, source, state, one, values, slot, lanes):
     _, winners, members, _, _, _ = source
     acc, at, size = state
     i, row, factor, weight, keep = one
-    if reduction == TOTAL:
+    if reduction == SQUARES:
+        values = as_row(values, as_tile(values) * as_tile(values))
+    if reduction in (TOTAL, SQUARES, OWN):
         acc = add_scaled(acc, values, factor, keep)
     elif reduction == WON:
         acc = add_where(acc, values, gather(at, winners, row, slot, lanes), item(members, i))
@@ -134,7 +140,7 @@ def combined(reduction, one, state, other):
     """Return (acc, at, size) of two runs of members, of which ``other`` is the later one; ``one`` is 1."""
     acc, at, size = state
     values, candidates, more = other
-    if reduction in (TOTAL, WON):
+    if reduction not in (LARGEST, WINNER):
         return add_scaled(acc, values, one, True), at, size + more
     if reduction == WINNER:
         at = larger_at(at, acc, values, one, True, candidates)
@@ -162,7 +168,7 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
     n_windows = (stop - start) // WINDOW
     if n_windows > 0:
         first = (start + WINDOW - 1) // WINDOW
-        merged = TOTAL if reduction == WON else reduction, MEAN, SIZES, 0, 0, 1
+        merged = reduction if reduction in (LARGEST, WINNER) else TOTAL, MEAN, SIZES, 0, 0, 1
         parts = Source(partials, partial_at, members, ids, factors, partial_sizes)
         last, empty = first + n_windows, state
         while first < last:  # windows of windows: else a sum of many would be rounded as often
@@ -239,7 +245,7 @@ def fold_kernel(reduction, threads, lanes, width, vectors):
     So the windows of a segment of millions of members are added up by many groups, in the order of `reduce_segment`.
     """
     lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
-    kind = reduction, MEAN, SIZES, 0, 0, 1
+    kind = reduction if reduction in (LARGEST, WINNER) else TOTAL, MEAN, SIZES, 0, 0, 1
 
     @kernel
     def fold(source, segments, windows):
@@ -278,14 +284,22 @@ def fold_kernel(reduction, threads, lanes, width, vectors):
 
 
 @cache
-def pool_of(kind, training, lanes, width, vectors):
-    """Make the pooling of a bag, by a group of ``lanes`` threads."""
+def pool_of(kind, training, blocks, lanes, width, vectors):
+    """Make the pooling of a bag, by a group of ``lanes`` threads.
+
+    blocks : (n, place, total), how many blocks a bag has, each a row of what is written, and where that of the mode is;
+    total : that of the same sum without a divisor, or -1.
+    """
     reduction, mode, _, _, _, _ = kind
+    per_bag, place, total = blocks
     lowest = -math.inf if mode == MAX else 0.0
 
     @device
     def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):
-        """out[bag] = reduction of the rows that the members of a bag name, divided by its size; see `pool_kernel`."""
+        """Write the reduction of the rows that the members of a bag name, divided by its size; see `pool_kernel`.
+
+        Squares are divided by the square of the size.
+        """
         rows, indptr, base, slot, scalar = source.rows, segments.starts, segments.base, lane, out.dtype.type
         start, stop = np.int64(indptr[bag] - base), np.int64(indptr[bag + 1] - base)
         while slot * width < rows.shape[1]:
@@ -295,13 +309,15 @@ def pool_of(kind, training, lanes, width, vectors):
             acc, at, size = reduce_segment(
                 kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
             )  # fmt: skip
+            if total >= 0:
+                scatter(out, bag * per_bag + total, slot, lanes, acc)
             if mode != SUM:
                 size = size_of(mode, size)
                 if size == 0:
                     acc = filled(acc, scalar(0))
                 elif mode != MAX:
-                    acc = divided(acc, size)
-            scatter(out, bag, slot, lanes, acc)
+                    acc = divided(acc, size * size if reduction == SQUARES else size)
+            scatter(out, bag * per_bag + place, slot, lanes, acc)
             if training:
                 if reduction == WINNER:
                     scatter(out_at, bag, slot, lanes, at)
@@ -313,17 +329,18 @@ def pool_of(kind, training, lanes, width, vectors):
 
 
 @cache
-def pool_kernel(kind, threads, lanes, width, vectors):
-    """Make the pooling kernel: one group of ``lanes`` threads per bag."""
-    pool_bag = pool_of(kind, 0, lanes, width, vectors)
+def pool_kernel(kind, blocks, threads, lanes, width, vectors):
+    """Make the pooling kernel: one group of ``lanes`` threads per bag; for ``blocks`` see `pool_of`."""
+    pool_bag = pool_of(kind, 0, blocks, lanes, width, vectors)
 
     @kernel
     def pool(source, segments, padding, windows, out):
         """out[b] = reduction of the rows that the members of bag b name, divided by its size; zeros without members.
 
         source : structs.Source, segments : structs.Segments, the bags, windows : structs.Windows, in. out : (>= n_bags,
-        dim), out. In training also out_at : (n_bags, dim) int32, out, -1 without members, for WINNER: the member that
-        has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided by.
+        dim), out; of several blocks a row for each. In training also out_at : (n_bags, dim) int32, out, -1 without
+        members, for WINNER: the member that has the maximum; and sizes : (n_bags,), out: what a bag's sum was divided
+        by.
         """
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         if thread // lanes < segments.n:

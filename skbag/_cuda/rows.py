@@ -12,7 +12,7 @@ from numba import cuda
 
 from skbag._cuda.jit import device
 from skbag._cuda.norms import group_total, norm_of, power
-from skbag._cuda.pooling import reduce_segment
+from skbag._cuda.pooling import OWN, reduce_segment
 from skbag._cuda.storage import number_at, put_number
 from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, rounded_to, scatter, squares
 from skbag._cuda.vector import as_row, as_rule, as_tile
@@ -22,19 +22,34 @@ from skbag._rules.solvers import Solver
 as_rule(seed_of)
 
 
-@device
-def row_gradient(kind, source, windows, zeros, at, start, stop, slot, lanes, step, old):
-    """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
-    zero = zeros[0][0]
-    origin = start if kind[5] else np.int64(0)
-    g, _, _ = reduce_segment(
-        kind, source, windows, (zeros, at, zero), np.int64(-1), origin, start, stop, slot, lanes
-    )  # fmt: skip
-    if step.by_freq:
-        g = divided(g, source.rows.dtype.type(stop - start))
-    if step.alpha != 0:
-        g = add_scaled(g, old, source.rows.dtype.type(step.alpha), True)
-    return g
+@cache
+def gradient_of(kinds):
+    """Make the gradient of a row of parameters, see `row_of`."""
+    kind, other, two, own = kinds[0], kinds[-1], len(kinds) - 1, int(kinds[-1][0] == OWN)
+
+    @device
+    def row_gradient(sources, windows, zeros, at, start, stop, slot, lanes, step, old):
+        """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
+        zero, dtype = zeros[0][0], sources[0].rows.dtype
+        origin = start if kind[5] else np.int64(0)
+        state = zeros, at, zero
+        g, _, _ = reduce_segment(
+            kind, sources[0], windows[0], state, np.int64(-1), origin, start, stop, slot, lanes
+        )  # fmt: skip
+        if two:
+            more, _, _ = reduce_segment(
+                other, sources[two], windows[two], state, np.int64(-1), origin, start, stop, slot, lanes
+            )  # fmt: skip
+            if own:
+                more = as_row(zeros, as_tile(more) * -as_tile(old))
+            g = add_scaled(g, more, dtype.type(1), True)
+        if step.by_freq:
+            g = divided(g, dtype.type(stop - start))
+        if step.alpha != 0:
+            g = add_scaled(g, old, dtype.type(step.alpha), True)
+        return g
+
+    return row_gradient
 
 
 @device
@@ -68,32 +83,33 @@ def one_length(solver: Solver) -> bool:
 
 
 @cache
-def row_of(kind, solver, threads, lanes, width, vectors):
+def row_of(kinds, solver, threads, lanes, width, vectors):
     """Make the change of a row by its gradient with a solver (``skbag._rules.solvers.Solver``).
 
-    One group of ``lanes`` threads per row; all threads of a block call it.
+    ``kinds`` : those of one sum that is the gradient, see `pooling.member`, or of two that are, of which an OWN is
+    times minus the row. One group of ``lanes`` threads per row; all threads of a block call it.
     """
     row_rule, element_rule = as_rule(solver.row), as_rule(solver.element)
     states, looks_back = solver.element_states, int(solver.mean_square)
     row_state, uniform = int(solver.row_state), int(one_length(solver))
-    stride = lanes * vectors
+    stride, row_gradient = lanes * vectors, gradient_of(kinds)
 
     @device
-    def change_row(source, windows, step, parameters, stop, active, row, begin, end, lane):
+    def change_row(sources, windows, step, parameters, stop, active, row, begin, end, lane):
         """Change parameters[row] once, by its gradient: the reduction of the members begin <= i < end.
 
         With ``by_freq`` the gradient is first divided by the number of members; then alpha * row is added to it. A row
         whose norm then exceeds max_norm is rescaled to it. stop[0] becomes 1 if the row or one of its states is not
         finite any more. What is not ``active`` has no row; it reads row 0.
 
-        Tuples of ``skbag._cuda.structs``: source, with gradients of bags as its rows, windows, step, in; parameters,
-        in-out. stop : (1,) int32, in-out.
+        Tuples of ``skbag._cuda.structs``: for each sum one of sources, with gradients of bags as its rows, and of
+        windows, step, in; parameters, in-out. stop : (1,) int32, in-out.
         """
         scratch = cuda.shared.array(threads, np.float64)
         values = parameters.values
         dim = values.shape[1]
         first_slot = lane if active else np.int64(dim)
-        scalar = source.rows.dtype.type  # of what is calculated with: values may be stored in fewer bytes
+        scalar = sources[0].rows.dtype.type  # of what is calculated with: values may be stored in fewer bytes
         zeros, at = full(scalar(0), width, vectors), full(np.int32(-1), width, vectors)
         g, length, state = zeros, step.rate, 0.0
         # asked for before the gradient is: both are on their way together
@@ -112,7 +128,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
                 slot = first_slot
                 while slot * width < dim:
                     here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
-                    g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, here)
+                    g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, here)
                     total += np.float64(squares(g, slot, lanes, dim))
                     slot += stride
                 mean_square = group_total(scratch, total, lanes, False) / dim
@@ -134,7 +150,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
                 if states > 1:
                     second = gather(zeros, parameters.second, row, slot, lanes)
             if not looks_back or dim > stride * width:  # else g is still there
-                g = row_gradient(kind, source, windows, zeros, at, begin, end, slot, lanes, step, old)
+                g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, old)
             new, new_first, new_second = element_rule(
                 as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
             )  # fmt: skip
@@ -153,7 +169,7 @@ def row_of(kind, solver, threads, lanes, width, vectors):
                 stop[0] = 1
             slot += stride
         if step.max_norm < math.inf:
-            rescale(scratch, values, row, first_slot, lanes, width, step, source.rows)
+            rescale(scratch, values, row, first_slot, lanes, width, step, sources[0].rows)
 
     return change_row
 

@@ -131,7 +131,7 @@ def through(
         Launches the work, and returns the features on the GPU.
     suits : callable(Found)
         Whether features are of use after that.
-    out : ndarray of shape (n_bags, ...)
+    out : ndarray of shape (n_bags, ...) or (n_rows, ...)
 
     Returns
     -------
@@ -139,6 +139,7 @@ def through(
         What ``look`` has found; invalid bags where indptr falls.
     """
     found, waiting, lengths = Found(), None, np.diff(bags.indptr)
+    per_row = 1 if out is None or not len(out) else bags.n_bags // len(out)
     if lengths.min(initial=0) < 0:
         return Found(invalid=True)
     try:
@@ -149,7 +150,7 @@ def through(
             if look is not None:
                 look(slot, members)
             if work is not None and out is not None and suits(found):
-                slot.unstage(work(slot, members), out[first:last])
+                slot.unstage(work(slot, members), out[first // per_row : last // per_row])
             if waiting is not None:
                 found = _brought(waiting, found, look is not None)
             waiting = slot
@@ -169,14 +170,16 @@ def _brought(slot: Slot, found: Found, looked: bool) -> Found:
 
 
 def blocks(bags: Bags, bytes_per_bag: int) -> list[tuple[int, int]]:
-    """Cut bags into blocks of about BLOCK_BYTES."""
+    """Cut bags into blocks of about BLOCK_BYTES, of whole rows of X."""
     bytes_per_member = bags.indices.itemsize + (0 if bags.weights is None else bags.weights.itemsize)
     total = bags.n_members * bytes_per_member + bags.n_bags * bytes_per_bag
     if total <= BLOCK_BYTES:
         return [(0, bags.n_bags)]
-    costs = bags.indptr.astype(np.float64) * bytes_per_member + np.arange(bags.n_bags + 1.0) * bytes_per_bag
+    n_fields, n_rows = bags.n_fields, bags.n_rows
+    members = bags.indptr[::n_fields].astype(np.float64)
+    costs = members * bytes_per_member + np.arange(n_rows + 1.0) * (bytes_per_bag * n_fields)
     edges = [0]
-    while edges[-1] < bags.n_bags:
+    while edges[-1] < n_rows:
         last = int(np.searchsorted(costs, costs[edges[-1]] + BLOCK_BYTES, side="right")) - 1
-        edges.append(min(bags.n_bags, max(edges[-1] + 1, last)))
-    return list(pairwise(edges))
+        edges.append(min(n_rows, max(edges[-1] + 1, last)))
+    return [(first * n_fields, last * n_fields) for first, last in pairwise(edges)]

@@ -18,26 +18,27 @@ from numba import cuda
 from skbag._cuda import forward, update
 from skbag._cuda.jit import kernel_of
 from skbag._cuda.tile import item
-from skbag._cuda.update import has_row_windows
 
 BAG_WINDOWS, FORWARD, ROW_WINDOWS, UPDATE, ALL = range(5)  # phases, and all of them
 
 
 @cache
-def train_kernel(which, back, mode, weighted, loss, valued, solver, activation, threads, shape, layer_shape):
+def train_kernel(which, back, layout, weighted, loss, valued, solver, activation, threads, shape, layer_shape):
     """Make the kernel of mini-batches.
 
-    which : a phase, or ALL. back : whether the table changes. weighted : whether members have weights. loss :
-    ``skbag._rules.losses.Loss``. valued : whether targets have values. solver : ``skbag._rules.solvers.Solver``.
-    activation : ``skbag._rules.activations.Activation`` of the hidden layers, None without any. shape : threads of a
-    group, columns of a load and loads of a thread, for rows of the table; layer_shape : for those of all layers.
+    which : a phase, or ALL. back : whether the table changes. layout : see `skbag._cuda.blocks`. weighted : whether
+    members have weights. loss : ``skbag._rules.losses.Loss``. valued : whether targets have values. solver :
+    ``skbag._rules.solvers.Solver``. activation : ``skbag._rules.activations.Activation`` of the hidden layers, None
+    without any. shape : threads of a group, columns of a load and loads of a thread, for rows of the table;
+    layer_shape : for those of all layers.
     """
     deep, shapes = int(activation is not None), (shape, layer_shape)
     rules = loss.rule, solver.row, solver.element, *((activation.rule, activation.derivative) if deep else ())
-    bag_windows = forward.windows_of(mode, weighted, threads, *shape)
-    go_forward = forward.forward_of(1, mode, weighted, loss, valued, back, activation, threads, *shapes)
-    row_windows = update.windows_of(back, mode, weighted, deep, threads, *shapes)
-    change = update.update_of(back, mode, weighted, solver, deep, threads, *shapes)
+    bag_windows = forward.windows_of(layout, weighted, threads, shape)
+    go_forward = forward.forward_of(1, layout, weighted, loss, valued, back, activation, threads, *shapes)
+    row_windows = update.windows_of(back, layout, weighted, deep, threads, *shapes)
+    change = update.update_of(back, layout, weighted, solver, deep, threads, *shapes)
+    has_row_windows = update.has_row_windows_of(back, layout)
 
     if which == ALL:
 
@@ -52,7 +53,7 @@ def train_kernel(which, back, mode, weighted, loss, valued, solver, activation, 
                         grid.sync()
                     go_forward(epoch, k)
                     grid.sync()
-                    if has_row_windows(back, epoch, k):
+                    if has_row_windows(epoch, k):
                         row_windows(epoch, k)
                         grid.sync()
                     change(epoch, k)
@@ -70,10 +71,10 @@ def train_kernel(which, back, mode, weighted, loss, valued, solver, activation, 
 
 
 @cache
-def outputs_kernel(mode, weighted, loss, activation, threads, shape, layer_shape):
+def outputs_kernel(layout, weighted, loss, activation, threads, shape, layer_shape):
     """Make the kernel that takes bags forward, without learning."""
-    bag_windows = forward.windows_of(mode, weighted, threads, *shape)
-    go_forward = forward.forward_of(0, mode, weighted, loss, 0, 0, activation, threads, shape, layer_shape)
+    bag_windows = forward.windows_of(layout, weighted, threads, shape)
+    go_forward = forward.forward_of(0, layout, weighted, loss, 0, 0, activation, threads, shape, layer_shape)
 
     @kernel_of(loss.rule, *(() if activation is None else (activation.rule,)))
     def outputs(epoch, phase):

@@ -76,13 +76,15 @@ class Bags(NamedTuple):
     indptr: Any
     order: Any  # (n,) int64: the bags of the epoch
     order_indptr: Any  # (n + 1,) int64: sums of their lengths
+    rows: Any  # (n / n_fields,) int64: the rows of X that have these bags, of each field one
 
 
 class Plan(NamedTuple):
     """How mini-batches go; numbers."""
 
     n_bags: Any  # of all mini-batches
-    batch_size: Any
+    batch_size: Any  # bags
+    n_fields: Any  # bags of a row of X
     n_batches: Any
     padding: Any  # the id of a member that does not count, or -1
     no_row: Any  # what stands for the row of a member that does not count: the number of rows
@@ -137,15 +139,18 @@ class Sorted(NamedTuple):
 class Batch(NamedTuple):
     """Scratch of one mini-batch."""
 
-    pooled: Any  # (n_bags, dim)
+    pooled: Any  # (n_bags * blocks of a bag, dim): the inputs of the first layer, a row for each block
     winners: Any  # (n_bags, dim) int32, for MAX
-    sizes: Any  # (n_bags,)
-    losses: Any  # (n_bags,) float64
-    gradients: Any  # (n_bags, dim): the derivative of the loss with respect to pooled
+    sizes: Any  # (n * n_bags,): what sums were divided by, for each of the n `blocks.passes_of`
+    squares: Any  # (n_bags, dim): of the weighted rows, divided by the square of the size, for the interaction
+    losses: Any  # (n_rows,) float64
+    of_blocks: Any  # like pooled: the derivative of the loss with respect to it; the same memory
+    gradients: Any  # (n_bags, dim): the derivative with respect to the sum of a bag, or to its maximum if that is all
+    others: Any  # (n_bags, dim): that with respect to the maximum or, but for a factor, to the sum of squares
 
 
 class Layer(NamedTuple):
-    """A layer z = weights @ inputs[p] + intercepts for each bag p of a mini-batch.
+    """A layer z = weights @ inputs[p] + intercepts for each row p of a mini-batch.
 
     The activations of a hidden layer are the inputs of the next one, and the gradients with respect to them its
     ``gradients``.
@@ -153,11 +158,11 @@ class Layer(NamedTuple):
 
     weights: Any  # Parameters, (n_outputs, n_inputs)
     intercepts: Any  # Parameters, (n_outputs,)
-    inputs: Any  # (n_bags, n_inputs)
-    outputs: Any  # (n_outputs * n_bags,), scratch: z of the last layer, then derivatives of the loss with respect to z:
-    # that of output k of bag p is at k * n_bags + p
-    gradients: Any  # (n_bags, n_inputs), scratch: derivatives with respect to inputs
-    windows: Any  # of bags, for the gradients of the weights
+    inputs: Any  # (n_rows, n_inputs)
+    outputs: Any  # (n_outputs * n_rows,), scratch: z of the last layer, then derivatives of the loss with respect to z:
+    # that of output k of row p is at k * n_rows + p
+    gradients: Any  # (n_rows, n_inputs), scratch: derivatives with respect to inputs
+    windows: Any  # of rows, for the gradients of the weights
     length: Any  # of the rows of the weights: at most, or with ``exactly`` that
     exactly: Any
 
@@ -171,7 +176,7 @@ class Epoch(NamedTuple):
     sorting: Any
     sorted: Any
     batch: Any
-    windows: Any  # of bags, then of rows of the table
+    windows: Any  # of bags, for each pass over them, then of rows of the table, for each sum of a gradient
     targets: Any
     table: Any  # Parameters
     steps: (

@@ -20,7 +20,7 @@ from skbag._rules.solvers import Solver
 
 # isort: split
 from skbag._cuda import structs
-from skbag._cuda.parts import Cut, Run, cuts_of, steps_of
+from skbag._cuda.parts import Cut, Run, bags_of, cuts_of, steps_of
 from skbag._cuda.sorter import check_size, unique
 from skbag._cuda.staging import Members
 from skbag._cuda.work import float_of
@@ -104,7 +104,7 @@ class Trainer:
     ) -> None:
         self.backend, self.device = backend, backend.device
         self.bags, self.model, self.objective, self.n_jobs = bags, model, objective, n_jobs
-        self.batch_size = min(batch_size, bags.n_bags)
+        self.batch_size = min(batch_size, bags.n_rows)
         dtype = float_of(model.table.values.dtype)
         with self.device.active():
             self._workspace = backend.borrow(self)
@@ -155,18 +155,18 @@ class Trainer:
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
-        order, order_indptr = np.asarray(order, np.int64), self._order_indptr(order)
+        order, order_indptr, n_fields = np.asarray(order, np.int64), self._order_indptr(order), self.bags.n_fields
         n_batches = -(-len(order) // self.batch_size)
         firsts = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
         batch_losses, self._diverged = np.zeros(n_batches), np.zeros(1, np.int32)
         steps = steps_of(self.objective, self.model.n_steps + 1, rates, n_batches)
         with self.device.active():
             parameters = self._parameters(self._workspace, changing=True)
-            for cut in cuts_of(order_indptr[firsts]):
+            for cut in cuts_of(order_indptr[firsts * n_fields]):
                 check_size(cut.n_members)
-                batches, bags = slice(cut.first, cut.last), slice(firsts[cut.first], firsts[cut.last])
-                indptr = order_indptr[bags.start : bags.stop + 1]
-                if not self._run_cut(cut, order[bags], indptr, steps[batches], batch_losses[batches], parameters):
+                batches, rows = slice(cut.first, cut.last), slice(firsts[cut.first], firsts[cut.last])
+                indptr = order_indptr[rows.start * n_fields : rows.stop * n_fields + 1]
+                if not self._run_cut(cut, order[rows], indptr, steps[batches], batch_losses[batches], parameters):
                     break
             self._copy_back()
         if self._diverged[0]:
@@ -195,11 +195,14 @@ class Trainer:
         return not self._diverged[0]
 
     def _order_indptr(self, order: Array) -> Array:
-        return np.concatenate(([0], np.cumsum(self.lengths[order])))
+        return np.concatenate(([0], np.cumsum(self.lengths[bags_of(order, self.bags.n_fields)])))
 
     def _run(self, *, learning: bool = True) -> Run:
         valued = learning and not isinstance(self._targets.values, tuple)
-        return Run(self.backend, self.objective, self.model, self._members, valued=valued, learning=learning)
+        return Run(
+            self.backend, self.objective, self.model, self._members, self.bags.n_fields, valued=valued,
+            learning=learning,
+        )  # fmt: skip
 
     @property
     def _padding(self) -> int:

@@ -6,33 +6,37 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda import pooling
+from skbag._cuda import blocks, pooling
 from skbag._cuda.calls import nth
 from skbag._cuda.forward import extent
 from skbag._cuda.jit import device
-from skbag._cuda.pooling import TOTAL, UNIT, WEIGHTS, WON, window_at, window_of
+from skbag._cuda.pooling import TOTAL, WEIGHTS, window_at, window_of
 from skbag._cuda.rows import finish_of, row_of
 from skbag._cuda.structs import Segments, Source, Step
 from skbag._cuda.tile import item, prefetch, tail
-from skbag._rules.pooling import MAX, MEAN
-
-
-@cache
-def table_kind(mode, weighted):
-    """Return the kind, see `pooling.member`, of the gradient of a row of the table."""
-    return WON if mode == MAX else TOTAL, MEAN, WEIGHTS if weighted and mode != MAX else UNIT, 0, 0, 0
-
+from skbag._rules.pooling import MEAN
 
 LAYER_KIND = TOTAL, MEAN, WEIGHTS, 0, 0, 1
 
 
 @device
-def table_source(weighted, epoch, begin):
-    """Return the members of a mini-batch in the order of their rows, and the gradients of bags that they name."""
+def _table_source(weighted, epoch, begin, gradients):
     batch, sorting = epoch.batch, epoch.sorting
     places = sorting.even_places if sorting.n_passes % 2 else sorting.odd_places
     weights = tail(epoch.sorted.weights, begin if weighted else 0)
-    return Source(batch.gradients, batch.winners, tail(places, begin), tail(epoch.sorted.bags, begin), weights, weights)
+    return Source(gradients, batch.winners, tail(places, begin), tail(epoch.sorted.bags, begin), weights, weights)
+
+
+@device
+def table_source(weighted, epoch, begin):
+    """Return the members of a mini-batch in the order of their rows, and the gradients of bags that they name."""
+    return _table_source(weighted, epoch, begin, epoch.batch.gradients)
+
+
+@device
+def other_source(weighted, epoch, begin):
+    """Return the same with the other gradients of bags."""
+    return _table_source(weighted, epoch, begin, epoch.batch.others)
 
 
 @device
@@ -52,25 +56,32 @@ def layer_source(epoch, layer):
     return Source(layer.inputs, winners, bags, bags, outputs, outputs)
 
 
-@device
-def has_row_windows(back, epoch, k):
-    """Return whether `windows_of` has anything to do."""
-    _, n_bags, _ = extent(epoch, k)
-    return n_bags >= pooling.WINDOW or (back != 0 and item(epoch.sorting.long, k) != 0)
+@cache
+def has_row_windows_of(back, layout):
+    """Make what says whether `windows_of` has anything to do."""
+    rows_of = blocks.rows_of(layout)
+
+    @device
+    def has_row_windows(epoch, k):
+        _, n_bags, _ = extent(epoch, k)
+        return rows_of(epoch, n_bags) >= pooling.WINDOW or (back != 0 and item(epoch.sorting.long, k) != 0)
+
+    return has_row_windows
 
 
 @cache
-def windows_of(back, mode, weighted, deep, threads, shape, layer_shape):
+def windows_of(back, layout, weighted, deep, threads, shape, layer_shape):
     """Make the phase that reduces whole windows of the gradients of rows with many members; see `update_of`."""
     lanes, layer_lanes = shape[0], layer_shape[0]
-    of_table = window_of(table_kind(mode, weighted), *shape)
-    of_layer = window_of(LAYER_KIND, *layer_shape)
+    kinds = blocks.kinds_of_gradients(layout, weighted)
+    of_table, of_others, two = window_of(kinds[0], *shape), window_of(kinds[-1], *shape), len(kinds) - 1
+    of_layer, rows_of = window_of(LAYER_KIND, *layer_shape), blocks.rows_of(layout)
 
     @device
-    def layer_window(epoch, layer, n_bags, j, lane):
+    def layer_window(epoch, layer, n_rows, j, lane):
         """Reduce window j of the gradients of a layer."""
-        per_output = n_bags // pooling.WINDOW
-        start = j // per_output * n_bags
+        per_output = n_rows // pooling.WINDOW
+        start = j // per_output * n_rows
         window = (start + pooling.WINDOW - 1) // pooling.WINDOW + j % per_output
         at = start + j % per_output * pooling.WINDOW
         of_layer(layer_source(epoch, layer), np.int64(-1), layer.windows, window, start, at, lane)
@@ -82,18 +93,22 @@ def windows_of(back, mode, weighted, deep, threads, shape, layer_shape):
         start, at = window_at(segments, window)
         if at >= 0:
             rows = table_source(weighted, epoch, begin)
-            of_table(rows, np.int64(-1), epoch.windows, window, start, at, lane)
+            of_table(rows, np.int64(-1), epoch.windows[0], window, start, at, lane)
+            if two:
+                rows = other_source(weighted, epoch, begin)
+                of_others(rows, np.int64(-1), epoch.windows[two], window, start, at, lane)
 
     @device
     def windows(epoch, k):
         """Fill epoch.windows and those of the layers for mini-batch k."""
         first, n_bags, begin = extent(epoch, k)
+        n_rows = rows_of(epoch, n_bags)
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         group, n_groups = thread // layer_lanes, np.int64(cuda.gridDim.x) * (threads // layer_lanes)
         for number in range(epoch.plan.n_layers if deep else np.int64(1)):
             n_outputs = len(nth(epoch.layers, number).intercepts.values)
-            for j in range(group, n_bags // pooling.WINDOW * n_outputs, n_groups):
-                layer_window(epoch, nth(epoch.layers, number), n_bags, j, thread % layer_lanes)
+            for j in range(group, n_rows // pooling.WINDOW * n_outputs, n_groups):
+                layer_window(epoch, nth(epoch.layers, number), n_rows, j, thread % layer_lanes)
         if back and item(epoch.sorting.long, k) != 0:
             order_indptr = epoch.bags.order_indptr
             n_members = item(order_indptr, first + n_bags) - item(order_indptr, first)
@@ -105,30 +120,31 @@ def windows_of(back, mode, weighted, deep, threads, shape, layer_shape):
 
 
 @cache
-def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
+def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape):
     """Make the phase that changes every row which a mini-batch names, the layers and the intercepts, and sums the loss.
 
     ``back`` : the table changes. ``deep`` : there are hidden layers. What a unit of work needs of ``epoch`` is read
     when it begins: kept over the loop, it would take the registers of all.
     """
     (lanes, width, _), layer_lanes = shape, layer_shape[0]
-    change_table = row_of(table_kind(mode, weighted), solver, threads, *shape)
-    change_layer = row_of(LAYER_KIND, solver, threads, *layer_shape)
-    finish = finish_of(solver, threads)
+    kinds = blocks.kinds_of_gradients(layout, weighted)
+    change_table = row_of(kinds, solver, threads, *shape)
+    change_layer = row_of((LAYER_KIND,), solver, threads, *layer_shape)
+    finish, rows_of, two = finish_of(solver, threads), blocks.rows_of(layout), len(kinds) - 1
     together, layer_together = threads // lanes, threads // layer_lanes
     states, row_state = solver.element_states, int(solver.row_state)
 
     @device
-    def finish_output(epoch, k, n_bags, number, j):
+    def finish_output(epoch, k, n_rows, number, j):
         """Change intercept j of a layer, or sum the loss up."""
         layer, steps = nth(epoch.layers, number), epoch.steps
         step = Step(steps[k, 0], steps[k, 3 * number + 5], 0.0, False, math.inf, 2.0, False)
         finish(
-            layer.outputs, n_bags, epoch.batch.losses, step, layer.intercepts, k, epoch.batch_losses, epoch.stop, j
+            layer.outputs, n_rows, epoch.batch.losses, step, layer.intercepts, k, epoch.batch_losses, epoch.stop, j
         )  # fmt: skip
 
     @device
-    def change_output(epoch, k, n_bags, number, first):
+    def change_output(epoch, k, n_rows, number, first):
         """Change the weights of some outputs of a layer."""
         layer, steps, lane = nth(epoch.layers, number), epoch.steps, np.int64(cuda.threadIdx.x) % layer_lanes
         row = first + cuda.threadIdx.x // layer_lanes
@@ -137,8 +153,8 @@ def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
         length, alpha = steps[k, 3 * number + 3], steps[k, 3 * number + 4]
         step = Step(steps[k, 0], length, alpha, False, layer.length, 2.0, layer.exactly != 0)
         change_layer(
-            layer_source(epoch, layer), layer.windows, step, layer.weights, epoch.stop, active, row,
-            row * n_bags, (row + 1) * n_bags, lane,
+            (layer_source(epoch, layer),), (layer.windows,), step, layer.weights, epoch.stop, active, row,
+            row * n_rows, (row + 1) * n_rows, lane,
         )  # fmt: skip
 
     @device
@@ -154,6 +170,18 @@ def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
             slot += lanes
         if row_state and lane == 0:
             prefetch(table.state, row, 0, 1)
+
+    if two:
+
+        @device
+        def sources_of(epoch, begin):
+            return table_source(weighted, epoch, begin), other_source(weighted, epoch, begin)
+
+    else:
+
+        @device
+        def sources_of(epoch, begin):
+            return (table_source(weighted, epoch, begin),)
 
     @device
     def change_rows(epoch, k, begin, unit):
@@ -171,10 +199,8 @@ def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
         if later < segments.n:
             ahead = np.int64(item(epoch.sorting.rows, first + later))
         step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
-        change_table(
-            table_source(weighted, epoch, begin), epoch.windows, step, epoch.table, epoch.stop, active, row, start, end,
-            lane,
-        )  # fmt: skip
+        sources = sources_of(epoch, begin)
+        change_table(sources, epoch.windows, step, epoch.table, epoch.stop, active, row, start, end, lane)
         if ahead >= 0:
             ask_for(epoch.table, ahead, lane)
 
@@ -185,18 +211,19 @@ def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
         return n_outputs, n_outputs + 1 + (n_outputs + layer_together - 1) // layer_together
 
     @device
-    def change_part(epoch, k, n_bags, number, n_outputs, unit):
+    def change_part(epoch, k, n_rows, number, n_outputs, unit):
         """Do a unit of work of a layer; the loss is that of the last one."""
         if unit <= n_outputs:
             if number == 0 or unit < n_outputs:
-                finish_output(epoch, k, n_bags, number, unit)
+                finish_output(epoch, k, n_rows, number, unit)
         else:
-            change_output(epoch, k, n_bags, number, (unit - n_outputs - 1) * layer_together)
+            change_output(epoch, k, n_rows, number, (unit - n_outputs - 1) * layer_together)
 
     @device
     def update(epoch, k):
         """Change the parameters of ``epoch`` by mini-batch k; the long sums are begun first."""
         _, n_bags, begin = extent(epoch, k)
+        n_rows = rows_of(epoch, n_bags)
         n_outputs, n_layer = units_of(epoch, 0)
         if deep:
             for number in range(1, epoch.plan.n_layers):
@@ -213,7 +240,7 @@ def update_of(back, mode, weighted, solver, deep, threads, shape, layer_shape):
                         own -= n_own
                         number += 1
                         n_outputs, n_own = units_of(epoch, number)
-                change_part(epoch, k, n_bags, number, n_outputs, own)
+                change_part(epoch, k, n_rows, number, n_outputs, own)
             elif back:
                 change_rows(epoch, k, begin, unit - n_layer)
 

@@ -7,10 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cuda import head, hidden
+from skbag._cuda.blocks import interact_kernel, layout_of, passes_of
 from skbag._cuda.device import THREADS, Device, DeviceArray
+from skbag._cuda.pooling import SQUARES
 from skbag._cuda.staging import Members, Slot
+from skbag._data.blocks import Blocks
 from skbag._data.model import Model
 from skbag._data.quantized import BITS
+from skbag._rules.pooling import MODES
 
 Array = NDArray[Any]
 Memory = Callable[[str, tuple[int, ...], Any], DeviceArray]  # of a name, a shape and a dtype
@@ -22,21 +26,24 @@ def float_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Work:
-    """What is made of bags on the GPU: pooled rows, or what a layer makes of them; parameters as in `Backend`."""
+    """What is made of bags on the GPU: pooled rows, or what layers make of them; parameters as in `Backend`."""
 
     def __init__(
         self, backend: Any, rows: DeviceArray, scales: DeviceArray | None, padding_idx: int | None, mode: str,
-        norm: tuple[float, float] | None, layer: "Head | None",
+        norm: tuple[float, float] | None, layer: "Head | None", blocks: Blocks | None = None,
     ) -> None:  # fmt: skip
         self._backend, self._rows, self._layer = backend, rows, layer
         self._options: dict[str, Any] = {"norm": norm, "scales": scales}
         self._mode, self._padding_idx = mode, padding_idx
+        self._blocks = Blocks(mode) if blocks is None else blocks
         self.dtype_of_rows = float_of(rows.dtype)
         dim = rows.shape[1]
-        self.shape: tuple[int, ...]
-        self.shape, self.dtype = ((dim,), self.dtype_of_rows) if layer is None else layer.result
-        self.bytes_per_bag = dim * self.dtype_of_rows.itemsize + (0 if layer is None else layer.bytes_per_bag)
+        self.shape: tuple[int, ...] = (self._blocks.n_blocks * dim,)
+        self.dtype = self.dtype_of_rows
+        self.bytes_per_bag = self._blocks.per_field * dim * self.dtype.itemsize
         if layer is not None:
+            self.shape, self.dtype = layer.result
+            self.bytes_per_bag += -(-layer.bytes_per_row // self._blocks.n_fields)
             layer.put(backend.device)
 
     def __call__(self, slot: Slot, members: Members) -> DeviceArray:
@@ -45,11 +52,37 @@ class Work:
 
     def run(self, members: Members, memory: Memory, stream: Any) -> DeviceArray:
         """Launch the work on bags, and return what comes of it."""
-        out = memory("out", (members.n_bags, self._rows.shape[1]), self.dtype_of_rows)
+        if self._blocks.n_blocks > 1:
+            out = self._pool_blocks(members, memory, stream)
+        else:
+            out = memory("out", (members.n_bags, self._rows.shape[1]), self.dtype_of_rows)
+            self._pool(members, self._mode, out, memory, stream)
+        if self._layer is None:
+            return out
+        return self._layer.run(self._backend, out, members.n_bags // self._blocks.n_fields, memory, stream)
+
+    def _pool(
+        self, members: Members, mode: str, out: DeviceArray, memory: Memory, stream: Any, **options: Any
+    ) -> None:  # fmt: skip
         self._backend.pool_members(
-            self._rows, members, self._mode, self._padding_idx, out, stream=stream, memory=memory, **self._options
+            self._rows, members, mode, self._padding_idx, out, stream=stream, memory=memory, **self._options, **options
         )
-        return out if self._layer is None else self._layer.run(self._backend, out, members.n_bags, memory, stream)
+
+    def _pool_blocks(self, members: Members, memory: Memory, stream: Any) -> DeviceArray:
+        """Return pooled rows that are made of several blocks."""
+        blocks, dim, dtype = self._blocks, self._rows.shape[1], self.dtype_of_rows
+        n_rows = members.n_bags // blocks.n_fields
+        n = max(1, n_rows) * blocks.n_blocks  # the GPU has no array of nothing
+        out = memory("out", (n, dim), dtype)[:n]
+        squares = memory("squares", (members.n_bags, dim), dtype) if blocks.interaction else None
+        for mode, reduction, place in passes_of(layout_of(blocks)):
+            squared = reduction == SQUARES
+            target = squares if squared else out
+            self._pool(members, tuple(MODES)[mode], target, memory, stream, squares=squared, blocks=place)
+        if squares is not None:
+            launch = self._backend.device.launch
+            launch(interact_kernel(THREADS), n_rows * dim, out, squares, blocks.n_fields, n_rows, stream=stream)
+        return out.reshape(max(1, n_rows), blocks.n_blocks * dim)
 
 
 class Head:
@@ -61,7 +94,7 @@ class Head:
         self._on_device: list[list[DeviceArray]] = []
         self._activation, self._dtype = model.activation, self._layers[0][0].dtype
         self.choose, self.n_outputs = choose, model.widths[-1]
-        self.bytes_per_bag = sum(model.widths[1:]) * self._dtype.itemsize
+        self.bytes_per_row = sum(model.widths[1:]) * self._dtype.itemsize
 
     def put(self, device: Device) -> None:
         """Copy the layers to the GPU."""

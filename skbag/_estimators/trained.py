@@ -470,11 +470,6 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                     f"interaction={self.interaction!r} needs one mode of 'sum', 'mean' and 'sqrtn', got "
                     f"mode={self.mode!r}."
                 )
-        if self.device != "cpu" and blocks.n_blocks > 1:
-            raise ValueError(
-                f"several modes, fields and interaction need device='cpu' in training and prediction, got "
-                f"device={self.device!r}."
-            )
         return blocks
 
     def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
