@@ -161,7 +161,6 @@ class EmbeddingBagRegressor(
         The dtype of the table, of the linear layer and of the results. Sums are accumulated in it, too; losses and the
         state of the solver are float64. float16 and bfloat16 are those of the table alone, in half of the memory: all
         else is float32, and a changed row is rounded up or down by chance, with the probabilities that keep its mean.
-        Only with ``device="cpu"``.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
         Where the work is done: on the CPU, or on the GPU with the number N (0 for "cuda"). The GPU needs
         the extra ``cu13`` or ``cu12`` to be installed. Table and solver state stay there between calls;
