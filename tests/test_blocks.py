@@ -486,11 +486,3 @@ def test_a_vectorizer_pools_the_same_on_every_device(device, fields, mode):
     expected = EmbeddingBagVectorizer(**options).fit_transform(X)
     found = EmbeddingBagVectorizer(device=device, **options).fit_transform(X)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("spec", [SPECS[name] for name in ("mean, max", "fields", "fm")])
-def test_a_gpu_says_what_it_does_not_train(cuda, spec):
-    model = EmbeddingBagClassifier(4, device=cuda, **spec)
-    with pytest.raises(ValueError, match="several modes, fields and interaction need device='cpu'"):
-        model.fit(bags("float32"), np.arange(N_ROWS) % 2)
-    assert not hasattr(model, "embeddings_")
