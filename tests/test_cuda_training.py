@@ -218,7 +218,7 @@ def case_of(loss, solver, mode="sum", dtype="float64", *, n=11, dim=6, seed=0, *
         dense = np.where(rng.random((n, n_outputs)) < 0.3, 0, rng.normal(0, 2, (n, n_outputs)))
         dense = np.abs(dense) if loss.name == "poisson" else dense
     options = {"alpha": 0.0, "norm": None, "by_freq": False, "freeze": False, "batch_size": 4, "padding_idx": None}
-    options |= {"layer_norm": None, "sizes": (), "activation": "identity"}
+    options |= {"layer_norm": None, "sizes": (), "activation": "identity", "interaction": False}
     options |= more
     options.setdefault("hidden_norms", (None,) * len(options["sizes"]))
     sample_weight = rng.uniform(0.2, 2, n)
@@ -257,7 +257,8 @@ def trainer_of(case, model, *, undo=False):
     bags = get_backend("cuda").check(bags, case.mode)
     objective = Objective(
         case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha,
-        case.layer_norm, hidden_alpha=case.alpha, hidden_norms=case.hidden_norms,
+        case.layer_norm, interaction=case.interaction, hidden_alpha=case.alpha,
+        hidden_norms=case.hidden_norms,
     )  # fmt: skip
     return get_trainer("cuda").Trainer(
         bags, targets_of(case.dense), case.sample_weight, model, objective, case.batch_size, 1, undo=undo

@@ -29,7 +29,7 @@ SMALL = "uint16", "int16", "int8", "uint8"
 # loads of so many bits
 WIDE = {8: "[bsu]8", 16: "[bsu]16", 32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}
 
-KERNELS = "checking", "norms", "pooling", "forward", "head", "hidden", "sorting", "step"  # modules of them
+KERNELS = "blocks", "checking", "norms", "pooling", "forward", "head", "hidden", "sorting", "step"  # modules of them
 ARITHMETIC = r"^\s*(?:@\S+ )?((?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|max|min|setp|selp)\.(?:[\w.]*\.)?f64)\s"
 
 RECORD = """
@@ -115,6 +115,14 @@ for dtype, dim, modes, index_dtype in widths:
     trainer.epoch(np.arange(13), Rates(0.1, hidden=((1.0, 1.0),) * 2))
     trainer.outputs(order)
     get_backend("cuda").predict(bags_from_csr(case.X, dtype=case.dtype), model_of(case), Blocks(modes[0]), 1)
+    for mode, fm in ((("mean", "max"), False), ("mean", True)) if dtype == "float32" and dim > 100 else ():
+        case = case_of(CROSS_ENTROPY, SOLVERS["adagrad"], mode, dtype, dim=dim, interaction=fm)
+        case.arrays[1] = random_table(3, 2 * dim, dtype=dtype)
+        case.X, case.dense, case.sample_weight = X, np.tile(case.dense, (2, 1))[:13], np.ones(13)
+        trainer = trainer_of(case, model_of(case))
+        trainer.epoch(np.arange(13), rates)
+        trainer.outputs(order)
+        get_backend("cuda").predict(bags_from_csr(X, dtype=case.dtype), model_of(case), Blocks(mode, 1, fm), 1)
     embedding(X.indices, table, device="cuda")
     for storage in ("float16", "bfloat16", "int8") if dtype == "float32" else ():
         small = QuantizedTable.of(table, storage)
@@ -183,7 +191,9 @@ def type_of(types, kind):
         return calls.SeveralType(type_of(types, kind["several"]))
     if isinstance(kind, dict):
         fields = [type_of(types, field) for field in kind["fields"]]
-        return types.NamedTuple(fields, getattr(structs, kind["name"])) if fields else types.Tuple(())
+        if kind["name"] == "tuple":
+            return types.Tuple(fields)
+        return types.NamedTuple(fields, getattr(structs, kind["name"]))
     return getattr(types, kind) if isinstance(kind, str) else types.Array(getattr(types, kind[0]), kind[1], "C")
 
 
@@ -269,7 +279,10 @@ def main_launches(tools):
 
 def is_chosen(args, every=False):
     """Whether a kernel of training is one of the few that are compiled as a whole; tests below compile their parts."""
-    which, _, mode, _, _, _, solver, activation, *_ = args
+    which, _, layout, _, _, _, solver, activation, *_ = args
+    if layout[1:] != [0, 0] or len(layout[0]) > 1:
+        return every
+    (mode,) = layout[0]
     whole = which == import_module("skbag._cuda.step").ALL
     chosen = "sgd" if mode == MAX else "rowwise_adagrad"
     if activation is not None:
@@ -310,7 +323,7 @@ def test_other_widths_and_dtypes(tools, compiling_for):
     widths = ("float64", 300, ["mean"], "int64"), ("float32", 33, ["max"], "int64")
     for launch in launches(*widths):
         chosen = launch[1] in ("pool_kernel", "lookup_kernel")
-        if chosen or (launch[1] == "train_kernel" and is_chosen(launch[2], every=launch[2][2] == MAX)):
+        if chosen or (launch[1] == "train_kernel" and is_chosen(launch[2], every=launch[2][2] == [[MAX], 0, 0])):
             assert_good(tools, launch, (9, 0))
 
 
@@ -330,10 +343,10 @@ def kinds_of_a_row(cuda):
 
 
 def kernel_of_a_row(cuda, solver):
-    change = import_module("skbag._cuda.rows").row_of((0, 1, 1, 0, 0, 0), solver, 128, 16, 4, 2)
+    change = import_module("skbag._cuda.rows").row_of(((0, 1, 1, 0, 0, 0),), solver, 128, 16, 4, 2)
 
     def kernel(source, windows, step, parameters, stop, row, begin, end):
-        change(source, windows, step, parameters, stop, row >= 0, row, begin, end, row % 16)
+        change((source,), (windows,), step, parameters, stop, row >= 0, row, begin, end, row % 16)
 
     return kernel
 
@@ -388,7 +401,7 @@ def test_losses_of_float32_are_calculated_in_float32(tools, compiling_for, loss)
 
 def train_kernel(loss, solver):
     step = import_module("skbag._cuda.step")
-    return step.train_kernel(step.ALL, 1, 0, 1, loss, 1, solver, None, 4, (1, 1, 1), (1, 1, 1))
+    return step.train_kernel(step.ALL, 1, ((0,), 0, 0), 1, loss, 1, solver, None, 4, (1, 1, 1), (1, 1, 1))
 
 
 def entry_of(kernel):
@@ -415,7 +428,7 @@ from types import SimpleNamespace
 from skbag._cuda.step import train_kernel
 from skbag._rules.losses import CROSS_ENTROPY
 from skbag._rules.solvers import SOLVERS
-kernel = train_kernel(4, 1, 0, 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], None, 4, (1, 1, 1), (1, 1, 1))
+kernel = train_kernel(4, 1, ((0,), 0, 0), 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], None, 4, (1, 1, 1), (1, 1, 1))
 print(kernel._cache.entry("signature", SimpleNamespace(magic_tuple=tuple))[1])
 """
     assert run_python(code) == run_python(code)

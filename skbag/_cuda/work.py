@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._cuda import blocks as kinds
 from skbag._cuda import head, hidden
-from skbag._cuda.blocks import interact_kernel, layout_of, passes_of
 from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._cuda.pooling import SQUARES
 from skbag._cuda.staging import Members, Slot
@@ -75,13 +75,13 @@ class Work:
         n = max(1, n_rows) * blocks.n_blocks  # the GPU has no array of nothing
         out = memory("out", (n, dim), dtype)[:n]
         squares = memory("squares", (members.n_bags, dim), dtype) if blocks.interaction else None
-        for mode, reduction, place in passes_of(layout_of(blocks)):
+        for mode, reduction, place in kinds.passes_of(kinds.layout_of(blocks)):
             squared = reduction == SQUARES
             target = squares if squared else out
             self._pool(members, tuple(MODES)[mode], target, memory, stream, squares=squared, blocks=place)
         if squares is not None:
             launch = self._backend.device.launch
-            launch(interact_kernel(THREADS), n_rows * dim, out, squares, blocks.n_fields, n_rows, stream=stream)
+            launch(kinds.interact_kernel(THREADS), n_rows * dim, out, squares, blocks.n_fields, n_rows, stream=stream)
         return out.reshape(max(1, n_rows), blocks.n_blocks * dim)
 
 
