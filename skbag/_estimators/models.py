@@ -20,6 +20,9 @@ class Models:
     def __repr__(self) -> str:
         return "Models()"  # of equal estimators, equal
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Models, ()
+
     def get(self, use: str, attributes: tuple[Any, ...], options: Any) -> Model | None:
         """Return the model that was kept for these attributes and options; None if there is none."""
         kept = self._kept.get(use)
