@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+from fasttext_files import CBOW, NS, Model
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from test_real_data import FILE
 
 from skbag import EmbeddingBagClassifier
-from skbag.text import TextEmbeddingVectorizer, align, vocabulary_of
+from skbag.text import TextEmbeddingVectorizer, align, read_fasttext, vocabulary_of
 
 DATA = FILE.parents[1]
 GENSIM = DATA / "vectors_gensim_testdata"
@@ -74,7 +75,7 @@ def bad_files():
     yield "a word twice", good + b"the 1 2 3\n", "word 'the' twice"
     yield "a word twice, in binary", binary[:-16] + b"the " + bytes(12), "word 'the' twice"
     yield "not UTF-8", good.replace("größe".encode(), "größe".encode("latin-1")), "not UTF-8"
-    yield "words with spaces", good + b". . . 1 2 3\n", "could not convert|numbers for"
+    yield "words with spaces", good + b". . . 1 2 3\n", "more than one word before its numbers"
     yield "NaN", good.replace(b"7.0", b"nan"), "finite.*'cat'"
     yield "a model of fastText", (793712314).to_bytes(4, "little") + bytes(100), "fastText"
 
@@ -114,6 +115,27 @@ def test_corrupted_files_raise_errors_of_ours(gensim, tmp_path):
             except ValueError as error:
                 refused += "vector" in str(error)
     assert 100 < refused < 300
+
+
+def test_models_of_fasttext_by_their_path(tmp_path):
+    """Also the first ones, which have no number that says what they are; gensim has no part in it."""
+    for version in (0, 12):
+        model = Model([b"cat", b"sat"], [], model=CBOW, loss=NS, minn=3, maxn=6, bucket=30, version=version)
+        path = model.write(tmp_path / f"{version}.bin")
+        np.testing.assert_array_equal(align(path, ["sat"]), read_fasttext(path).word_vectors(["sat"]))
+        assert align(path, ["sat", "cats"], oov="subwords").any(axis=1).all()
+    packed = tmp_path / "12.bin.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match="a model of fastText that is compressed: decompress it first"):
+        align(packed, ["sat"])
+
+
+def test_what_gensim_saved_itself(gensim, tmp_path):
+    kv = gensim.models.KeyedVectors(3)
+    kv.add_vectors(list(WORDS), np.array(list(WORDS.values()), np.float32))
+    kv.save(str(tmp_path / "v.kv"))
+    with pytest.raises(ValueError, match=r"a pickle: if gensim saved it, give KeyedVectors\.load"):
+        align(tmp_path / "v.kv", ["the"])
 
 
 def test_without_gensim_the_error_names_the_extra(tmp_path, monkeypatch):

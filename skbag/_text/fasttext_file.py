@@ -114,6 +114,14 @@ def read_contents(path: str, label_prefix: str) -> Contents:
 # --- arguments
 
 
+def has_arguments(path: str) -> bool:
+    """Return whether a file begins as the first models of fastText do, which had no number that told what they are."""
+    try:
+        return _read_args(_File(path))[0] == 0
+    except ValueError:
+        return False
+
+
 def _read_args(file: _File) -> tuple[int, dict[str, Any]]:
     """Return the version and the arguments; the first files of fastText have no number of a version."""
     first, second = file.values("2i", "the beginning")

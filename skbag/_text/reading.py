@@ -1,28 +1,39 @@
 """Files of word vectors, read by gensim."""
 
+import gzip
 import os
 import warnings
 import zlib
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._data.optional import missing
+from skbag._text.fasttext_file import has_arguments
 
 Array = NDArray[Any]
 
 _LINE = 1 << 20  # bytes: no line of a file of vectors is longer
 _FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's .bin and .ftz begin with
+_GZIP, _PICKLE = b"\x1f\x8b", b"\x80"  # what compressed files begin with, and what gensim's `save` writes
 _INFLATED = 1100  # no compressed byte becomes more
 
 
 def is_fasttext(path: str) -> bool:
-    """Return whether a file is a model of fastText; ValueError if there is none."""
+    """Return whether a file is a model of fastText; ValueError if there is none, or it has to be unpacked first."""
     if not os.path.isfile(path):
         _refuse("names a file that does not exist", path)
     with open(path, "rb") as opened:
-        return opened.read(4) == _FASTTEXT
+        begins = opened.read(4)
+    if begins == _FASTTEXT or has_arguments(path):
+        return True
+    if begins[:2] == _GZIP:
+        with suppress(OSError, EOFError, zlib.error), gzip.open(path) as unpacked:
+            if unpacked.read(4) == _FASTTEXT:
+                _refuse("names a model of fastText that is compressed: decompress it first", path)
+    return False
 
 
 def read_vectors(path: str) -> tuple[dict[str, int], Array]:
@@ -68,13 +79,19 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
                 form = _form_of(file, path)
             vectors = Strict.load_word2vec_format(path, **form)
         except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
-            why = str(error)
-            if isinstance(error, UnicodeDecodeError):
-                why = "it has words that are not UTF-8: give KeyedVectors, for which unicode_errors says what to do"
+            why = _reason(error)
     if vectors is None:
-        hint = "; if it is a model of fastText, give read_fasttext(path)" if ".bin" in path or ".ftz" in path else ""
-        _refuse(f"names a file that gensim cannot read ({why}){hint}", path)
+        _refuse(f"names a file that gensim cannot read ({why})", path)
     return vectors.key_to_index, vectors.vectors
+
+
+def _reason(error: BaseException) -> str:
+    """Return why gensim could not read a file, in words that say what to do."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it has words that are not UTF-8: give KeyedVectors, for which unicode_errors says what to do"
+    if "could not convert string to float" in str(error):
+        return f"{error}: a line has more than one word before its numbers, or something else than numbers behind it"
+    return str(error)
 
 
 def _form_of(file: Any, path: str) -> dict[str, bool]:
@@ -82,6 +99,8 @@ def _form_of(file: Any, path: str) -> dict[str, bool]:
     first = file.readline(_LINE)
     header = first.split()
     if len(header) != 2 or not all(number.isdigit() for number in header):
+        if first.startswith(_PICKLE):
+            raise ValueError("it is a pickle: if gensim saved it, give KeyedVectors.load(path)")
         if not _numbers(first):
             raise ValueError("it begins neither with two numbers, as word2vec's do, nor with a word and numbers")
         return {"no_header": True}
