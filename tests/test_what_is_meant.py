@@ -1,6 +1,7 @@
 """What users give instead of a matrix or classes, and what they are told."""
 
 import re
+from collections import UserList
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,32 @@ def test_lists_of_labels_need_a_binarizer(y, method):
     model = EmbeddingBagClassifier(2)
     with refuses(ValueError, "y must be classes, or an indicator matrix", "MultiLabelBinarizer().fit_transform(y)"):
         getattr(model, method)(np.eye(3), y, **({"classes": ["a", "b", "c"]} if method == "partial_fit" else {}))
+
+
+@pytest.mark.parametrize("labels", [[["a", "b"], ["a"], ["c"]], [[1, 2], [1], [3]], [["a"], ["b"], ["c"]]])
+def test_columns_of_lists_of_labels(labels):
+    for y in pl.Series(labels), pa.array(labels), pa.chunked_array([labels]), pd.Series(labels):
+        with refuses(ValueError, "y must be classes, or an indicator", repr(labels[0]), "MultiLabelBinarizer()"):
+            EmbeddingBagClassifier(2).fit(np.eye(3), y)
+
+
+class Keyed(UserList):
+    """As gensim's KeyedVectors are: with a length and an index of words."""
+
+    key_to_index = {"cat": 0}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    "words", [{"cat": [1.0, 2.0]}, Keyed([1]), "vectors.vec"], ids=["dict", "KeyedVectors", "path"]
+)
+def test_vectors_of_words_as_a_table(words):
+    """Their rows follow no columns: what makes the table is named."""
+    for call in (
+        lambda: EmbeddingBagClassifier(init=words).fit(np.eye(3), [0, 1, 0]),
+        lambda: EmbeddingBagVectorizer.from_pretrained(words),
+    ):
+        with refuses(ValueError, "must be", "skbag.text.align("):
+            call()
 
 
 def test_a_frame_of_one_column():

@@ -1,7 +1,7 @@
 """The table: drawn, taken from an array or mapped from a file, and always checked."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -168,6 +168,15 @@ def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array 
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
+def _check_no_words(init: Any, name: str) -> None:
+    """Raise ValueError if a table is given with a word for each row, in an order of its own."""
+    if isinstance(init, Mapping) or hasattr(init, "key_to_index"):  # as gensim's KeyedVectors
+        raise ValueError(
+            f"{name} must be a table whose rows follow the columns of X, got {type(init).__name__} of words and "
+            "vectors: skbag.text.align(vectors, vectorizer) makes that table."
+        )
+
+
 def take_table(init: Any, dtype: Any, name: str = "init") -> Any:
     """Take a table from an array, or map it from an .npy or a .safetensors file.
 
@@ -195,6 +204,7 @@ def take_table(init: Any, dtype: Any, name: str = "init") -> Any:
         hold; if there is no such file, an .npy file has another dtype, or a .safetensors file has several tables and
         none is named.
     """
+    _check_no_words(init, name)
     path = os.fspath(init) if isinstance(init, (str, os.PathLike)) else None
     from_file = path is not None and not names_tensors(path)  # and not converted
     table: Any = init
@@ -249,7 +259,10 @@ def check_finite(table: Any, name: str) -> None:
 def _map_file(path: str, name: str) -> Array:
     if not path.endswith(".npy"):
         names = "'normal', 'uniform', " if name == "init" else ""
-        raise ValueError(f"{name} must be {names}an array or the path of an .npy or .safetensors file, got {path!r}.")
+        hint = " Vectors by their words become a table by skbag.text.align(path, vectorizer)." if "." in path else ""
+        raise ValueError(
+            f"{name} must be {names}an array or the path of an .npy or .safetensors file, got {path!r}.{hint}"
+        )
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:

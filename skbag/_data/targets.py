@@ -128,8 +128,12 @@ def _check_no_lists(y: Any) -> None:
     """Check that y is no list of the labels of each sample."""
     if issparse(y) or getattr(getattr(y, "dtype", None), "kind", "O") in "biufc" or len(getattr(y, "shape", ())) == 2:
         return
-    first = next((labels for labels in y if labels is not None), None) if np.iterable(y) else None
-    if isinstance(first, set | frozenset):
+    first: Any = next((labels for labels in y if labels is not None), None) if np.iterable(y) else None
+    as_list = getattr(first, "to_list", getattr(first, "as_py", None))  # of polars' and of Arrow's columns of lists
+    if as_list is not None:
+        first = as_list()
+        words = isinstance(first, list)
+    elif isinstance(first, set | frozenset):
         words = True
     else:
         words = isinstance(first, list | tuple | np.ndarray) and (
