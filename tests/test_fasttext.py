@@ -183,6 +183,14 @@ def test_the_hierarchy_of_many_classes():
     assert clone(model).fit(X).predict(X).tolist() == model.predict(X).tolist()
     with pytest.raises(ValueError, match="X has 3 features, but HierarchicalSoftmaxClassifier is expecting 4"):
         model.predict(X[:, :3])
+    best, probabilities = model.predict_top_k(X, 5)
+    assert best[:, 0].tolist() == model.predict(X).tolist()
+    np.testing.assert_array_equal(probabilities, -np.sort(-proba, axis=1)[:, :5])
+    np.testing.assert_array_equal(best, model.classes_[np.argsort(-proba, axis=1, kind="stable")[:, :5]])
+    assert model.predict_top_k(np.empty((0, 4)), 300)[0].shape == (0, 300)
+    for k, words in (0, "at least 1"), (301, "at most the number of classes, 300, got 301"):
+        with pytest.raises(ValueError, match=f"k must be {words}"):
+            model.predict_top_k(X, k)
     for wrong in ({"counts": counts - 1}, {"counts": counts[1:]}, {"coef": coef[:298]}, {"classes": ["a"] * 300}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             clone(model).set_params(**wrong).predict(X)

@@ -8,6 +8,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_array
 
 from skbag._data.some_outputs import huffman, log_probabilities
+from skbag._estimators.choosing import best_of_rows
+from skbag._estimators.names import check_count
 
 Array = NDArray[Any]
 
@@ -136,6 +138,37 @@ class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         """
         chosen: Array = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
         return chosen
+
+    def predict_top_k(self, X: Any, k: int) -> tuple[Array, Array]:
+        """Return the k most probable classes of each row, and their probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Real and finite.
+        k : int
+            How many, at most as many as there are in ``classes_``.
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples, k)
+            The most probable first; of equally probable ones the first of ``classes_``.
+        probabilities : ndarray of shape (n_samples, k)
+            What `predict_proba` says of them.
+
+        Raises
+        ------
+        TypeError
+            If ``k`` is no integer.
+        ValueError
+            If ``k`` is smaller than 1 or larger than the number of classes; for X as in `predict_log_proba`.
+        """
+        k, n_classes = check_count(k, "k"), len(self.classes_)
+        if k > n_classes:
+            raise ValueError(f"k must be at most the number of classes, {n_classes}, got {k}.")
+        logarithms = self.predict_log_proba(X)
+        best = best_of_rows(logarithms, k)
+        return self.classes_[best], np.exp(np.take_along_axis(logarithms, best, axis=1))
 
     def _tree(self) -> tuple[Array, Array]:
         """Return the two children of each inner node, and the vectors of the nodes, checked.
