@@ -20,6 +20,7 @@ matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib: pip ins
 matplotlib.use("agg")
 
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
 
 TEXTS = ["a fine film", "a bad film", "fine and funny", "bad and boring", "a film about a film"] * 4
 TOPICS = ["good", "bad", "good", "bad", "other"] * 4
@@ -373,8 +374,18 @@ def test_names_do_not_cover_each_other_where_there_is_room(scale):
     points = scale * np.array([[0, 0], [0.03, 0.01], [0, 0.02], [1, 1]])
     display = EmbeddingMapDisplay(points=points, names=["the first", "the second", "the third", "a"]).plot()
     display.figure_.canvas.draw()
-    boxes = [t.get_window_extent() for t in display.texts_]
+    boxes = [Text.get_window_extent(t) for t in display.texts_]  # without the lines to the points
     assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+
+
+def test_names_of_crowded_points_stand_apart_and_inside():
+    points = np.concatenate([np.random.default_rng(0).normal(0, 0.01, (12, 2)), [[1, 1], [1, 1.001], [1, 1.002]]])
+    display = EmbeddingMapDisplay(points=points, names=[f"the word {k}" for k in range(len(points))]).plot()
+    display.figure_.canvas.draw()
+    boxes, frame = [Text.get_window_extent(t) for t in display.texts_], display.ax_.get_window_extent()
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    assert any(t.arrow_patch for t in display.texts_)
 
 
 def test_what_looks_like_a_formula_is_drawn_as_it_is():

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 _ROWS = 1 << 14  # of the table at once
 _MOST_GROUPS = 10  # colours that can be told apart
+_NEAR, _FARTHER = 4, (14, 24, 36, 50, 70)  # from a point to its name
 
 
 class EmbeddingMapDisplay:
@@ -221,29 +222,52 @@ class EmbeddingMapDisplay:
         ax.autoscale_view()  # now, as the names need to know
         size = 8
         places = ax.transData.transform(self.points) * 72 / ax.figure.dpi
-        for name, point, side in zip(self.names, self.points, _sides(places, self.names, size), strict=True):
-            right, up = side
+        frame = ax.get_window_extent().get_points() * 72 / ax.figure.dpi
+        for name, point, offset in zip(self.names, self.points, _places(places, self.names, size, frame), strict=True):
+            right, up = offset[:2].astype(int)
             style = {
-                "xytext": (4 * right, 4 * up), "textcoords": "offset points", "fontsize": size,
+                "xytext": tuple(offset[2:]), "textcoords": "offset points", "fontsize": size,
                 "ha": ("right", "center", "left")[right + 1], "va": ("top", "center", "bottom")[up + 1],
             }  # fmt: skip
+            if np.abs(offset[2:]).max() > _NEAR:
+                style["arrowprops"] = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
             self.texts_.append(ax.annotate(plain(name), point, **{**style, **(text_kw or {})}))
         if self.groups is not None:
             ax.legend()
         return self
 
 
-def _sides(places: Array, names: list[str], size: float) -> list[tuple[int, int]]:
-    """Return on which side of its point each name stands: the first where it covers no point and no other name."""
+def _offsets() -> Array:
+    """Return the places that a name may have: on which side of its point, and how far across and up.
+
+    Those near the point come first; to others, in more directions, a line leads.
+    """
     sides = [(1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
-    taken = np.column_stack([places - 2, places + 2])  # left, bottom, right, top
+    steep = [(right, up, x, y) for x, y in ((1, 0.4), (0.4, 1)) for right, up in sides[:4]]
+    directions = [(*side, 1.0, 1.0) for side in sides] + steep
+    return np.array(
+        [
+            (right, up, right * x * far, up * y * far)
+            for far in (_NEAR, *_FARTHER)
+            for right, up, x, y in (directions if far > _NEAR else directions[: len(sides)])
+        ]
+    )
+
+
+def _places(points: Array, names: list[str], size: float, frame: Array) -> list[Array]:
+    """Return for each name the first of `_offsets` where it covers least, and is within the frame."""
+    offsets = _offsets()
+    taken = np.column_stack([points - 2, points + 2])  # left, bottom, right, top
     chosen = []
-    for place, name in zip(places, names, strict=True):
-        extent = np.array([0.6 * len(name), 1.0]) * size
-        boxes = np.array([(place + 4 * np.array(side) + extent * (np.array(side) - 1) / 2) for side in sides])
-        covered = [int(((low < taken[:, 2:]) & (low + extent > taken[:, :2])).all(axis=1).sum()) for low in boxes]
-        best = int(np.argmin(covered))
-        chosen.append(sides[best])
+    for point, name in zip(points, names, strict=True):
+        extent = np.array([0.6 * len(name), 1.2]) * size
+        boxes = point + offsets[:, 2:] + extent * (offsets[:, :2] - 1) / 2
+        covered = np.array(
+            [int(((low < taken[:, 2:]) & (low + extent > taken[:, :2])).all(axis=1).sum()) for low in boxes]
+        )
+        outside = ((boxes < frame[0]) | (boxes + extent > frame[1])).any(axis=1)
+        best = int(np.argmin(covered + len(names) * outside))
+        chosen.append(offsets[best])
         taken = np.vstack([taken, [*boxes[best], *(boxes[best] + extent)]])
     return chosen
 
