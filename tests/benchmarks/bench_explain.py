@@ -29,7 +29,7 @@ from skbag import EmbeddingBagClassifier
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
-PREDICT = """
+PREDICT = r"""
 import os, sys
 import joblib, numpy as np
 from scipy.sparse import csr_array
@@ -55,11 +55,11 @@ if fork:
         sys.stdin.read()
         sys.exit()
     predict(seed, 40)
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())  # whole: print may write the end of the line by itself
     sys.stdin.read()
     os._exit(0)
 predict(int(sys.argv[3]), 40)
-print(os.getpid(), flush=True)
+os.write(1, b"%d\n" % os.getpid())  # whole: print may write the end of the line by itself
 sys.stdin.read()
 """
 
