@@ -2,8 +2,8 @@
 Quickstart: classify texts
 ==========================
 
-Which package is a docstring from? The texts are what NumPy, SciPy and scikit-learn say of their own functions, so this
-runs anywhere and downloads nothing. The pipeline is
+Which package is a docstring from? The texts are what NumPy, SciPy and scikit-learn say
+of their own functions, so this runs anywhere and downloads nothing. The pipeline is
 
 ``TfidfVectorizer -> EmbeddingBagClassifier``
 
@@ -13,8 +13,8 @@ and it is compared with LinearSVC, looked into, searched and saved.
 # %%
 # Texts and labels
 # ----------------
-# One text is the docstring of a function or class. Lines of code and dotted names are removed, because they would give
-# the answer away.
+# One text is the docstring of a function or class. Lines of code and dotted names are
+# removed, because they would give the answer away.
 
 import inspect
 import re
@@ -33,39 +33,49 @@ from sklearn.svm import LinearSVC
 from skbag import EmbeddingBagClassifier
 
 PACKAGES = (
-    "numpy.linalg", "numpy.ma", "numpy.random", "scipy.integrate", "scipy.interpolate", "scipy.linalg", "scipy.ndimage",
-    "scipy.optimize", "scipy.signal", "scipy.sparse", "scipy.spatial", "scipy.special", "scipy.stats",
-    "sklearn.cluster", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.preprocessing",
+    "numpy.linalg", "numpy.ma", "numpy.random", "scipy.integrate", "scipy.interpolate",
+    "scipy.linalg", "scipy.ndimage", "scipy.optimize", "scipy.signal", "scipy.sparse",
+    "scipy.spatial", "scipy.special", "scipy.stats", "sklearn.cluster",
+    "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics",
+    "sklearn.preprocessing",
 )  # fmt: skip
 
 
 def docstrings():
-    """Return the docstrings of what the packages export, each once, and the package that each is from."""
+    """Return the docstrings that the packages export, each once, and whose they are."""
     found = {}
     for package in PACKAGES:
         module = import_module(package)
         for name in sorted(module.__all__):
             text = inspect.getdoc(getattr(module, name)) or ""
-            text = re.sub(r"(?m)^(>>>|\.\.\.).*$|\w+(\.\w+)+", " ", text)  # code and dotted names tell the package
+            # code and dotted names tell the package
+            text = re.sub(r"(?m)^(>>>|\.\.\.).*$|\w+(\.\w+)+", " ", text)
             if len(text.split()) >= 15:
                 found.setdefault(text, package)
     return list(found), list(found.values())
 
 
 texts, labels = docstrings()
-train, test, y_train, y_test = train_test_split(texts, labels, test_size=0.25, stratify=labels, random_state=0)
+train, test, y_train, y_test = train_test_split(
+    texts, labels, test_size=0.25, stratify=labels, random_state=0
+)
 print(f"{len(texts)} docstrings of {len(set(labels))} packages")
 
 # %%
 # Train and predict
 # -----------------
-# The classifier learns a vector for every word and every pair of words, and a linear layer behind them. LinearSVC on
-# the same columns is what it has to stand beside. The first fit after an installation compiles the kernels, for some
-# seconds; later runs find them on disk.
+# The classifier learns a vector for every word and every pair of words, and a linear
+# layer behind them. LinearSVC on the same columns is what it has to stand beside. The
+# first fit after an installation compiles the kernels, for some seconds; later runs
+# find them on disk.
 
 tfidf = TfidfVectorizer(min_df=2, sublinear_tf=True, ngram_range=(1, 2))
 model = make_pipeline(tfidf, EmbeddingBagClassifier(random_state=0)).fit(train, y_train)
-print(model.predict(["Compute the eigenvalues of a symmetric matrix.", "Draw samples from a normal distribution."]))
+new = [
+    "Compute the eigenvalues of a symmetric matrix.",
+    "Draw samples from a normal distribution.",
+]
+print(model.predict(new))
 
 scores = {}
 X_train, X_test = model[0].transform(train), model[0].transform(test)
@@ -75,7 +85,8 @@ for classifier in EmbeddingBagClassifier(random_state=0), LinearSVC(random_state
     seconds = perf_counter() - tick
     scores[type(classifier).__name__] = score = classifier.score(X_test, y_test)
     print(
-        f"  accuracy {score:.3f} on {len(test)} other docstrings: {type(classifier).__name__}, {seconds:.2f} s of fit"
+        f"  accuracy {score:.3f} on {len(test)} other docstrings: "
+        f"{type(classifier).__name__}, {seconds:.2f} s of fit"
     )
 scores["most frequent package"] = max(map(y_test.count, set(y_test))) / len(test)
 
@@ -90,17 +101,23 @@ for package in "scipy.integrate", "scipy.spatial", "sklearn.cluster":
 # %%
 # Search
 # ------
-# Like any estimator of scikit-learn. The pipeline keeps what TF-IDF computed, so it is fitted once per fold.
+# Like any estimator of scikit-learn. The pipeline keeps what TF-IDF computed, so it is
+# fitted once per fold.
 
 directory = tempfile.TemporaryDirectory()
 search = GridSearchCV(
     make_pipeline(tfidf, EmbeddingBagClassifier(random_state=0), memory=directory.name),
-    {"embeddingbagclassifier__max_iter": ["auto", 20], "embeddingbagclassifier__mode": ["sqrtn", "max"]},
+    {
+        "embeddingbagclassifier__max_iter": ["auto", 20],
+        "embeddingbagclassifier__mode": ["sqrtn", "max"],
+    },
     cv=3,
     n_jobs=2,
 ).fit(train, y_train)
 scores["the best of a search"] = search.score(test, y_test)
-print(f"chosen: {search.best_params_}, accuracy {scores['the best of a search']:.3f}")
+for name, value in search.best_params_.items():
+    print(f"  {name} = {value!r}")
+print(f"  accuracy {scores['the best of a search']:.3f}")
 
 # %%
 # Save and load
@@ -109,7 +126,10 @@ print(f"chosen: {search.best_params_}, accuracy {scores['the best of a search']:
 path = Path(directory.name) / "model.joblib"
 joblib.dump(model, path, compress=3)
 same = (joblib.load(path).predict(test) == model.predict(test)).all()
-print(f"saved with joblib ({path.stat().st_size / 1e6:.1f} MB) and loaded again, the same predictions: {same}")
+print(
+    f"saved with joblib ({path.stat().st_size / 1e6:.1f} MB) and loaded again, "
+    f"the same predictions: {same}"
+)
 assert same
 directory.cleanup()
 
@@ -120,5 +140,6 @@ if find_spec("matplotlib"):
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
-    ax.bar_label(ax.barh(list(scores)[::-1], list(scores.values())[::-1], height=0.55), fmt="%.3f", padding=3)
+    bars = ax.barh(list(scores)[::-1], list(scores.values())[::-1], height=0.55)
+    ax.bar_label(bars, fmt="%.3f", padding=3)
     ax.set(xlabel="accuracy", xlim=(0, 1))

@@ -2,8 +2,9 @@
 Why this label?
 ===============
 
-A prediction of `skbag.EmbeddingBagClassifier` is a sum over the words of a text, so it can be taken apart exactly. Here
-a classifier sorts messages of a shop, and we look at what it has learnt: by words, by documents, and as a map.
+A prediction of `skbag.EmbeddingBagClassifier` is a sum over the words of a text, so it
+can be taken apart exactly. Here a classifier sorts messages of a shop, and we look at
+what it has learnt: by words, by documents, and as a map.
 """
 
 # %%
@@ -22,19 +23,43 @@ from skbag.inspection import DocumentDisplay, EmbeddingMapDisplay
 
 openings = ["Hello,", "Dear team,", "Good morning,", "Hi there,"]
 phrases = {
-    "delivery": ["my parcel has not arrived", "the courier left the parcel outside", "when will my order be shipped"],
-    "payment": ["I was charged twice", "my card was declined", "the invoice shows the wrong amount"],
-    "returns": ["I want to send the shoes back", "the shirt is too small", "how do I return my order"],
+    "delivery": [
+        "my parcel has not arrived",
+        "the courier left the parcel outside",
+        "when will my order be shipped",
+    ],
+    "payment": [
+        "I was charged twice",
+        "my card was declined",
+        "the invoice shows the wrong amount",
+    ],
+    "returns": [
+        "I want to send the shoes back",
+        "the shirt is too small",
+        "how do I return my order",
+    ],
 }
-closings = ["please help.", "thanks a lot!", "I am waiting for an answer.", "kind regards"]
-messages = [(" ".join(parts), topic) for topic in phrases for parts in product(openings, phrases[topic], closings)]
+closings = [
+    "please help.",
+    "thanks a lot!",
+    "I am waiting for an answer.",
+    "kind regards",
+]
+messages = [
+    (" ".join(parts), topic)
+    for topic in phrases
+    for parts in product(openings, phrases[topic], closings)
+]
 texts, topics = zip(*messages, strict=True)
-model = make_pipeline(TfidfVectorizer(), EmbeddingBagClassifier(max_iter=20, random_state=0)).fit(texts, topics)
+model = make_pipeline(
+    TfidfVectorizer(), EmbeddingBagClassifier(max_iter=20, random_state=0)
+).fit(texts, topics)
 
 # %%
 # Words
 # -----
-# ``top_features`` says which words speak most for a class. Greetings are not among them: they occur with every topic.
+# ``top_features`` says which words speak most for a class. Greetings are not among
+# them: they occur with every topic.
 
 words = model[0].get_feature_names_out()
 for topic, strongest in model[-1].top_features(4, feature_names=words).items():
@@ -43,10 +68,14 @@ for topic, strongest in model[-1].top_features(4, feature_names=words).items():
 # %%
 # A document
 # ----------
-# Blue words speak for the class, red ones against it, and the title adds them up. "order" is said of deliveries and of
-# returns: it speaks against payment, and not much for either of the two.
+# Blue words speak for the class, red ones against it, and the title adds them up.
+# "order" is said of deliveries and of returns: it speaks against payment, and not much
+# for either of the two.
 
-text = "Hi there, I was charged twice for my order, and the parcel is too small. How do I return it?"
+text = (
+    "Hi there, I was charged twice for my order, and the parcel is too small. "
+    "How do I return it?"
+)
 for topic, p in zip(model.classes_, model.predict_proba([text])[0], strict=True):
     print(f"{topic:9} {p:.2f}")
 figure, axes = plt.subplots(3, 1, figsize=(8, 3.2))
@@ -67,7 +96,8 @@ print(f"decision_function: {model[-1].decision_function(X)[0, 2]:.3f}")
 # %%
 # A map
 # -----
-# The words that matter most. Those that speak for the same class have vectors that point the same way.
+# The words that matter most. Those that speak for the same class have vectors that
+# point the same way.
 
 # sphinx_gallery_thumbnail_number = 1
 EmbeddingMapDisplay.from_estimator(model, n_features=20)
