@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
 from skbag._estimators.links import documentation
 from skbag.inspection import DocumentDisplay, EmbeddingMapDisplay, LossCurveDisplay
+from skbag.text import HashingNgramVectorizer
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib: pip install matplotlib")
 matplotlib.use("agg")
@@ -295,7 +296,11 @@ def test_drawn_lines_hold_every_word_within_the_width():
         ((lambda m: m, "text", "unknown"), ValueError, r"class_name must be of classes_, .*, got 'unknown'"),
         ((lambda m: m, "text", ["good"]), TypeError, r"class_name must be one class, .* got \['good'\]"),
         ((lambda m: make_pipeline(CountVectorizer(), EmbeddingBagClassifier()), "text"), NotFittedError, "not fitted"),
-        ((lambda m: pipeline(HashingVectorizer(n_features=64)), "bad"), TypeError, "HashingVectorizer has no get_feat"),
+        (
+            (lambda m: pipeline(HashingNgramVectorizer(64), SelectKBest(chi2, k=3)), "bad"),
+            TypeError,
+            "SelectKBest behind H",
+        ),
     ],
 )
 def test_documents_that_cannot_be_explained(model, arguments, error, message):
@@ -367,6 +372,42 @@ def test_another_reducer_and_options(model):
     np.testing.assert_array_equal(display.points, model[-1].embeddings_[columns][:, :2])
     assert (display.ax_, display.figure_) == (ax, figure)
     assert {t.get_fontsize() for t in display.texts_} == {5}
+
+
+HASHED = [
+    ([HashingVectorizer(n_features=2**16, ngram_range=(1, 2))], [CountVectorizer(ngram_range=(1, 2))]),
+    ([HashingVectorizer(n_features=2**16, norm=None, analyzer="char_wb", ngram_range=(2, 3))], None),
+    ([HashingVectorizer(n_features=2**16, analyzer=str.split)], [CountVectorizer(analyzer=str.split)]),
+    ([HashingNgramVectorizer(2**16, ngram_range=(1, 2))], [CountVectorizer(ngram_range=(1, 2))]),
+    ([HashingNgramVectorizer(2**16, ngram_range=(2, 3)), TfidfTransformer()], None),
+    ([HashingNgramVectorizer(2**16, char_ngrams=(2, 4), strip_accents="unicode")], None),
+    ([HashingNgramVectorizer(2**16, ngram_range=None, char_ngrams=(3, 3), binary=True), "passthrough"], None),
+]
+
+
+@pytest.mark.parametrize(("steps", "named"), HASHED, ids=lambda steps: steps and repr(steps[0]))
+@pytest.mark.parametrize("text", ["A Fine film, but a bad fílm and funny!", "", "z"])
+def test_hashed_documents(steps, named, text):
+    """All that the columns add is found in the words: as where the columns have names, if no two share one."""
+    model = pipeline(*steps)
+    for given in text, text.encode():
+        display = DocumentDisplay.from_estimator(model, given, "good", draw=False)
+        expected = model.decision_function([text])[0, list(model.classes_).index("good")]
+        np.testing.assert_allclose([display.output, display.rest], [expected, 0], atol=1e-5)
+    words = [text[start:end] for start, end in display.spans]
+    assert all(word.strip() == word != "" for word in words)
+    if "film" in text:
+        assert {"Fine", "bad"} <= {word.strip(",!") for word in words}
+    if named is not None:
+        other = DocumentDisplay.from_estimator(pipeline(*named), text, "good", draw=False)
+        assert other.spans == display.spans
+
+
+def test_hashed_columns_that_n_grams_share():
+    model = pipeline(HashingNgramVectorizer(3, ngram_range=(1, 2)))
+    display = DocumentDisplay.from_estimator(model, TEXTS[0], "good", draw=False)
+    expected = model.decision_function(TEXTS[:1])[0, list(model.classes_).index("good")]
+    np.testing.assert_allclose([display.output, display.rest], [expected, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1, 1e-3, 1e4])

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._inspection.axes import axes_for, plain, split_pipeline
-from skbag._inspection.words import words_of
+from skbag._inspection.words import located
 
 _FOR, _AGAINST = (33, 102, 172), (178, 24, 43)  # blue and red, which the colour-blind can tell apart
 _DARKEST = 0.75  # so that black words can be read on it
@@ -99,13 +99,14 @@ class DocumentDisplay:
 
         The contribution of a column is shared equally by the places of its n-gram in the text, and there by the words
         of the n-gram. With an analyzer of characters the words are what stands between white space, and share an n-gram
-        by how many of its characters they have.
+        by how many of its characters they have. N-grams that share a column by their hash share what it adds.
 
         Parameters
         ----------
         estimator : Pipeline
             Fitted: a CountVectorizer or TfidfVectorizer first, an `EmbeddingBagClassifier` or `EmbeddingBagRegressor`
-            last, and between them what keeps the names of the columns, such as TfidfTransformer or SelectKBest.
+            last, and between them what keeps the names of the columns, such as TfidfTransformer or SelectKBest. Or a
+            HashingVectorizer or HashingNgramVectorizer first, and between them what keeps the columns in their places.
         text : str or bytes
             The document, as the vectorizer takes it.
         class_name : class, label or int, default=None
@@ -137,20 +138,19 @@ class DocumentDisplay:
         """
         steps, model = split_pipeline(estimator)
         vectorizer = None if steps is None else steps[0]
-        if not hasattr(vectorizer, "build_analyzer") or not hasattr(model, "contributions"):
+        reads_texts = hasattr(vectorizer, "build_analyzer") or hasattr(vectorizer, "char_ngrams")
+        if not reads_texts or not hasattr(model, "contributions"):
             raise TypeError(
-                "estimator must be a Pipeline with a CountVectorizer or TfidfVectorizer first and a classifier or "
-                "regressor of skbag last; fitted ones make one by make_pipeline(vectorizer, model)."
+                "estimator must be a Pipeline with a CountVectorizer, TfidfVectorizer, HashingVectorizer or "
+                "HashingNgramVectorizer first and a classifier or regressor of skbag last; fitted ones make one by "
+                "make_pipeline(vectorizer, model)."
             )
         if not isinstance(text, (str, bytes)):
             raise TypeError(f"text must be one document, a string, got {type(text).__name__}.")
         check_is_fitted(model)
         row = steps.transform([text])
         number, class_name, intercept, contributions = _explained(model, row, class_name)
-        if not hasattr(steps, "get_feature_names_out") or not hasattr(vectorizer, "get_feature_names_out"):
-            raise TypeError(f"{type(vectorizer).__name__} has no get_feature_names_out, which tells a column's n-gram.")
-        names = steps.get_feature_names_out()[contributions.indices]
-        shown, spans, places = words_of(vectorizer, text)
+        names, shown, spans, places = located(steps, text, contributions.indices)
         if len(names) and places and not places.keys() & set(names.tolist()):
             raise ValueError(
                 f"The columns must have the names of n-grams, of which none is in the text, got {names[:3].tolist()}."

@@ -5,8 +5,78 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sklearn.base import OneToOneFeatureMixin, clone
+
 Span = tuple[int, int]
 Piece = tuple[str, list[int]]  # an n-gram, and the words that it is made of
+
+
+def located(steps: Any, document: Any, columns: Any) -> tuple[Any, str, list[Span], dict[Any, list[list[int]]]]:
+    """Return what columns are called, and the text, its words and the places of n-grams, called so, as `words_of`.
+
+    Parameters
+    ----------
+    steps : Pipeline
+        A vectorizer, and what may stand between it and a model.
+    document : str or bytes
+    columns : ndarray of int
+        Of what the steps make. Where a vectorizer hashes they are called by their numbers.
+
+    Raises
+    ------
+    TypeError
+        If neither says which n-grams a column has.
+    """
+    vectorizer = steps[0]
+    if hasattr(steps, "get_feature_names_out") and hasattr(vectorizer, "get_feature_names_out"):
+        return steps.get_feature_names_out()[columns], *words_of(vectorizer, document)
+    if hasattr(vectorizer, "get_feature_names_out") or not hasattr(vectorizer, "n_features"):
+        raise TypeError(f"{type(vectorizer).__name__} has no get_feature_names_out, which tells a column's n-gram.")
+    between = [step for _, step in steps.steps[1:] if step not in (None, "passthrough")]
+    moved = next((step for step in between if not isinstance(step, OneToOneFeatureMixin)), None)
+    if moved is not None:
+        raise TypeError(
+            f"{type(moved).__name__} behind {type(vectorizer).__name__}, which has no names of columns: what "
+            "stands there must keep the columns where they are, as TfidfTransformer does."
+        )
+    hashed = _hashed_here if hasattr(vectorizer, "char_ngrams") else _hashed_by_sklearn
+    return columns, *hashed(vectorizer, document)
+
+
+def _hashed_by_sklearn(vectorizer: Any, document: Any) -> tuple[str, list[Span], dict[int, list[list[int]]]]:
+    """Return what `words_of` does, with the columns that a HashingVectorizer has for the n-grams."""
+    text, spans, places = words_of(vectorizer, document)
+    by_column: dict[int, list[list[int]]] = {}
+    if places:
+        one_each = clone(vectorizer).set_params(analyzer=_as_it_is, norm=None).transform([[name] for name in places])
+        for column, words in zip(one_each.indices.tolist(), places.values(), strict=True):
+            by_column.setdefault(column, []).extend(words)
+    return text, spans, by_column
+
+
+def _as_it_is(features: Any) -> Any:
+    return features
+
+
+def _hashed_here(vectorizer: Any, document: Any) -> tuple[str, list[Span], dict[int, list[list[int]]]]:
+    """Return the same for a HashingNgramVectorizer; a word has its character n-grams for itself."""
+    text, prepared, origin = _aligned(
+        document.decode() if isinstance(document, bytes) else document, vectorizer._prepare()
+    )
+    spans = [match.span() for match in re.finditer(r"\w\w+", prepared)]
+    tokens = [prepared[start:end] for start, end in spans]
+    by_column: dict[int, list[list[int]]] = {}
+    shortest, longest = vectorizer.ngram_range or (1, 0)
+    for n in range(shortest, min(longest, len(tokens)) + 1):
+        grams = [" ".join(tokens[first : first + n]) for first in range(len(tokens) - n + 1)]
+        one_each = clone(vectorizer).set_params(ngram_range=(n, n), char_ngrams=None).transform(grams)
+        for first, column in enumerate(one_each.indices.tolist()):
+            by_column.setdefault(column, []).append(list(range(first, first + n)))
+    if vectorizer.char_ngrams is not None and tokens:
+        counts = clone(vectorizer).set_params(ngram_range=None, norm=None).transform(tokens).tocoo()
+        for word, column, count in zip(counts.row.tolist(), counts.col.tolist(), counts.data, strict=True):
+            by_column.setdefault(column, []).extend([[word]] * int(count))
+    return text, [(origin[start], origin[end - 1] + 1) for start, end in spans], by_column
 
 
 def words_of(vectorizer: Any, document: Any) -> tuple[str, list[Span], dict[str, list[list[int]]]]:
