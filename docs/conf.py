@@ -31,6 +31,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "README.md"]
 default_role = "py:obj"
 
+toc_object_entries_show_parents = "hide"  # "fit()" beside a page, not "EmbeddingBagClassifier.fit()"
 autodoc_typehints = "none"  # the docstrings say it, with shapes
 autosummary_generate = True
 numpydoc_show_class_members = False
