@@ -61,6 +61,19 @@ def assert_same(model, linear, rows, **tolerance):
 # --- scikit-learn
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.2, "expected_f1"])
+def test_thresholds_that_the_linear_model_does_not_have_are_warned_of(threshold, recwarn):
+    Y = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    model = EmbeddingBagClassifier(threshold=threshold, random_state=0).fit(np.eye(4), Y)
+    linear = model.to_linear()
+    said = [str(warning.message) for warning in recwarn]
+    assert [f"threshold is {threshold!r} here" in text for text in said] == [True] * (threshold != 0.5)
+    np.testing.assert_allclose(linear.predict_proba(np.eye(4)), model.predict_proba(np.eye(4)), rtol=1e-5)
+    assert (
+        not EmbeddingBagClassifier(threshold=threshold).fit(np.eye(4), [0, 1, 2, 0]).to_linear().predict(np.eye(4))[0]
+    )
+
+
 @pytest.mark.parametrize("mode", LINEAR)
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_a_classifier_becomes_a_linear_one(kind, mode):

@@ -1,5 +1,6 @@
 """A trained model as scikit-learn's own linear model."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,6 +54,11 @@ class LinearMixin:
             In the mode "max", with several modes, ``interaction``, hidden layers, or ``fields`` in another mode than
             "sum": that is no linear function of a row that is normalized as a whole; with ``output="hierarchical"``.
 
+        Warns
+        -----
+        UserWarning
+            If y was a label indicator and ``threshold`` is not 0.5, which `predict` of a OneVsRestClassifier goes by.
+
         Notes
         -----
         Outputs, probabilities and classes are the same but for rounding, in the dtype of the table here and in float64
@@ -100,12 +106,24 @@ class LinearMixin:
                 coef[:, some] = (table[some].astype(np.float64) @ layer).T
         if padding_idx is not None:
             coef[:, padding_idx] = 0
+        if _labels_differ(fitted):
+            warnings.warn(
+                f"predict of the linear model gives the labels with a probability above 0.5, and threshold is "
+                f"{fitted.threshold!r} here: choose labels by predict_proba, which is the same.",
+                UserWarning,
+                stacklevel=2,
+            )
         steps = [*_preprocessing(fitted, padding_idx), fitted._linear_model(coef, intercept)]
         for step in steps:
             step.n_features_in_ = len(table)
         if hasattr(fitted, "feature_names_in_"):
             steps[0].feature_names_in_ = fitted.feature_names_in_
         return Pipeline([(type(step).__name__.lower(), step) for step in steps])
+
+
+def _labels_differ(fitted: Any) -> bool:
+    """Return whether labels are chosen otherwise than at one half."""
+    return getattr(getattr(fitted, "_learnt", None), "kind", None) == LABELS and fitted.threshold != 0.5
 
 
 def _preprocessing(fitted: Any, padding_idx: int | None) -> Iterator[Any]:
