@@ -33,13 +33,14 @@ from skbag._data.table import (
 from skbag._estimators.compact import QuantizeMixin
 from skbag._estimators.links import LinkedMixin
 from skbag._estimators.nearest import NearestMixin
+from skbag._estimators.printed import PrintedMixin
 from skbag._estimators.saved import SavedMixin
 from skbag._estimators.vectors import VectorsMixin
 from skbag._rules.pooling import modes_of
 
 
 class EmbeddingBagBase(
-    SavedMixin, NearestMixin, VectorsMixin, QuantizeMixin, LinkedMixin, ClassNamePrefixFeaturesOutMixin,
+    SavedMixin, NearestMixin, VectorsMixin, QuantizeMixin, LinkedMixin, PrintedMixin, ClassNamePrefixFeaturesOutMixin,
     TransformerMixin, BaseEstimator,
 ):  # fmt: skip
     """A table, how it comes to be and how the rows of X are pooled with it."""

@@ -10,13 +10,14 @@ from sklearn.utils.validation import check_array
 from skbag._data.some_outputs import huffman, log_probabilities
 from skbag._estimators.choosing import best_of_rows
 from skbag._estimators.names import check_count
+from skbag._estimators.printed import PrintedMixin
 
 Array = NDArray[Any]
 
 _MOST = 10**15  # what fastText takes for the count of a node that there is not yet
 
 
-class HierarchicalSoftmaxClassifier(ClassifierMixin, BaseEstimator):
+class HierarchicalSoftmaxClassifier(PrintedMixin, ClassifierMixin, BaseEstimator):
     """Classes as the leaves of a binary tree: each inner node says how probable its right branch is.
 
     With the vector v of a node and the features h the right branch has the probability ``1 / (1 + exp(-v @ h))``. A

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.table import check_dtype
 from skbag._estimators.base import EmbeddingBagBase
+from skbag._estimators.printed import PrintedMixin
 from skbag._estimators.saved import VersionedStateMixin
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._text.alignment import LEAST_COVERAGE, check_overlap, fill, warn_of_coverage
@@ -21,7 +22,9 @@ from skbag._text.vectors import open_vectors
 Array = NDArray[Any]
 
 
-class TextEmbeddingVectorizer(VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TextEmbeddingVectorizer(
+    VersionedStateMixin, PrintedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Pool vectors that were learnt elsewhere over the words of texts.
 
     A vectorizer makes a bag of words of each text, with a weight for each word. The vectors of these words are looked
