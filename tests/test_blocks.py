@@ -411,7 +411,7 @@ def test_models_leave_where_the_others_have_what_they_need():
         other.contributions(X)
     arrays = EmbeddingBagClassifier(4, random_state=0).fit(X, y).to_state_dict()
     with pytest.raises(ValueError, match="one mode, without fields and interaction"):
-        EmbeddingBagClassifier.from_state_dict(arrays, interaction="fm")
+        EmbeddingBagClassifier.from_state_dict(arrays, mode="mean", interaction="fm")
 
 
 # --- bad input
@@ -458,6 +458,26 @@ def test_fields_that_cannot_be(fields, error, words):
         with pytest.raises(error, match=words):
             model.set_params(fields=fields).fit(X, y)
         assert pickle.dumps(model.embeddings_) == before
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_fields_of_an_encoder_that_is_fitted_again(by_name):
+    """A fold without a rare category has fewer columns: the error says so, and the way out that it names works."""
+    rows = np.array([["red", "long"], ["red", "round"], ["green", "long"], ["green", "round"]] * 5 + [["blue", "long"]])
+    y = rows[:, 0] == "red"
+
+    def encoder(categories="auto"):
+        some = [categories[:1], categories[1:]] if categories != "auto" else [categories] * 2
+        parts = [OneHotEncoder(categories=c, handle_unknown="ignore") for c in some]
+        return ColumnTransformer([("colour", parts[0], [0]), ("shape", parts[1], [1])])
+
+    fields = encoder().fit(rows).output_indices_ if by_name else [3, 2]
+    classifier = EmbeddingBagClassifier(4, fields=fields, max_iter=30, random_state=0)
+    make_pipeline(encoder(), classifier).fit(rows, y)
+    with pytest.raises(ValueError, match=r"fields must .* 4.* 5.*fitted again .* OneHotEncoder\(categories=\.\.\.\)"):
+        make_pipeline(encoder(), classifier).fit(rows[:-1], y[:-1])
+    whole = make_pipeline(encoder([np.unique(column) for column in rows.T]), classifier)
+    assert whole.fit(rows[:-1], y[:-1]).score(rows, y) == 1
 
 
 def test_interactions_that_cannot_be():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_arrays_come_back_as_the_same_classifier(kind):
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_arrays_come_back_as_the_same_regressor(y, loss):
     model = regressor(y, loss=loss, mode="mean")
-    other = EmbeddingBagRegressor.from_state_dict(model.to_state_dict(), loss=loss)
+    other = EmbeddingBagRegressor.from_state_dict(model.to_state_dict(), mode="mean", loss=loss)
     np.testing.assert_allclose(other.predict(X_NEW), model.predict(X_NEW), rtol=1e-9)
     assert other.n_iter_ == 0
     other.partial_fit(X, y)
@@ -244,19 +245,31 @@ def test_torch_computes_the_same(mode):
 
 def test_two_rows_for_two_classes_become_one():
     arrays = {"embedding_bag.weight": RNG.normal(size=(3, 2)), "linear.weight": RNG.normal(size=(2, 2))}
-    model = EmbeddingBagClassifier.from_state_dict(arrays, classes=["yes", "no"])  # not in order
+    model = EmbeddingBagClassifier.from_state_dict(arrays, classes=["yes", "no"], mode="mean")  # not in order
     z = arrays["embedding_bag.weight"] @ arrays["linear.weight"].T
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict_proba(np.eye(3)), expected[:, ::-1])
     assert model.classes_.tolist() == ["no", "yes"]
     one = {**arrays, "linear.weight": arrays["linear.weight"][:1], "linear.bias": np.array([0.3])}
-    given, turned = (EmbeddingBagClassifier.from_state_dict(one, classes=c) for c in (["a", "b"], ["b", "a"]))
+    given, turned = (
+        EmbeddingBagClassifier.from_state_dict(one, classes=c, mode="mean") for c in (["a", "b"], ["b", "a"])
+    )
     assert np.array_equal(given.decision_function(np.eye(3)), -turned.decision_function(np.eye(3)))
+
+
+@pytest.mark.parametrize("cls", [EmbeddingBagClassifier, EmbeddingBagRegressor])
+def test_the_mode_is_never_guessed(cls):
+    """The arrays do not say it, torch's default is not that of the estimators, and either would be silently wrong."""
+    model = cls(5, random_state=0).fit(X, NUMBERS[:, 0] > np.median(NUMBERS[:, 0]))
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'mode'"):
+        cls.from_state_dict(model.to_state_dict())
+    again = cls.from_state_dict(model.to_state_dict(), mode=model.mode)
+    np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
 
 
 def test_arrays_that_fit_nothing():
     good = {"embedding_bag.weight": np.ones((4, 2)), "linear.weight": np.ones((3, 2)), "linear.bias": np.zeros(3)}
-    make = EmbeddingBagClassifier.from_state_dict
+    make = partial(EmbeddingBagClassifier.from_state_dict, mode="mean")
     make(good)
     for change, error, message in (
         ({"linear.weight": np.ones((3, 5))}, ValueError, r"linear\.weight must have one column .* 2,"),
@@ -421,7 +434,7 @@ def test_a_model_from_arrays_is_trained_on_from_where_it_is(classes):
         "linear.bias": rng.normal(0, 1, classes if classes > 2 else 1),
     }
     counts, y = rng.poisson(1.0, (40, 14)).astype(float), np.arange(40) % classes
-    model = EmbeddingBagClassifier.from_state_dict(arrays, learning_rate_init=1e-9)
+    model = EmbeddingBagClassifier.from_state_dict(arrays, mode="mean", learning_rate_init=1e-9)
     before = model.decision_function(counts)
     for other in (model, pickle.loads(pickle.dumps(model)), deepcopy(model)):
         init = other.init.copy()

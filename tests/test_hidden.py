@@ -363,14 +363,14 @@ def test_arrays_there_and_back(data, cls):
     arrays = model.to_state_dict(linear="mlp")
     names = [f"mlp.{k}.{of}" for k in (0, 2, 4) for of in ("weight", "bias")]
     assert list(arrays) == ["embedding_bag.weight", *names]
-    other = cls.from_state_dict(arrays, linear="mlp", activation="tanh")
+    other = cls.from_state_dict(arrays, linear="mlp", mode="mean", activation="tanh")
     assert other.hidden_layer_sizes == (6, 4)
     np.testing.assert_allclose(other.predict(X), model.predict(X), rtol=1e-5)
     other.partial_fit(X, y)
     del arrays["mlp.2.bias"]
     arrays["mlp.2.weight"] = arrays["mlp.2.weight"][:, :5]
     with pytest.raises(ValueError, match=r"mlp\.2\.weight must have one column per row of mlp\.0\.weight, 6, and"):
-        cls.from_state_dict(arrays, linear="mlp")
+        cls.from_state_dict(arrays, linear="mlp", mode="mean")
 
 
 def test_a_frozen_table_is_trained_by_steps(data):

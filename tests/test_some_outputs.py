@@ -317,7 +317,7 @@ def test_a_tree_has_no_labels_and_stays_what_it_is(made):
     with pytest.raises(ValueError, match="output must be other than 'hierarchical' as before, got 'hierarchical'"):
         model.set_params(output="hierarchical").partial_fit(X, y)
     with pytest.raises(ValueError, match="output must be 'full' or 'sampled' for arrays of a Linear"):
-        EmbeddingBagClassifier.from_state_dict(model.to_state_dict(), output="hierarchical")
+        EmbeddingBagClassifier.from_state_dict(model.to_state_dict(), mode="sqrtn", output="hierarchical")
 
 
 # --- the leaves of a tree, all and the best

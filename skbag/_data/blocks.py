@@ -11,6 +11,11 @@ from skbag._rules.pooling import MODES, Mode, modes_of
 
 Array = NDArray[Any]
 
+_REFITTED = (
+    "X has other columns than those that fields are of, as when an encoder in front is fitted again on rows without "
+    "some category: give it all of them, as in OneHotEncoder(categories=...)."
+)
+
 
 def check_mode(mode: Any) -> Mode:
     """Return one mode as a str, several as a tuple; ValueError if they are not different ones of those there are."""
@@ -76,7 +81,8 @@ def _parts_of_counts(fields: Any, n_columns: int) -> list[tuple[str, int, int]]:
         raise ValueError(f"fields must be at least one number of columns, none of them negative, got {fields!r}.")
     if sum(counts) != n_columns:
         raise ValueError(
-            f"fields must add up to the number of columns of X, {n_columns}, got {fields!r}, which is {sum(counts)}."
+            f"fields must add up to the number of columns of X, {n_columns}, got {fields!r}, which is {sum(counts)}. "
+            + _REFITTED
         )
     stops = np.cumsum(counts).tolist()
     return [(f"field{k}", stop - n, stop) for k, (n, stop) in enumerate(zip(counts, stops, strict=True))]
@@ -99,7 +105,7 @@ def _parts_of_slices(fields: Mapping[Any, Any], n_columns: int) -> list[tuple[st
             raise ValueError(f"fields must leave no column out: {end} to {start - 1} are in none.")
         end, before = stop, name
     if end != n_columns:
-        raise ValueError(f"fields must end where the columns of X do, at {n_columns}, got {end}.")
+        raise ValueError(f"fields must end where the columns of X do, at {n_columns}, got {end}. {_REFITTED}")
     return parts
 
 

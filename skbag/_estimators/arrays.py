@@ -51,6 +51,9 @@ class ArraysMixin:
         alone: divide those of each bag by ``sum(abs(w))`` for "mean" with weights, by ``sqrt(sum(w ** 2))`` for
         "sqrtn". A `EmbeddingBagRegressor` for "poisson" gives logarithms.
 
+        The arrays do not say how they are computed with: pass the ``mode`` to `from_state_dict`, and what else of
+        ``classes``, ``activation``, ``per_sample_weights``, ``padding_idx`` and ``loss`` is not the default.
+
         Examples
         --------
         >>> import numpy as np
@@ -59,7 +62,7 @@ class ArraysMixin:
         >>> arrays = model.to_state_dict()
         >>> {name: array.shape for name, array in arrays.items()}
         {'embedding_bag.weight': (4, 8), 'linear.weight': (3, 8), 'linear.bias': (3,)}
-        >>> other = EmbeddingBagClassifier.from_state_dict(arrays)
+        >>> other = EmbeddingBagClassifier.from_state_dict(arrays, mode="mean")
         >>> bool((other.predict(np.eye(4)) == model.predict(np.eye(4))).all())
         True
         """

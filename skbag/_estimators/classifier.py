@@ -485,7 +485,7 @@ class EmbeddingBagClassifier(
         multilabel: bool = False,
         bag: str = "embedding_bag",
         linear: str = "linear",
-        mode: str = "mean",
+        mode: str,
         **params: Any,
     ) -> Self:
         """Make a classifier that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
@@ -502,8 +502,9 @@ class EmbeddingBagClassifier(
             Whether each row is a label of its own, and not one of several classes.
         bag, linear : str, default="embedding_bag" and "linear"
             What the two are called in ``arrays``.
-        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
-            How the members of a bag become one row. The default is torch's.
+        mode : {"sum", "mean", "sqrtn", "max"}
+            How the members of a bag become one row: that of the model, which the arrays do not say. torch's default is
+            "mean", that of the estimators here "sqrtn".
         **params
             Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
 

@@ -304,7 +304,7 @@ class EmbeddingBagRegressor(
         *,
         bag: str = "embedding_bag",
         linear: str = "linear",
-        mode: str = "mean",
+        mode: str,
         **params: Any,
     ) -> Self:
         """Make a regressor that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
@@ -315,8 +315,9 @@ class EmbeddingBagRegressor(
             As in `EmbeddingBagClassifier.from_state_dict`.
         bag, linear : str, default="embedding_bag" and "linear"
             What the two are called in ``arrays``.
-        mode : {"sum", "mean", "sqrtn", "max"}, default="mean"
-            How the members of a bag become one row. The default is torch's.
+        mode : {"sum", "mean", "sqrtn", "max"}
+            How the members of a bag become one row: that of the model, which the arrays do not say. torch's default is
+            "mean", that of the estimators here "sqrtn".
         **params
             Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
 
@@ -335,7 +336,7 @@ class EmbeddingBagRegressor(
         --------
         >>> from skbag import EmbeddingBagRegressor
         >>> arrays = {"embedding_bag.weight": [[1.0], [2.0]], "linear.weight": [[10.0]], "linear.bias": [1.0]}
-        >>> EmbeddingBagRegressor.from_state_dict(arrays).predict([[1, 0], [1, 1]])
+        >>> EmbeddingBagRegressor.from_state_dict(arrays, mode="mean").predict([[1, 0], [1, 1]])
         array([11., 16.])
         """
 

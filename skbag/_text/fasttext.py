@@ -211,7 +211,7 @@ class FastTextModel:
             return Pipeline([("vectorizer", vectorizer), ("bag", bag), ("classifier", head)])
         arrays = {"embedding_bag.weight": table, "linear.weight": layer}
         classifier = EmbeddingBagClassifier.from_state_dict(
-            arrays, classes=names, multilabel=args["loss"] != "softmax", n_jobs=n_jobs
+            arrays, classes=names, multilabel=args["loss"] != "softmax", mode="mean", n_jobs=n_jobs
         )
         return Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
 
