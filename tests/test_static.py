@@ -247,10 +247,11 @@ def test_names_of_tokens():
 def test_bad_texts_and_tokenizers(tmp_path):
     tokens = TokenizerVectorizer(wordpiece()).fit()
     for error, words, X in (
-        (ValueError, "iterable of texts, got one str", "cat"),
+        (ValueError, "Iterable over raw text documents expected, string object received", "cat"),
         (TypeError, "strings, got None at position 1", ["cat", None]),
         (TypeError, "strings, got b'cat' at position 0", [b"cat"]),
         (TypeError, "strings, got nan at position 300", ["cat"] * 300 + [np.nan]),
+        (ValueError, r"one dimension, got the shape \(1, 1\): pass one column", np.array([["cat"]])),
         (ValueError, "cannot encode, at position 301.*surrogates", ["cat"] * 301 + ["\ud800"]),
     ):
         with pytest.raises(error, match=words):
@@ -393,6 +394,7 @@ def test_the_files_may_be_named(tmp_path):
 def test_bad_folders(tmp_path):
     for words, path in (
         ("Nothing is downloaded", "minishlab/potion-base-8M"),
+        ("names a file that does not exist", tmp_path / "none.safetensors"),
         ("one .safetensors file.*none", tmp_path),
         ("does not exist", tmp_path / "gone.safetensors"),
     ):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -495,6 +496,18 @@ def test_bad_parameters_of_align():
     ):
         with pytest.raises(ValueError, match=words):
             align(VECTORS, ["cat"], **change)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_of_one_column_is_not_the_name_of_the_column(library):
+    frame = pytest.importorskip(library).DataFrame({"cats": ["cats and dogs", "stocks"]})
+    pooled = TextEmbeddingVectorizer({"cats": [1, 0], "stocks": [0, 1]})
+    for call in pooled.fit, pooled.fit_transform, clone(pooled).fit(frame["cats"]).transform:
+        with pytest.raises(ValueError, match=r"one dimension, got the shape \(2, 1\): pass one column"):
+            call(frame)
+    assert pooled.fit_transform(frame["cats"]).shape == (2, 2)
+    columns = make_pipeline(ColumnTransformer([("words", CountVectorizer(), "cats")], verbose_feature_names_out=False))
+    assert TextEmbeddingVectorizer(pooled.vectors, columns).fit_transform(frame).shape == (2, 2)
 
 
 def test_texts_of_unknown_letters_and_no_subwords_at_all():

@@ -66,7 +66,7 @@ def encoded(texts: Any, name: str, prepare: Callable[[str], str] | None) -> Iter
     """
     pieces: list[bytes] = []
     n_bytes = 0
-    for row, text in enumerate(_checked(texts, name)):
+    for row, text in enumerate(checked_texts(texts, name)):
         piece = _encoded(text, row, name, prepare)
         pieces.append(piece)
         n_bytes += len(piece)
@@ -77,7 +77,8 @@ def encoded(texts: Any, name: str, prepare: Callable[[str], str] | None) -> Iter
         yield _joined(pieces)
 
 
-def _checked(texts: Any, name: str) -> Iterable[Any]:
+def checked_texts(texts: Any, name: str) -> Iterable[Any]:
+    """Return texts; TypeError or ValueError if they are one string, have several dimensions or are no iterable."""
     if isinstance(texts, (str, bytes)):
         raise ValueError("Iterable over raw text documents expected, string object received.")
     shape = getattr(texts, "shape", None)

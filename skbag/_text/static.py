@@ -110,6 +110,9 @@ def load_static_model(
 def _files_of(path: str) -> tuple[str, str | None, Path]:
     """Return the file of the table, that of the tokenizer if there is one, and the folder."""
     if names_tensors(path):
+        file = path.partition("#")[0]
+        if not os.path.isfile(file):
+            raise ValueError(f"path names a file that does not exist on this machine: {file!r}. Nothing is downloaded.")
         folder = Path(path.partition(SUFFIX)[0]).parent
         return path, _only(folder, _tokenizers), folder
     folder = root = Path(path)

@@ -19,6 +19,7 @@ from skbag._data.limits import COUNT
 from skbag._data.optional import missing
 from skbag._data.table import check_dtype
 from skbag._estimators.saved import VersionedStateMixin
+from skbag._text.rows import checked_texts
 
 _NONE = np.empty(0, np.int32), np.empty(0), np.empty(0, np.int64)
 _BATCH = 256  # texts: what the tokenizer makes of them stays in the cache, and a signal waits for one batch
@@ -161,11 +162,9 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
         TypeError
             If a text is no string; the message names it.
         ValueError
-            If X is one string, or a text cannot be encoded.
+            If X is one string or has two dimensions, or a text cannot be encoded.
         """
         check_is_fitted(self)
-        if isinstance(X, (str, bytes)):
-            raise ValueError(f"X must be an iterable of texts, got one {type(X).__name__}.")
         texts, first, parts = self._checked(X), 0, []
         while batch := list(islice(texts, _BATCH)):
             parts.append(self._count(self._encode(batch, first)))
@@ -177,7 +176,7 @@ class TokenizerVectorizer(  # type: ignore[call-arg]
         return csr_matrix(matrix, shape=(len(lengths), self.n_tokens_))
 
     def _checked(self, X: Any) -> Iterator[str]:
-        for i, text in enumerate(X):
+        for i, text in enumerate(checked_texts(X, "X")):
             if not isinstance(text, str):
                 raise TypeError(f"X must have texts, which are strings, got {text!r} at position {i}.")
             yield text[: self.max_characters]

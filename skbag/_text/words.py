@@ -17,6 +17,7 @@ from skbag._estimators.printed import PrintedMixin
 from skbag._estimators.saved import VersionedStateMixin
 from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._text.alignment import LEAST_COVERAGE, check_overlap, fill, warn_of_coverage
+from skbag._text.rows import checked_texts
 from skbag._text.vectors import open_vectors
 
 Array = NDArray[Any]
@@ -163,9 +164,9 @@ class TextEmbeddingVectorizer(
         TypeError
             If ``vectors`` is of no kind named above.
         ValueError
-            If no word has a vector; if a vector that is used is not finite, or not as long as the others; if the file
-            is missing, damaged or of another format; if ``oov="subwords"`` and the vectors have no subwords; if a
-            parameter has a value that it cannot have.
+            If X is a data frame, of which a column has to be taken; if no word has a vector; if a vector that is used
+            is not finite, or not as long as the others; if the file is missing, damaged or of another format; if
+            ``oov="subwords"`` and the vectors have no subwords; if a parameter has a value that it cannot have.
 
         Warns
         -----
@@ -211,6 +212,7 @@ class TextEmbeddingVectorizer(
             Before `fit`.
         """
         check_is_fitted(self)
+        _refuse_frames(self.vectorizer_, X)
         return self._pool(self.vectorizer_.transform(X))
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -218,6 +220,7 @@ class TextEmbeddingVectorizer(
         """Fit, and return the rows that the vectorizer makes."""
         dtype, rng, source = check_dtype(self.dtype), check_random_state(self.random_state), open_vectors(self.vectors)
         vectorizer = TfidfVectorizer(dtype=dtype) if self.vectorizer is None else clone(self.vectorizer)
+        _refuse_frames(vectorizer, X)
         rows = vectorizer.fit_transform(X, y)
         words = list(vectorizer.get_feature_names_out())
         rows_of = source.find(words)
@@ -278,6 +281,12 @@ class TextEmbeddingVectorizer(
         tags.input_tags.string, tags.input_tags.two_d_array = True, False
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _refuse_frames(vectorizer: Any, X: Any) -> None:
+    """Raise ValueError if X is a data frame and the vectorizer one that would read the names of its columns."""
+    if hasattr(X, "columns") and hasattr(vectorizer, "build_analyzer"):
+        checked_texts(X, "X")
 
 
 def _counts(rows: Any) -> Array:
