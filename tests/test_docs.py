@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path for path in (ROOT / "docs").rglob("*.rst") if not {"_build", "auto_examples", "api"} & {*path.parts}
 )
+NEEDED = {"joblib", "numba", "numpy", "scipy", "skbag", "sklearn"}  # what installing skbag brings
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"(?:^\.\. needs: (?P<needs>.*)\n\n)?^\.\. code-block:: python\n\n(?P<code>(?: {3,}.*\n|\n)+)", re.M)
 
@@ -82,4 +84,10 @@ def test_example_stands_alone(path):
         getattr(node, "module", None) for node in imports
     }
     assert not names & siblings
+    modules = [node.module for node in imports if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
+    top = {module.partition(".")[0] for module in modules}
+    assert top <= {*sys.stdlib_module_names, *NEEDED, "matplotlib"}, (
+        "the header of the gallery names all that is needed"
+    )
     assert "__file__" not in path.read_text(encoding="utf-8")
