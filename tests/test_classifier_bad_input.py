@@ -160,6 +160,16 @@ def test_early_stopping_with_too_few_rows(X, y):
     assert_unchanged(model, before)
 
 
+def test_what_is_validated_on_has_the_classes_of_y(X, y):
+    y_val = np.where(y == 0, 7, y)
+    model = classifier(early_stopping=True)
+    with refuses(ValueError, "In X_val, y_val", "'y' has [7]", "Validate on samples of classes that y has.") as caught:
+        model.fit(X, y, X_val=X, y_val=y_val)
+    assert "classes=" not in str(caught.value)  # which is for partial_fit
+    with refuses(ValueError, "each of the 15 classes on each side", "as X_val and y_val"):
+        model.fit(X[:15], np.arange(15))
+
+
 def test_weights_whose_sum_is_too_large(X, y):
     model = classifier(random_state=0).fit(X, y, sample_weight=np.full(N_ROWS, 1e308))
     np.testing.assert_array_equal(model.embeddings_, classifier(random_state=0).fit(X, y).embeddings_)

@@ -275,8 +275,16 @@ def test_columns_of_bad_input():
         (lambda: model.nearest_features(-1), ValueError, "at least 0 .* got -1"),
         (lambda: model.nearest_features(1.5), TypeError, "number or the name of a column"),
         (lambda: model.nearest_features("cat"), ValueError, "pass feature_names"),
-        (lambda: model.nearest_features("cat", feature_names=["dog"] * 30), ValueError, "is there 0 times"),
-        (lambda: model.nearest_features("dog", feature_names=["dog"] * 30), ValueError, "is there 30 times"),
+        (
+            lambda: model.nearest_features("cat", feature_names=["dog"] * 30),
+            ValueError,
+            "must be one of feature_names, and is not",
+        ),
+        (
+            lambda: model.nearest_features("dog", feature_names=["dog"] * 30),
+            ValueError,
+            "once, and 30 columns have this name",
+        ),
     ):
         with pytest.raises(error, match=message):
             call()
@@ -436,3 +444,20 @@ def test_validation_rows_say_nothing_of_rows_without_labels():
     model = EmbeddingBagClassifier(threshold="expected_f1", early_stopping=True, max_iter=2, random_state=0)
     model.fit(X, labelled, X_val=X, y_val=bare)
     assert model.predict(X).any(axis=1).all()
+
+
+def test_labels_are_columns_of_y():
+    model = EmbeddingBagClassifier(2, max_iter=1).fit(np.ones((3, 2)), np.tile([[1, 1], [0, 1], [0, 0]], 50))
+    with pytest.raises(
+        ValueError, match=r"of classes_, \[ 0 .*\.\.\..* 99\], got 'baking'\. Labels are the numbers of"
+    ) as caught:
+        model.contributions(np.ones((1, 2)), "baking")
+    assert len(str(caught.value)) < 200
+
+
+def test_names_that_several_columns_have():
+    model = EmbeddingBagClassifier(2, max_iter=1).fit(np.eye(3), [0, 1, 0])
+    with pytest.raises(ValueError, match="feature='z' must be one of feature_names, and is not"):
+        model.nearest_features("z", feature_names=["a", "b", "b"])
+    with pytest.raises(ValueError, match="must be in feature_names once, and 2 columns have this name"):
+        model.nearest_features("b", feature_names=["a", "b", "b"])

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array, hstack, random_array
 from sklearn.base import clone
 from test_classifier_bad_input import METHODS, N_COLUMNS, N_ROWS, classifier, refuses
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, bags_to_csr
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, bags_to_csr, embedding_bag
 
 
 @pytest.fixture
@@ -51,6 +51,58 @@ def test_lists_of_ids_and_of_tokens_need_a_matrix(column):
         EmbeddingBagClassifier(2).fit(ids, [0, 1, 2])
     with refuses(ValueError, "X must be a matrix", "lists of tokens", "TfidfVectorizer(analyzer=list)"):
         EmbeddingBagClassifier(2).fit(tokens, [0, 1, 2])
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("estimator", [EmbeddingBagClassifier(2), EmbeddingBagRegressor(2), EmbeddingBagVectorizer(2)])
+def test_columns_of_categories_need_an_encoder(estimator, frame):
+    columns = {"age": [1, 2, 3], "work": ["Private", "State", "Private"]}
+    table = frame(columns)
+    place = "'Private' in row 0, column 'work'"
+    with refuses(ValueError, "X must be a matrix of numbers", place, "OneHotEncoder("):
+        estimator.fit(table, [0, 1, 2])
+    fitted = clone(estimator).fit(frame({"age": [1, 2, 3], "work": [0, 1, 0]}), [0, 1, 2])
+    with refuses(ValueError, place, "OneHotEncoder("):
+        fitted.transform(table)
+    for array in np.array([["a", "b"]] * 3), np.array([["1", "b"]] * 3, object):
+        with refuses(
+            ValueError, "'b' in row 0, column 1" if array.dtype == object else "'a' in row 0", "OneHotEncoder"
+        ):
+            estimator.fit(array, [0, 1, 2])
+    kind = {"pandas": "category", "polars": pl.Categorical}[frame.__module__.partition(".")[0]]
+    one = frame(
+        {
+            "work": pd.Series(columns["work"], dtype=kind)
+            if kind == "category"
+            else pl.Series(columns["work"], dtype=kind)
+        }
+    )
+    with refuses(ValueError, "a column of categories", "OneHotEncoder("):
+        estimator.fit(one, [0, 1, 2])
+    both = one.assign(age=1) if kind == "category" else one.with_columns(age=1)
+    with refuses(ValueError, place, "OneHotEncoder("):
+        estimator.fit(both, [0, 1, 2])
+
+
+def test_rows_of_categories_look_like_lists_of_tokens():
+    with refuses(ValueError, "lists of tokens", "If they are rows of categories", "OneHotEncoder(", "analyzer=list"):
+        EmbeddingBagClassifier(2).fit([["red", "round"], ["red", "long"]], [0, 1])
+
+
+def test_ids_that_are_none():
+    weight = np.arange(10.0).reshape(5, 2)
+    for ids, words in (
+        (csr_array(np.eye(2)), "a sparse matrix, whose rows are bags for EmbeddingBagVectorizer(init=weight)"),
+        ((ids for ids in [[0, 1]]), "got generator"),
+        (pd.DataFrame({"a": [1, None], "b": [3, 4]}, dtype="Int64"), "got NAType, <NA>"),
+        ([["a", "b"]], "got dtype('<U1')"),
+    ):
+        for call in (lambda: embedding_bag(ids, weight), lambda: bags_to_csr(ids, num_embeddings=5)):  # noqa: B023
+            with refuses(TypeError, "input must contain integers", words):
+                call()
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    np.testing.assert_array_equal(embedding_bag(frame.astype("Int64"), weight), embedding_bag(frame, weight))
+    np.testing.assert_array_equal(embedding_bag([{1, 3}, {2, 4}], weight), embedding_bag([[1, 3], [2, 4]], weight))
 
 
 @pytest.mark.parametrize(

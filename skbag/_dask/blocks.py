@@ -115,7 +115,9 @@ def get_client(client: Any) -> Any:
         try:
             client = distributed.get_client()
         except ValueError as error:
-            raise ValueError("client is None, and there is no client: make one, dask.distributed.Client().") from error
+            raise ValueError(
+                "client must be given where none is active: make one with dask.distributed.Client()."
+            ) from error
     if not isinstance(client, distributed.Client) or client.asynchronous:
         raise TypeError(f"client must be a dask.distributed.Client that is not asynchronous, got {client!r}.")
     if client.status != "running":

@@ -1,12 +1,14 @@
 """The validated bags: the one place that checks ids, offsets and weights, and that raises about them."""
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from skbag._rules.pooling import Mode, sums_in
 
@@ -269,6 +271,8 @@ def as_ids(ids: ArrayLike, name: str) -> Array:
         raise ValueError(
             f"{name} must be a rectangular array ({error}). Bags of different lengths are 1-D ids and offsets."
         ) from None
+    if array.dtype == object and array.size:
+        array = _integers_of(array, name)
     if array.dtype.kind not in "iu":
         if array.size:
             raise TypeError(f"{name} must contain integers, got {array.dtype!r}.")
@@ -276,6 +280,17 @@ def as_ids(ids: ArrayLike, name: str) -> Array:
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} contains {array.max()}, which is beyond the range of int64.")
     return array if array.dtype in _ID_DTYPES else array.astype(np.int64)
+
+
+def _integers_of(objects: Array, name: str) -> Array:
+    """Return integers that an array of objects holds, as nullable columns of pandas become one; TypeError if others."""
+    other = next((v for v in objects.ravel() if not isinstance(v, Integral) or isinstance(v, bool)), None)
+    if other is None:
+        return np.array(objects.tolist())
+    what = f"{type(other).__name__}, {reprlib.repr(other)}"
+    if issparse(other):
+        what = "a sparse matrix, whose rows are bags for EmbeddingBagVectorizer(init=weight).fit_transform"
+    raise TypeError(f"{name} must contain integers, in an array or in a list for each bag, got {what}.")
 
 
 def index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]:

@@ -60,7 +60,8 @@ def _is_ragged(rows: Sequence[Any]) -> bool:
         lengths = {len(row) for row in rows}
     except TypeError:  # numbers, or some are missing
         return any(row is None for row in rows) and any(hasattr(row, "__len__") for row in rows)
-    return len(lengths) > 1 and not any(isinstance(row, str | bytes) for row in rows)
+    differ = len(lengths) > 1 or isinstance(next(iter(rows), None), set | frozenset)  # which are no rows of an array
+    return differ and not any(isinstance(row, str | bytes) for row in rows)
 
 
 def _of_rows(rows: Any, name: str) -> Ragged:

@@ -14,6 +14,9 @@ Array = NDArray[Any]
 
 _LOOKED_AT = 10_000  # of the members, for columns of another scale: a look should cost nothing
 _COLUMNS = 100  # of which a few can stand out
+_ENCODER = (
+    "put an encoder in front, as in make_pipeline(OneHotEncoder(handle_unknown='ignore'), ...) or a ColumnTransformer"
+)
 _FEW, _SHARE, _TIMES = 0.02, 0.9, 10.0  # of the columns hold this share of X, with values so many times as large
 
 
@@ -30,7 +33,9 @@ def check_no_column(X: Any) -> None:
     if len(getattr(X, "shape", ())) == 2:
         if X.shape[1] != 1 or isinstance(X, np.ndarray):
             return
-        X = np.asarray(X, object)[:, 0]  # a data frame of one column
+        X = _column(X, 0)  # of a data frame
+    if str(getattr(X, "dtype", "")).lower().startswith("categor"):  # of pandas and polars
+        raise ValueError(f"X must be a matrix of numbers, got a column of categories: {_ENCODER}.")
     column = X if np.iterable(X) and not isinstance(X, str | bytes) else ()
     for name in ("to_pylist", "to_list"):  # of Arrow, of pandas and polars
         column = getattr(X, name)() if hasattr(X, name) else column
@@ -38,15 +43,44 @@ def check_no_column(X: Any) -> None:
     tokens = isinstance(first, list | tuple | np.ndarray) and len(first) > 0 and isinstance(first[0], str | bytes)
     if isinstance(first, str | bytes) or tokens:
         what, vectorizer = ("lists of tokens", "analyzer=list") if tokens else ("texts", "")
+        may_be_rows = tokens and len({len(row) for row in column if row is not None}) == 1
+        rows = f" If they are rows of categories, {_ENCODER}." if may_be_rows else ""
         raise ValueError(
             f"X must be a matrix, got {what}, like {str(first)[:40]!r}: put a vectorizer in front, as in "
-            f"make_pipeline(TfidfVectorizer({vectorizer}), ...), sklearn.feature_extraction.text.TfidfVectorizer."
+            f"make_pipeline(TfidfVectorizer({vectorizer}), ...).{rows}"
         )
     if isinstance(first, list | tuple | np.ndarray) and flattened(X, "X") is not None:
         raise ValueError(
             "X must be a matrix with a column for every id, got lists of ids: make one with "
             "skbag.bags_to_csr(X, num_embeddings=...)."
         )
+
+
+def place_of_string(X: Any) -> str:
+    """Return which value of a table is a string that is no number, and what to put in front; empty if there is none."""
+    if len(getattr(X, "shape", ())) != 2:
+        return ""
+    names = list(X.columns) if hasattr(X, "dtypes") else range(X.shape[1])
+    for k, name in enumerate(names):
+        for row, value in enumerate(np.asarray(_column(X, k), object)):
+            if isinstance(value, str | bytes) and not _is_number(value):
+                return f"X must be a matrix of numbers, got {value!r} in row {row}, column {name!r}: {_ENCODER}."
+    return ""
+
+
+def _column(X: Any, k: int) -> Any:
+    """Return a column of a data frame, as it is, or of what an array can be made of."""
+    if hasattr(X, "iloc"):
+        return X.iloc[:, k]
+    return X[X.columns[k]] if hasattr(X, "dtypes") else np.asarray(X, object)[:, k]
+
+
+def _is_number(text: str | bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_source(X: Any) -> None:

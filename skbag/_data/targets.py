@@ -20,6 +20,10 @@ Array = NDArray[Any]
 _QUARTILES = 1.349  # between those of a normal distribution, in standard deviations
 CLASSES, LABELS, SHARES = "class labels", "a label indicator", "probabilities of classes"
 
+IN_A_STREAM = (
+    " Name all classes of a stream in classes= of its first call, those to come too; or make a new estimator with them "
+    "all that begins with the table learnt so far: init=model.embeddings_."
+)
 _SOME_ROWS = 10  # of which none has two labels by chance
 
 
@@ -104,6 +108,11 @@ class Classes:
         rest = count.sum() if loss.normalized else weights.sum() + 1 - count
         odds = np.log(count / rest)
         return odds if loss.name in ("log_loss", "cross_entropy") else np.tanh(odds / 2)
+
+
+def shown(classes: ArrayLike) -> str:
+    """Return classes for a message, of many the first and the last ones."""
+    return np.array2string(np.asarray(classes), threshold=20, separator=" ")
 
 
 def check_classes(classes: ArrayLike) -> Array:
@@ -201,9 +210,8 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unseen}. Name all "
-                "classes of a stream in classes= of its first call, those to come too; or make a new estimator with "
-                "them all that begins with the table learnt so far: init=model.embeddings_."
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {shown(classes)}. 'y' has "
+                f"{shown(unseen)}.{IN_A_STREAM}"
             )
     if len(classes) < 2:
         raise ValueError(

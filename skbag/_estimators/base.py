@@ -20,7 +20,7 @@ from skbag._data.limits import COUNT, NORM
 from skbag._data.on_device import bags_from_device, is_on_device
 from skbag._data.quantized import BITS, QuantizedTable, table_of
 from skbag._data.resident import TableAttribute
-from skbag._data.sources import check_no_column, check_source
+from skbag._data.sources import check_no_column, check_source, place_of_string
 from skbag._data.table import (
     check_dtype,
     check_padding_idx,
@@ -271,14 +271,16 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         check_source(X)
     elif not issparse(X):
         check_no_column(X)
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        ensure_all_finite=False,
-        ensure_min_samples=min_samples,
-    )
+    options: Any = {"accept_sparse": "csr", "ensure_all_finite": False, "ensure_min_samples": min_samples}
+    given = X
+    try:
+        X = validate_data(estimator, X, reset=reset, **options)
+        X = X.astype(np.float64) if X.dtype == object else X  # of columns of categories
+    except ValueError as error:
+        words = place_of_string(given) if "could not convert" in str(error) or "bytes/strings" in str(error) else ""
+        if not words:
+            raise
+        raise ValueError(words) from error
     if issparse(X):
         return X
     return csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy knows no float16

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skbag._data.limits import COUNT
-from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns
+from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns, shown
 from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.choosing import (
     ChoosingMixin,
@@ -660,7 +660,8 @@ class EmbeddingBagClassifier(
                 raise ValueError("classes must be passed on the first call to partial_fit.")
         elif declared is not None and not np.array_equal(declared, self.classes_):
             raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}. "
+                f"`classes={shown(classes)}` is not the same as on last call to partial_fit, was: "
+                f"{shown(self.classes_)}. "
                 "Classes cannot be added: name all in the first call, or make a new estimator with "
                 "init=model.embeddings_."
             )
@@ -686,7 +687,9 @@ class EmbeddingBagClassifier(
         given = np.asarray(output)
         for label in given.ravel().tolist():
             if label not in numbers:
-                raise ValueError(f"output must be of classes_, {self.classes_}, got {label!r}.")
+                columns = self._learnt.kind != CLASSES and isinstance(label, str)
+                hint = " Labels are the numbers of the columns of y in fit." if columns else ""
+                raise ValueError(f"output must be of classes_, {shown(self.classes_)}, got {label!r}.{hint}")
         named = [numbers[label] for label in given.ravel().tolist()]
         return np.array(named, np.int64).reshape(given.shape)
 
@@ -697,7 +700,9 @@ class EmbeddingBagClassifier(
         if learnt.kind != self._learnt.kind:
             raise ValueError(f"y must be {self._learnt.kind} as before, got {learnt.kind}.")
         if not np.array_equal(learnt.classes, self.classes_):
-            raise ValueError(f"warm_start needs the classes of the first fit, {self.classes_}, got {learnt.classes}.")
+            raise ValueError(
+                f"warm_start needs the classes of the first fit, {shown(self.classes_)}, got {shown(learnt.classes)}."
+            )
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:
         return linear_classifier(coef, intercept, self._learnt, self.loss)

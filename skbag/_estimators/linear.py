@@ -91,10 +91,15 @@ class LinearMixin:
             why = "a maximum is not linear in the row" if fitted.mode == "max" else "each normalizes a row in its way"
             raise ValueError(f"to_linear needs the mode 'sum', 'mean' or 'sqrtn', got mode={fitted.mode!r}: {why}.")
         blocks = fitted._blocks
-        if blocks.interaction or (blocks.n_fields > 1 and fitted.mode != "sum"):
+        if blocks.interaction:
             raise ValueError(
-                f"to_linear needs interaction=None, and no fields but in the mode 'sum', got "
-                f"interaction={fitted.interaction!r}, fields={fitted.fields!r} and mode={fitted.mode!r}."
+                f"to_linear needs interaction=None, got {fitted.interaction!r}: products of members are not linear in "
+                "the row."
+            )
+        if blocks.n_fields > 1 and fitted.mode != "sum":
+            raise ValueError(
+                f"to_linear needs mode='sum' where there are fields, got mode={fitted.mode!r}: each of "
+                f"{blocks.n_fields} fields is divided by what it weighs, and a linear model divides whole rows."
             )
         table = check_weight(fitted.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))

@@ -42,8 +42,13 @@ def column_of(feature: Any, names: Array | None, n_features: int) -> int:
         if names is None:
             raise ValueError(f"feature={feature!r} is a name: pass feature_names, or the number of a column.")
         found = np.flatnonzero(names == feature)
-        if len(found) != 1:
-            raise ValueError(f"feature={feature!r} must be one of feature_names, and is there {len(found)} times.")
+        if not len(found):
+            raise ValueError(f"feature={feature!r} must be one of feature_names, and is not.")
+        if len(found) > 1:
+            raise ValueError(
+                f"feature={feature!r} must be in feature_names once, and {len(found)} columns have this name: pass the "
+                "number of one."
+            )
         return int(found[0])
     if not isinstance(feature, Integral) or isinstance(feature, bool):
         raise TypeError(f"feature must be the number or the name of a column, got {feature!r}.")

@@ -24,7 +24,7 @@ from skbag._data.quantized import QuantizedTable, table_of, values_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.sources import warn_of_scales
 from skbag._data.table import check_weight, copied
-from skbag._data.targets import Targets
+from skbag._data.targets import IN_A_STREAM, Targets
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.models import Models
 from skbag._estimators.run import Run
@@ -215,7 +215,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                 raise ValueError("the weights must be larger than 0 for at least one sample.")
         except (TypeError, ValueError) as error:  # the words are those for X, y and sample_weight
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"In X_val, y_val or sample_weight_val: {error}") from error
+            words = str(error)
+            if words.endswith(IN_A_STREAM):
+                words = words.removesuffix(IN_A_STREAM) + " Validate on samples of classes that y has."
+            raise kind(f"In X_val, y_val or sample_weight_val: {words}") from error
         return X, y, bags, self._targets_of(learnt, labels), weights
 
     @property

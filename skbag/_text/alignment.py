@@ -252,8 +252,11 @@ def fill(
         with np.errstate(over="ignore"):  # what becomes infinite in float32 is refused
             taken = source.take(theirs, rows[some]).astype(table.dtype, copy=False)
         if not np.isfinite(taken).all():
-            bad = np.flatnonzero(~np.isfinite(taken).all(axis=1))[0]
-            raise ValueError(f"vectors must be finite in {table.dtype.name}, got {taken[bad]} for {theirs[bad]!r}.")
+            bad, column = np.argwhere(~np.isfinite(taken))[0]
+            raise ValueError(
+                f"vectors must be finite in {table.dtype.name}, got {taken[bad, column]} at position {column} of the "
+                f"vector of {theirs[bad]!r}."
+            )
         table[some] = taken
         if oov in ("random", "mean"):
             total += taken.sum(axis=0, dtype=np.float64)

@@ -69,6 +69,7 @@ def split(rows: Array, share: float, stratify: Array | None, rng: Any) -> tuple[
             needs = f"a sample of each of the {len(counts)} classes on each side; the rarest has {counts.min()}"
         raise ValueError(
             f"early_stopping with validation_fraction={share} holds out {int(np.ceil(share * len(rows)))} of "
-            f"{len(rows)} samples, and needs {needs}."
+            f"{len(rows)} samples, and needs {needs}. "
+            "Pass others to validate on as X_val and y_val, or train without early_stopping."
         ) from None
     return np.sort(used), np.sort(left_out)
