@@ -110,7 +110,7 @@ class Classes:
         return odds if loss.name in ("log_loss", "cross_entropy") else np.tanh(odds / 2)
 
 
-def shown(classes: ArrayLike) -> str:
+def shown(classes: Any) -> str:
     """Return classes for a message, of many the first and the last ones."""
     return np.array2string(np.asarray(classes), threshold=20, separator=" ")
 
