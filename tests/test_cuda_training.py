@@ -15,7 +15,7 @@ from simulator import SIMULATED
 
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import bags_from_csr
-from skbag._data.blocks import Blocks
+from skbag._data.blocks import Blocks, Fields
 from skbag._data.model import Model, Objective, Parameters, Rates
 from skbag._data.targets import Targets
 from skbag._rules.activations import ACTIVATIONS
@@ -149,7 +149,7 @@ class Reference:
         of_layers, total, activated = [np.zeros_like(array) for array in layers], 0.0, ACTIVATED[case.activation]
         for b in some:
             ids, weights = case.members[b]
-            h, shares = pooled(table, ids, weights, case.mode)
+            h, shares = pooled_row(table, ids, weights, case)
             read, sums = forward(h, layers, activated[0])
             scale = case.sample_weight[b] / len(some)
             total += value(case.loss.name, sums[-1], case.dense[b]) * case.sample_weight[b]
@@ -159,7 +159,7 @@ class Reference:
                 of_layers[2 * k + 1] += g
                 g = g @ layers[2 * k] * (activated[1](sums[k - 1]) if k else 1)
             for row, share in zip(ids, shares, strict=True):
-                gradients[row] += share * g
+                gradients[row] += (share * g.reshape(share.shape)).sum(axis=0)
                 members[row] += 1
         for row in [] if case.freeze else np.flatnonzero(members):
             self.change(0, row, gradients[row] / (members[row] if case.by_freq else 1), rate)
@@ -200,6 +200,25 @@ def pooled(table, ids, weights, mode):
     return weights @ table[ids] / size, np.repeat(weights[:, None] / size, dim, axis=1)
 
 
+def pooled_row(table, ids, weights, case):
+    """Return a row of features, and their derivatives with respect to each member, (n_members, n_blocks, dim)."""
+    modes, edges = [case.mode] if isinstance(case.mode, str) else case.mode, np.cumsum(case.fields or [len(table)])
+    field, dim, per_field = np.searchsorted(edges, ids, side="right"), table.shape[1], len(modes) + case.interaction
+    blocks = np.zeros((len(edges), per_field, dim))
+    derivatives = np.zeros((len(ids), *blocks.shape))
+    for f in range(len(edges)):
+        own = field == f
+        for k, mode in enumerate(modes):
+            blocks[f, k], derivatives[own, f, k] = pooled(table, ids[own], weights[own], mode)
+    if case.interaction:
+        factors, total = derivatives[np.arange(len(ids)), field, 0], blocks[:, 0].sum(axis=0)
+        for f in range(len(edges)):
+            own, rows = (field == f)[:, None], factors * table[ids]
+            blocks[f, 1] = (blocks[f, 0] * total - (own * rows**2).sum(axis=0)) / 2
+            derivatives[:, f, 1] = factors * (own * total + blocks[f, 0]) / 2 - own * factors * rows
+    return blocks.ravel(), derivatives.reshape(len(ids), len(edges) * per_field, dim)
+
+
 # --- a case: data and model, for both
 
 
@@ -218,7 +237,7 @@ def case_of(loss, solver, mode="sum", dtype="float64", *, n=11, dim=6, seed=0, *
         dense = np.where(rng.random((n, n_outputs)) < 0.3, 0, rng.normal(0, 2, (n, n_outputs)))
         dense = np.abs(dense) if loss.name == "poisson" else dense
     options = {"alpha": 0.0, "norm": None, "by_freq": False, "freeze": False, "batch_size": 4, "padding_idx": None}
-    options |= {"layer_norm": None, "sizes": (), "activation": "identity", "interaction": False}
+    options |= {"layer_norm": None, "sizes": (), "activation": "identity", "interaction": False, "fields": None}
     options |= more
     options.setdefault("hidden_norms", (None,) * len(options["sizes"]))
     sample_weight = rng.uniform(0.2, 2, n)
@@ -228,7 +247,8 @@ def case_of(loss, solver, mode="sum", dtype="float64", *, n=11, dim=6, seed=0, *
         for ids, weights in reference.bags_of_csr(X)
     ]
     arrays = [random_table(n_columns, dim, dtype=dtype, seed=seed + 1)]
-    for k, (n_inputs, width) in enumerate(pairwise((dim, *options["sizes"], n_outputs))):
+    n_blocks = Blocks(mode, len(options["fields"] or [0]), options["interaction"]).n_blocks
+    for k, (n_inputs, width) in enumerate(pairwise((n_blocks * dim, *options["sizes"], n_outputs))):
         arrays.append(random_table(width, n_inputs, dtype=dtype, seed=5 + 2 * k) / 2)
         arrays.append(random_table(1, width, dtype=dtype, seed=6 + 2 * k)[0] / 2)
     return SimpleNamespace(
@@ -252,9 +272,13 @@ def model_of(case, initial=0.25):
     return get_trainer("cuda").keep(model, case.dtype)
 
 
+def bags_of(case):
+    bags, fields = bags_from_csr(case.X, dtype=case.dtype, padding_idx=case.padding_idx), case.fields
+    return get_backend("cuda").split(bags, Fields.of(fields, case.X.shape[1]).edges) if fields else bags
+
+
 def trainer_of(case, model, *, undo=False):
-    bags = bags_from_csr(case.X, dtype=case.dtype, padding_idx=case.padding_idx)
-    bags = get_backend("cuda").check(bags, case.mode)
+    bags = get_backend("cuda").check(bags_of(case), case.mode)
     objective = Objective(
         case.mode, case.loss, case.solver, case.alpha, case.norm, case.by_freq, case.freeze, case.alpha,
         case.layer_norm, interaction=case.interaction, hidden_alpha=case.alpha,
@@ -359,6 +383,39 @@ def test_hidden_layers(cuda, short_windows, case):
     assert bits(model) == before
     assert trainer.epoch(np.arange(11), Rates(0.1, hidden=hidden)) == once
     assert bits(model) == again
+
+
+BLOCKS = [
+    ("float64", ("mean", "max"), "adam", {}),
+    ("float64", ("max", "sqrtn", "sum", "mean"), "rowwise_adagrad", {"padding_idx": 1, "alpha": 0.05}),
+    ("float64", ("mean", "sqrtn"), "adagrad", {"by_freq": True}),
+    ("float64", "mean", "sgd", {"fields": [3, 0, 4], "norm": (1.3, 2.0)}),
+    ("float64", "max", "adagrad", {"fields": [2, 5]}),
+    ("float64", ("sqrtn", "max"), "momentum", {"fields": [3, 4], "alpha": 0.05}),
+    ("float64", "sum", "rowwise_adagrad", {"interaction": True}),
+    ("float64", "mean", "sgd", {"interaction": True, "by_freq": True, "alpha": 0.05}),
+    ("float64", "sqrtn", "adam", {"interaction": True, "fields": [3, 0, 2, 2], "padding_idx": 2}),
+    ("float32", "sum", "rowwise_adagrad", {"interaction": True, "fields": [3, 4]}),
+    ("float64", "mean", "adagrad", {"interaction": True, "fields": [3, 4], "sizes": (4,), "activation": "tanh"}),
+    ("float64", "sqrtn", "sgd", {"interaction": True, "freeze": True}),
+]
+
+
+@pytest.mark.parametrize("case", BLOCKS, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}-{'-'.join(case[3])}")
+def test_several_modes_fields_and_interactions(cuda, short_windows, case):
+    dtype, mode, solver, params = case
+    solver = next(each for each in ALL_SOLVERS if each.name == solver)
+    case = case_of(CROSS_ENTROPY, solver, mode, dtype, **params)
+    rates = Rates(0.1, 0.01, 2.0, 1.0, ((0.5, 2.0),) * len(case.sizes))
+    model = assert_an_epoch_is_right(case, rates, n_epochs=2)
+    layers, rule = [np.asarray(some.values, np.float64) for some in model.parameters()], ACTIVATED[case.activation][0]
+    blocks = Blocks(mode, len(case.fields or [0]), case.interaction)
+    found = get_backend("cuda").predict(bags_of(case), model, blocks, 1)
+    outputs = trainer_of(case, model).outputs(np.arange(11))
+    for b, (ids, weights) in enumerate(case.members):
+        expected = forward(pooled_row(layers[0], ids, weights, case)[0], layers[1:], rule)[1][-1]
+        for actual in (found[b], outputs[b]):
+            np.testing.assert_allclose(actual, expected, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dim", [1, 3, 33])

@@ -1,6 +1,5 @@
-"""The CUDA backend: what goes to the GPU and back, block by block, and the choice of a kernel's shape."""
+"""The CUDA backend: what goes to the GPU and back, block by block, and which kernels are launched."""
 
-import math
 import weakref
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -26,6 +25,7 @@ from skbag._rules.pooling import MODES, Mode
 # isort: split
 from skbag._cuda import checking, lending, norms
 from skbag._cuda import pooling as kernels
+from skbag._cuda.shapes import shape_of
 from skbag._cuda.staging import Members, Slot, through
 from skbag._cuda.structs import Segments, Source, Windows
 from skbag._cuda.work import Head, Memory, Work, float_of
@@ -35,32 +35,13 @@ Array = NDArray[Any]
 
 _FEW = 1 << 14  # members: so many are checked on the host in less time than a launch takes
 _BLOCKS_AT_ONCE = 3  # one on its way to the GPU, one on the GPU, one on its way back
-_VECTOR_BYTES = 16  # the widest load of a thread
-_VECTORS = 4  # most of them that a thread has of a row
 _KEPT = 1 << 28  # bytes that are kept for the next trainer
-_NUMBERS = 16  # and most numbers: four rows of them are in registers at once
 
 
 @cache
 def backend(index: int) -> "Backend":
     """Return the backend of a GPU."""
     return Backend(index)
-
-
-def shape_of(dim: int, itemsize: int, *others: int) -> tuple[int, int, int]:
-    """Return the threads of a group that shares a row, the columns of one load and the loads of a thread.
-
-    With ``others`` for rows of several widths.
-    """
-    width = _VECTOR_BYTES // itemsize
-    while math.gcd(dim, *others) % width:
-        width //= 2
-    slots = max((dim, *others)) // width
-    most = min(_VECTORS, max(1, _NUMBERS // width))
-    lanes = min(32, THREADS, 1 << (slots - 1).bit_length())
-    while lanes < THREADS and slots > lanes * most:
-        lanes *= 2
-    return lanes, width, min(most, -(-slots // lanes))
 
 
 class Backend:
@@ -309,7 +290,7 @@ class Backend:
             kind, source, segments, members.n_members, members.longest, padding, stream, memory
         )  # fmt: skip
         shape = shape_of(dim, rows.dtype.itemsize)
-        kernel = kernels.pool_kernel(kind, blocks, THREADS, *shape)
+        kernel = kernels.pool_kernel(kind, int(members.longest >= kernels.WINDOW), blocks, THREADS, *shape)
         self.device.launch(
             kernel, members.n_bags * shape[0], source, segments, padding, windows, out, stream=stream
         )  # fmt: skip

@@ -103,7 +103,7 @@ def windows_of(layout, weighted, threads, shape):
 @cache
 def _pool_of_pass(number, one, weighted, training, shape):
     """Make what pools a bag in a pass, see `blocks.passes_of`."""
-    pool_bag, squares = pool_of(blocks.kind_of(one, weighted), training, one[2], *shape), int(one[1] == SQUARES)
+    pool_bag, squares = pool_of(blocks.kind_of(one, weighted), training, 1, one[2], *shape), int(one[1] == SQUARES)
 
     @device
     def pool_of_pass(epoch, first, n_bags, begin, p, lane):

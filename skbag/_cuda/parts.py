@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skbag._cuda import backend as cuda
 from skbag._cuda import blocks, calls, forward, pooling, rows, sorter, sorting, step, structs
 from skbag._cuda.device import THREADS, DeviceArray
+from skbag._cuda.shapes import layer_shape_of, shape_of
 from skbag._cuda.staging import Members
 from skbag._cuda.workspace import Workspace
 from skbag._data.blocks import Blocks
@@ -212,8 +213,8 @@ class Run:
     def _count_blocks(self, n_rows: int, n_members: int, dim: int, dtype: Any) -> None:
         """Say how many blocks each phase can use."""
         self._shapes = (
-            cuda.shape_of(dim, dtype.itemsize),
-            cuda.shape_of(self._widths[0], dtype.itemsize, *self._widths[1:-1]),
+            shape_of(dim, dtype.itemsize),
+            layer_shape_of(self._widths[:-1], dtype.itemsize),
         )
         groups, layer_groups = (THREADS // lanes for lanes, _, _ in self._shapes)
         outputs = self._widths[1:]

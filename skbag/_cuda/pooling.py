@@ -74,7 +74,7 @@ def member(kind, source, padding, origin, i):
         keep = keep and item(weights, i) != 0
     if factored:
         factor *= item(factors, i)
-    if reduction in (SQUARES, OWN):
+    if reduction == SQUARES or reduction == OWN:
         factor *= factor
     return i, row if keep else np.int64(0), factor, weight, keep
 
@@ -88,7 +88,7 @@ def take(kind, source, state, one, values, slot, lanes):
     i, row, factor, weight, keep = one
     if reduction == SQUARES:
         values = as_row(values, as_tile(values) * as_tile(values))
-    if reduction in (TOTAL, SQUARES, OWN):
+    if reduction == TOTAL or reduction == SQUARES or reduction == OWN:
         acc = add_scaled(acc, values, factor, keep)
     elif reduction == WON:
         acc = add_where(acc, values, gather(at, winners, row, slot, lanes), item(members, i))
@@ -140,7 +140,7 @@ def combined(reduction, one, state, other):
     """Return (acc, at, size) of two runs of members, of which ``other`` is the later one; ``one`` is 1."""
     acc, at, size = state
     values, candidates, more = other
-    if reduction not in (LARGEST, WINNER):
+    if reduction != LARGEST and reduction != WINNER:
         return add_scaled(acc, values, one, True), at, size + more
     if reduction == WINNER:
         at = larger_at(at, acc, values, one, True, candidates)
@@ -168,7 +168,8 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
     n_windows = (stop - start) // WINDOW
     if n_windows > 0:
         first = (start + WINDOW - 1) // WINDOW
-        merged = reduction if reduction in (LARGEST, WINNER) else TOTAL, MEAN, SIZES, 0, 0, 1
+        largest = reduction == LARGEST or reduction == WINNER
+        merged = reduction if largest else TOTAL, MEAN, SIZES, 0, 0, 1
         parts = Source(partials, partial_at, members, ids, factors, partial_sizes)
         last, empty = first + n_windows, state
         while first < last:  # windows of windows: else a sum of many would be rounded as often
@@ -284,15 +285,16 @@ def fold_kernel(reduction, threads, lanes, width, vectors):
 
 
 @cache
-def pool_of(kind, training, blocks, lanes, width, vectors):
+def pool_of(kind, training, long, blocks, lanes, width, vectors):
     """Make the pooling of a bag, by a group of ``lanes`` threads.
 
+    long : whether a bag may have whole windows: code that is not there takes no registers.
     blocks : (n, place, total), how many blocks a bag has, each a row of what is written, and where that of the mode is;
     total : that of the same sum without a divisor, or -1.
     """
     reduction, mode, _, _, _, _ = kind
     per_bag, place, total = blocks
-    lowest = -math.inf if mode == MAX else 0.0
+    lowest, has_size = -math.inf if mode == MAX else 0.0, int(mode in (MEAN, SQRTN))
 
     @device
     def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):
@@ -306,9 +308,11 @@ def pool_of(kind, training, blocks, lanes, width, vectors):
             acc = full(scalar(lowest), width, vectors)
             at = full(np.int32(-1), width, vectors)
             state = acc, at, scalar(0)
-            acc, at, size = reduce_segment(
-                kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
-            )  # fmt: skip
+            if long:
+                state = reduce_segment(kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes)
+            else:
+                state = reduce(kind, source, state, padding, np.int64(0), start, stop, slot, lanes)
+            acc, at, size = state
             if total >= 0:
                 scatter(out, bag * per_bag + total, slot, lanes, acc)
             if mode != SUM:
@@ -322,16 +326,16 @@ def pool_of(kind, training, blocks, lanes, width, vectors):
                 if reduction == WINNER:
                     scatter(out_at, bag, slot, lanes, at)
                 if lane == 0:
-                    sizes[bag] = size if mode in (MEAN, SQRTN) and size != 0 else scalar(1)
+                    sizes[bag] = size if has_size and size != 0 else scalar(1)
             slot += lanes * vectors
 
     return pool_bag
 
 
 @cache
-def pool_kernel(kind, blocks, threads, lanes, width, vectors):
-    """Make the pooling kernel: one group of ``lanes`` threads per bag; for ``blocks`` see `pool_of`."""
-    pool_bag = pool_of(kind, 0, blocks, lanes, width, vectors)
+def pool_kernel(kind, long, blocks, threads, lanes, width, vectors):
+    """Make the pooling kernel: one group of ``lanes`` threads per bag; for ``long`` and ``blocks`` see `pool_of`."""
+    pool_bag = pool_of(kind, 0, long, blocks, lanes, width, vectors)
 
     @kernel
     def pool(source, segments, padding, windows, out):

@@ -315,7 +315,7 @@ def phases_of(wide, threads, items, bits, window):
             write_heads(sorting)
         else:
             n = n_tiles * n_digits if which < COUNT_HEADS else n_tiles
-            if which in (SUM, SUM_HEADS):
+            if which == SUM or which == SUM_HEADS:
                 sum_(sorting, n)
             else:
                 scan(sorting, n)
