@@ -13,6 +13,7 @@ from helpers import MODES, csr, random_csr, random_table
 from scipy.special import expit, log_softmax
 from simulator import SIMULATED
 
+from skbag import EmbeddingBagClassifier
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import bags_from_csr
 from skbag._data.blocks import Blocks, Fields
@@ -425,7 +426,9 @@ def test_widths(cuda, solver, dim):
 
 
 @pytest.mark.parametrize("solver", ALL_SOLVERS, ids=lambda solver: solver.name)
-@pytest.mark.parametrize("params", [{}, {"freeze": True}], ids=["trained", "frozen"])
+@pytest.mark.parametrize(
+    "params", [{}, {"freeze": True}, {"batch_size": 11, "padding_idx": 1}], ids=["trained", "frozen", "one mini-batch"]
+)
 def test_take_back_is_exact(cuda, solver, params):
     case = case_of(CLASSIFICATION["log_loss"], solver, **params)
     model = model_of(case)
@@ -435,7 +438,7 @@ def test_take_back_is_exact(cuda, solver, params):
     trainer.epoch(np.arange(11), Rates(0.1))
     trainer.epoch(np.arange(11), Rates(0.1))
     assert bits(model) != before
-    assert model.n_steps == n_steps + 6
+    assert model.n_steps == n_steps + 2 * -(-11 // case.batch_size)
     trainer.take_back()
     assert bits(model) == before
     assert model.n_steps == n_steps
@@ -668,6 +671,36 @@ def test_a_mini_batch_after_the_first_allocates_nothing(cuda, launches, monkeypa
     trainer_of(case, model).epoch(np.arange(11), Rates(0.1))
     assert not allocated
     assert len(launches) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_partial_fit_is_five_launches_and_allocates_nothing(cuda, launches, monkeypatch, solver, dtype):
+    """Four, and one that keeps the rows for the case that the call fails; their memory is that of the second call."""
+    from skbag._cuda.device import Device
+
+    X, y, allocated, original = random_csr(), np.arange(12) % 2, [], Device.empty
+    model = EmbeddingBagClassifier(4, batch_size=12, solver=solver, dtype=dtype, device=cuda, random_state=0)
+    for _ in range(2):
+        model.partial_fit(X, y, classes=[0, 1])
+    monkeypatch.setattr(
+        Device, "empty", lambda self, shape, *args: allocated.append(shape) or original(self, shape, *args)
+    )
+    launches.clear()
+    model.partial_fit(X, y)
+    assert launches == ["expand", "sort", "arrange", "keep", "train"]
+    assert not allocated
+
+
+def test_an_order_of_some_bags_is_taken_back(cuda):
+    case = case_of(CROSS_ENTROPY, SOLVERS["adam"], batch_size=11)
+    model = model_of(case)
+    before, trainer = bits(model), trainer_of(case, model, undo=True)
+    trainer.epoch(np.arange(4), Rates(0.1))
+    trainer.epoch(np.arange(11), Rates(0.1))
+    assert bits(model) != before
+    trainer.take_back()
+    assert bits(model) == before
 
 
 def test_trainers_side_by_side_have_memory_of_their_own(cuda):

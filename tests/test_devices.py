@@ -351,6 +351,17 @@ def test_without_numba_cuda_the_error_names_the_extra():
     assert "[[1.]]" in printed
 
 
+def test_beside_a_numpy_that_numba_cuda_does_not_know_the_error_says_so():
+    pytest.importorskip("numba_cuda", reason="needs numba-cuda")
+    prepare = "import numpy as np, skbag\nrow_stack = vars(np).pop('row_stack')"  # NumPy 2.5 has none
+    code = NO_CUDA.format(prepare=prepare, error="ImportError").replace(
+        "print(error)", "np.row_stack = row_stack; print(error)"
+    )
+    printed = run_python(code, env={"NUMBA_ENABLE_CUDASIM": "0"})
+    assert re.search(r"\(numba-cuda \d.*, numpy \d.*row_stack.*pip install '\.\[cu13\]'", printed)
+    assert "[[1.]]" in printed
+
+
 def test_without_a_driver_the_error_says_so(cuda):
     if not SIMULATED:
         pytest.skip("there is a driver")

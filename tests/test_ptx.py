@@ -29,7 +29,7 @@ SMALL = "uint16", "int16", "int8", "uint8"
 # loads of so many bits
 WIDE = {8: "[bsu]8", 16: "[bsu]16|v2.[bsu]8", 32: "[bfu]32", 64: "v2.[bfu]32|[bfu]64", 128: "v4.[bfu]32|v2.[bfu]64"}
 
-KERNELS = "blocks", "checking", "norms", "pooling", "forward", "head", "hidden", "sorting", "step"  # modules of them
+KERNELS = "blocks", "checking", "norms", "pooling", "forward", "head", "hidden", "sorting", "step", "undo"  # modules
 ARITHMETIC = r"^\s*(?:@\S+ )?((?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|max|min|setp|selp)\.(?:[\w.]*\.)?f64)\s"
 
 RECORD = """

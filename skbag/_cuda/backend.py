@@ -362,20 +362,12 @@ class Backend:
                 self._look_at(members, len(table), table.dtype, self._findings, 0, mend=True)
                 device.synchronize()
                 bags.made_for("sum", self._findings.found)
-            found = self.rows_at(there, ids, n)
+            found, shape = (
+                device.empty((n, table.shape[1]), table.dtype),
+                shape_of(table.shape[1], table.dtype.itemsize),
+            )
+            device.launch(kernels.lookup_kernel(THREADS, *shape), n * shape[0], there, ids, n, found)
             return device.copy_out(found[:n], np.empty((n, table.shape[1]), table.dtype))
-
-    def rows_at(self, rows: DeviceArray, ids: DeviceArray, n: int) -> DeviceArray:
-        """Return the first n rows that ids name."""
-        out = self.device.empty((n, rows.shape[1]), rows.dtype)
-        shape = shape_of(rows.shape[1], rows.dtype.itemsize)
-        self.device.launch(kernels.lookup_kernel(THREADS, *shape), n * shape[0], rows, ids, False, n, out)
-        return out
-
-    def put_rows_at(self, rows: DeviceArray, ids: DeviceArray, n: int, values: DeviceArray) -> None:
-        """Put n rows back where `rows_at` has taken them from."""
-        shape = shape_of(rows.shape[1], rows.dtype.itemsize)
-        self.device.launch(kernels.lookup_kernel(THREADS, *shape), n * shape[0], values, ids, True, n, rows)
 
     @staticmethod
     def norm_factors(table: Any, norm: tuple[float, float], n_jobs: int | None, indices: Array | None = None) -> Array:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,14 +14,23 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 DeviceArray = Any  # numba.cuda's, which has no types
 
-if find_spec("numba_cuda") is None:
-    raise ImportError(
-        "device='cuda' needs the package numba-cuda. Install it with its compilers, in a clone of skbag: "
-        "pip install '.[cu13]' for a driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
-    )
+_INSTALL = "in a clone of skbag: pip install '.[cu13]' for a driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
 
-from numba import cuda  # noqa: E402
-from numba.cuda.core import config  # noqa: E402
+if find_spec("numba_cuda") is None:
+    raise ImportError(f"device='cuda' needs the package numba-cuda. Install it with its compilers, {_INSTALL}")
+
+try:
+    from numba import cuda
+    from numba.cuda.core import config
+
+    if not config.ENABLE_CUDASIM:
+        import numba.cuda.np.arrayobj  # noqa: F401  (what kernels are made with)
+except Exception as error:  # of any kind: a name that NumPy no longer has, a library of another version
+    found = ", ".join(f"{name} {version(name)}" for name in ("numba-cuda", "numba", "numpy"))
+    raise ImportError(
+        f"device='cuda' cannot be used: numba-cuda cannot be imported beside what is installed here ({found}), as "
+        f"{error}. Install what works together, {_INSTALL}"
+    ) from error
 
 from skbag._cuda import copying  # noqa: E402
 
@@ -62,10 +72,7 @@ def _check_available() -> None:
         return
     error = cuda.cuda_error()
     if error is None:
-        raise ImportError(
-            "device='cuda' needs the compilers of numba-cuda, which are not installed: in a clone of skbag, "
-            "pip install '.[cu13]' for a driver of CUDA 13, or '.[cu12]' for one of CUDA 12."
-        )
+        raise ImportError(f"device='cuda' needs the compilers of numba-cuda, which are not installed: {_INSTALL}")
     reason = " ".join(str(error).split())
     raise RuntimeError(f"device='cuda' needs an NVIDIA GPU and its driver; use device='cpu' here. CUDA says: {reason}")
 

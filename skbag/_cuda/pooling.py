@@ -358,19 +358,16 @@ def lookup_kernel(threads, lanes, width, vectors):
     """Make the row copying kernel: one group of ``lanes`` threads per row."""
 
     @kernel
-    def lookup(rows, ids, to_ids, n, out):
-        """out[i] = rows[ids[i]] for i < n; or with ``to_ids``, out[ids[i]] = rows[i].
-
-        rows : (n_rows, dim), in. ids : (>= n,), in, checked. out : (>= n, dim), out; with ``to_ids`` of any length.
-        """
+    def lookup(rows, ids, n, out):
+        """out[i] = rows[ids[i]] for i < n. rows : (n_rows, dim), ids : (>= n,), in, checked. out : (>= n, dim), out."""
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         i, slot = thread // lanes, thread % lanes
         if i < n:
             row = np.int64(item(ids, i))
             values = full(rows.dtype.type(0), width, vectors)
             while slot * width < rows.shape[1]:
-                values = gather(values, rows, i if to_ids else row, slot, lanes)
-                scatter(out, row if to_ids else i, slot, lanes, values)
+                values = gather(values, rows, row, slot, lanes)
+                scatter(out, i, slot, lanes, values)
                 slot += lanes * vectors
 
     return lookup

@@ -167,6 +167,15 @@ class Layer(NamedTuple):
     exactly: Any
 
 
+class Kept(NamedTuple):
+    """Rows of the table as they were."""
+
+    rows: Any  # (>= n,): which are to be kept
+    kept_rows: Any  # (>= n,): which are, out
+    kept: Any  # Parameters, what they were
+    table: Any  # Parameters
+
+
 class Epoch(NamedTuple):
     """All that mini-batches are trained with."""
 

@@ -23,6 +23,7 @@ from skbag._cuda import structs
 from skbag._cuda.parts import Cut, Run, bags_of, cuts_of, steps_of
 from skbag._cuda.sorter import check_size, unique
 from skbag._cuda.staging import Members
+from skbag._cuda.undo import Undo
 from skbag._cuda.work import float_of
 from skbag._cuda.workspace import Workspace
 
@@ -115,7 +116,8 @@ class Trainer:
                 "targets", targets.indices, targets.indptr, sample_weight, *values
             )
             self._targets = structs.Targets(indices, indptr, values[0] if values else (), weight)
-            self._undo = _Undo(self) if undo else None
+            used = () if objective.freeze else _used(objective.solver)
+            self._undo = Undo(self.device, self._workspace, model, used) if undo else None
 
     def _put_bags(self, dtype: Any) -> Members:
         bags = self.bags
@@ -185,6 +187,8 @@ class Trainer:
         )  # fmt: skip
         given = workspace.packed("given", epoch)
         run.prepare(epoch, given, cut.n_members)
+        if self._undo is not None and not self._undo.is_saved:
+            self._undo.save(*self._rows_that_change(epoch.sorting, len(order)))
         first, n = 0, _FIRST_TURN
         while first < n_batches and not self._diverged[0]:
             start, last = perf_counter(), min(n_batches, first + n)
@@ -193,6 +197,15 @@ class Trainer:
             n = max(1, min(4 * n, int(n * _TURN / max(perf_counter() - start, 1e-6))))
             first = last
         return not self._diverged[0]
+
+    def _rows_that_change(self, sorting: structs.Sorting, n_bags: int) -> tuple[DeviceArray, int]:
+        """Return the rows that all bags name, on the GPU, and how many there are; of one mini-batch they are sorted."""
+        ids, n = self._members.ids, self._members.n_members
+        if self.objective.freeze or not n:
+            return ids, 0
+        if min(n_bags, self.batch_size) == self.bags.n_rows:
+            return sorting.rows, int(sorting.firsts[:2].copy_to_host()[1])
+        return unique(self.device, ids, n, self.bags.num_embeddings)
 
     def _order_indptr(self, order: Array) -> Array:
         return np.concatenate(([0], np.cumsum(self.lengths[bags_of(order, self.bags.n_fields)])))
@@ -236,44 +249,3 @@ class Trainer:
     def forget(self) -> None:
         """Give up what `take_back` needs; neither may be called any more."""
         self._undo = None
-
-
-class _Undo:
-    """What the rows that the bags of a trainer name, and the small arrays, were when this was made."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self._n_steps = trainer, trainer.model.n_steps
-        self._small = [parameters.copy() for parameters in trainer.model.parameters()[1:]]
-        self._rows: DeviceArray = None
-        self._n, self._saved = 0, []
-        members = trainer._members
-        if not trainer.objective.freeze:
-            n, n_rows = members.n_members, trainer.bags.num_embeddings
-            self._rows, self._n = unique(trainer.device, members.ids, n, n_rows) if n else (None, 0)
-            self._saved = [
-                trainer.backend.rows_at(array, self._rows, self._n) for _, array in self._arrays()
-            ]  # fmt: skip
-
-    def _arrays(self) -> list[tuple[Resident, DeviceArray]]:
-        """Return the arrays of the table that change, and as two-dimensional ones on the GPU."""
-        table: Any = self._trainer.model.table
-        found = []
-        for name in _used(self._trainer.objective.solver):
-            array = getattr(table, name)
-            there = array.on(self._trainer.device)
-            if array.dtype in BITS.values():  # moved, and not calculated with
-                there = there.view(np.uint8)
-            found.append((array, there if len(array.shape) == 2 else there.reshape(len(there), 1)))
-        return found
-
-    def take_back(self) -> None:
-        """Put everything back."""
-        trainer = self._trainer
-        if self._saved:
-            for (array, there), saved in zip(self._arrays(), self._saved, strict=True):
-                trainer.backend.put_rows_at(there, self._rows, self._n, saved)
-                array.changed()
-        for parameters, before in zip(trainer.model.parameters()[1:], self._small, strict=True):
-            for small, old in zip(parameters.arrays(), before.arrays(), strict=True):
-                small[:] = old
-        trainer.model.n_steps = self._n_steps

@@ -1,47 +1,38 @@
-"""Benchmarks on an NVIDIA GPU: skbag against torch and CuPy, and against the bandwidth of a copy in the same run.
+"""Benchmarks on an NVIDIA GPU: skbag against torch, FBGEMM and CuPy, and against the bandwidth of a copy in the same
+run.
 
     python tests/benchmarks/bench_cuda.py                  # all parts, some minutes; one GPU
     python tests/benchmarks/bench_cuda.py forward steps    # some of them
     python tests/benchmarks/bench_cuda.py --smoke          # every line once, at toy sizes; also in Numba's simulator
 
 Kernel times are taken by events on the GPU, the best of --rounds interleaved rounds after one call that is not counted:
-it compiles. Transfers and first calls have parts of their own. Ratios above 1 say that skbag is faster. torch and CuPy
-are optional. Without a GPU nothing is measured, and a line says so.
+it compiles. Transfers and first calls have parts of their own. Ratios above 1 say that skbag is faster. torch, FBGEMM
+and CuPy are optional. Without a GPU nothing is measured, and a line says so.
 """
 
 import argparse
-import importlib
 import math
 import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
+from gpu_problems import (
+    SIMULATED,
+    Problem,
+    cuda,
+    fbgemm_epoch,
+    fbgemm_on_gpu,
+    optional,
+    our_epoch,
+    torch_on_gpu,
+    torch_sparse,
+)
 from scipy.sparse import csr_array
 from timing import geometric_mean, table
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from simulator import SIMULATED
-
-
-def optional(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
-cuda = optional("numba.cuda")  # global, as the simulator wants it
-
-
-def torch_on_gpu():
-    """Return torch where it can use the GPU, as its CPU build cannot."""
-    torch = optional("torch")
-    return torch if torch and torch.cuda.is_available() else None
 
 
 def seconds_on_gpu(contenders, rounds, warm_up=1):
@@ -87,25 +78,14 @@ class Report:
         self.ratios.setdefault(name, []).append(value)
         return value
 
+    def against(self, name, what, other, ours):
+        """Return the cells of another side: its time and the ratio, or nothing if it was not there."""
+        return ["", ""] if other is None else [other * 1e3, self.ratio(f"{name} / skbag, {what}", other / ours)]
+
     def close(self):
         print(flush=True)
         for name, values in self.ratios.items():
             print(f"{name}: geometric mean {geometric_mean(values):.2f}, lowest {min(values):.2f}", flush=True)
-
-
-def drawn(n_rows, dim):
-    """Return a table of numbers between -1 and 1, hashes of their places, drawn on the GPU."""
-
-    @cuda.jit
-    def fill(out):
-        for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-            x = (i * 0x9E3779B9) & 0xFFFFFFFF
-            x = ((x ^ (x >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
-            out[i] = (x ^ (x >> 13)) / 2.0**31 - 1
-
-    array = cuda.device_array((n_rows, dim), np.float32)
-    fill[(1, 32) if SIMULATED else (1024, 256)](array.ravel())
-    return array
 
 
 def copy_bandwidth(setting):
@@ -114,57 +94,6 @@ def copy_bandwidth(setting):
     target = cuda.device_array_like(source)
     seconds = seconds_on_gpu({"copy": lambda: target.copy_to_device(source)}, setting.rounds)["copy"]
     return 2 * source.nbytes / seconds / 1e9
-
-
-class Problem:
-    """A table and bags on the GPU, shared by all sides."""
-
-    def __init__(self, n_rows, dim, n_bags, members):
-        from skbag._backends import get_backend
-        from skbag._cuda.staging import Members
-
-        rng = np.random.default_rng(0)
-        self.backend, self.cuda = get_backend("cuda"), cuda
-        self.table = drawn(n_rows, dim)
-        ids = rng.integers(0, n_rows, n_bags * members, dtype=np.int32)
-        indptr = np.arange(0, ids.size + 1, members, dtype=np.int32)
-        self.shape = n_bags, n_rows
-        self.ids, self.indptr = cuda.to_device(ids), cuda.to_device(indptr)
-        self.weights = cuda.to_device(rng.random(ids.size, dtype=np.float32))
-        self.out = cuda.device_array((n_bags, dim), np.float32)
-        self._members = [
-            Members(self.ids, weights, self.indptr, 0, n_bags, ids.size, members) for weights in (None, self.weights)
-        ]
-
-    def ours(self, mode, weighted=False):
-        members, device = self._members[weighted], self.backend.device
-
-        def run():
-            with device.active():
-                self.backend.pool_members(self.table, members, mode, None, self.out)
-            return self.out
-
-        return run
-
-    def torch(self, torch, mode, weighted=False):
-        tensor, ids, offsets, weights = (
-            torch.as_tensor(array, device="cuda") for array in (self.table, self.ids, self.indptr[:-1], self.weights)
-        )
-        return lambda: torch.nn.functional.embedding_bag(
-            ids, tensor, offsets, mode=mode, per_sample_weights=weights if weighted else None
-        )
-
-    def cupy(self, cupy):
-        sparse = importlib.import_module("cupyx.scipy.sparse")
-        arrays = tuple(cupy.asarray(array) for array in (self.weights, self.ids, self.indptr))
-        X, dense = sparse.csr_matrix(arrays, shape=self.shape), cupy.asarray(self.table)
-        return lambda: X @ dense
-
-    def same(self, one, other):
-        first = one().copy_to_host()
-        other = other()
-        second = other.cpu().numpy() if hasattr(other, "cpu") else other.get()
-        np.testing.assert_allclose(first, second, rtol=2e-4, atol=2e-4)
 
 
 def forward(setting):
@@ -182,10 +111,11 @@ def forward(setting):
 
 
 def against_peers(setting):
-    """sum, mean, max and the weighted sum against torch and cuSPARSE: dims 16 to 300, bags of 5, 50 and 500."""
-    torch, cupy = torch_on_gpu(), optional("cupy")
+    """sum, mean, max and the weighted sum against others: dims 16 to 300, bags of 5, 50 and 500."""
+    torch, fbgemm, cupy = torch_on_gpu(), fbgemm_on_gpu(), optional("cupy")
     n_rows, n_members = setting.grid
-    header = ["mode", "dim", "members", "skbag ms", "torch ms", "torch/skbag", "cuSPARSE ms", "cuSPARSE/skbag"]
+    names = ("torch", "FBGEMM", "cuSPARSE")
+    header = ["mode", "dim", "members", "skbag ms", *(f"{name}{what}" for name in names for what in (" ms", "/skbag"))]
     report = Report(f"Pooling, table of {n_rows} rows, {n_members} members", header)
     for dim in (16, 64, 128, 300):
         for members in (5, 50, 500):
@@ -194,6 +124,8 @@ def against_peers(setting):
                 runs = {"skbag": problem.ours(mode, weighted)}
                 if torch:
                     runs["torch"] = problem.torch(torch, mode, weighted)
+                if fbgemm and mode != "max":
+                    runs["FBGEMM"] = problem.fbgemm(fbgemm, mode, weighted)
                 if cupy and weighted:
                     runs["cuSPARSE"] = problem.cupy(cupy)
                 for name in list(runs)[1:]:
@@ -201,11 +133,10 @@ def against_peers(setting):
                 best = seconds_on_gpu(runs, setting.rounds)
                 what = f"{mode}, weights" if weighted else mode
                 row = [what, dim, members, best["skbag"] * 1e3]
-                for name in ("torch", "cuSPARSE"):
-                    if name in best:
-                        quotient = report.ratio(f"{name} / skbag, {what}", best[name] / best["skbag"])
-                    row += [best[name] * 1e3, quotient] if name in best else ["", ""]
+                for name in names:
+                    row += report.against(name, what, best.get(name), best["skbag"])
                 report.add(*row)
+                del runs
             del problem
     report.close()
 
@@ -226,61 +157,75 @@ def kinds_of_bags(setting):
             del problem
 
 
+def _drawn_bags(n_bags, members, n_rows):
+    """Return bags of different ids, in order, and classes."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, n_rows - members + 1, (n_bags, members), dtype=np.int32)
+    ids.sort(axis=1)
+    return ids + np.arange(members, dtype=np.int32), rng.integers(0, 3, n_bags)
+
+
 def steps(setting):
-    """A training step, forward to update, against torch's sparse SGD: the mean of some steps, by events."""
-    torch = torch_on_gpu()
+    """A training step, forward to update, against torch's sparse SGD and FBGEMM: the mean of some steps, by events."""
+    torch, fbgemm = torch_on_gpu(), fbgemm_on_gpu()
     n_bags, members = setting.batch
-    n_steps = setting.steps
-    header = ["rows", "dim", "sgd ms", "adagrad ms", *(["torch sgd ms", "torch/skbag"] if torch else [])]
+    solvers = ("sgd", "rowwise_adagrad")
+    header = ["rows", "dim", "sgd ms", "adagrad ms", "torch sgd ms", "torch/skbag"]
+    header += [f"FBGEMM {solver}{what}" for solver in ("sgd", "adagrad") for what in (" ms", "/skbag")]
     report = Report(f"One step of {n_bags} bags x {members}, softmax of 3 classes, mean", header)
     for n_rows in setting.training_rows:
+        ids, y = _drawn_bags(setting.steps * n_bags, members, n_rows)
         for dim in (64, 128):
-            rng = np.random.default_rng(0)
-            ids, y = rng.integers(0, n_rows, (n_steps * n_bags, members)), rng.integers(0, 3, n_steps * n_bags)
-            best = {}
-            for solver in ("sgd", "rowwise_adagrad"):
-                epoch = _our_epoch(ids, y, n_rows, dim, solver, n_bags)
-                best[solver] = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / n_steps
-                del epoch
-            row = [n_rows, dim, best["sgd"] * 1e3, best["rowwise_adagrad"] * 1e3]
-            if torch:
-                epoch = _torch_epoch(torch, ids, y, n_rows, dim, n_bags)
-                seconds = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / n_steps
-                del epoch
-                torch.cuda.empty_cache()
-                row += [seconds * 1e3, report.ratio("torch / skbag, sgd", seconds / best["sgd"])]
+
+            def seconds(make, *rest, dim=dim, ids=ids, y=y, n_rows=n_rows):
+                epoch = make(*rest[:-1], ids, y, n_rows, dim, *rest[-1])
+                return seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / setting.steps
+
+            ours = {solver: seconds(our_epoch, (solver, n_bags)) for solver in solvers}
+            row = [n_rows, dim, *(ours[solver] * 1e3 for solver in solvers)]
+            other = seconds(torch_sparse, torch, (n_bags,)) if torch else None
+            row += report.against("torch", "sgd", other, ours["sgd"])
+            for solver in solvers:
+                other = seconds(fbgemm_epoch, torch, fbgemm, (solver, n_bags)) if fbgemm else None
+                row += report.against("FBGEMM", solver, other, ours[solver])
             report.add(*row)
+            if torch:
+                torch.cuda.empty_cache()
     report.close()
 
 
-def _our_epoch(ids, y, n_rows, dim, solver, batch_size):
-    """An epoch on bags that are on the GPU already, as torch's are."""
-    from skbag._data.model import Rates
+def phases(setting):
+    """Where the time of a step goes: its phases launched one by one, by events."""
+    from skbag._cuda.device import Device
 
-    indptr = np.arange(0, ids.size + 1, ids.shape[1], dtype=np.int32)
-    X = csr_array((np.ones(ids.size, np.float32), ids.ravel().astype(np.int32), indptr), shape=(len(ids), n_rows))
-    params = {"mode": "mean", "per_sample_weights": False, "solver": solver, "batch_size": batch_size, "alpha": 0.0}
-    model = EmbeddingBagClassifier(dim, **params, device="cuda", random_state=0)
-    model.partial_fit(X, y, classes=np.arange(3))
-    bags, learnt = model._check_bags(X, reset=False), model._learnt
-    trainer = model._trainer(bags, learnt, learnt.targets(y), np.ones(len(y)), model._model())
-    return lambda: trainer.epoch(np.arange(len(y)), Rates(0.01))
+    (n_bags, members), n_rows, events = setting.batch, setting.training_rows[0], []
+    problem = (*_drawn_bags(setting.steps * n_bags, members, n_rows), n_rows, 64, "rowwise_adagrad", n_bags)
+    launch, cooperates = Device.launch_blocks, Device.cooperates
 
+    def timed(self, kernel, *arguments, **options):
+        events.append((kernel, cuda.event(), cuda.event()))
+        events[-1][1].record()
+        launch(self, kernel, *arguments, **options)
+        events[-1][2].record()
 
-def _torch_epoch(torch, ids, y, n_rows, dim, batch_size):
-    bag = torch.nn.EmbeddingBag(n_rows, dim, mode="mean", sparse=True, device="cuda")
-    linear = torch.nn.Linear(dim, 3, device="cuda")
-    optimizer = torch.optim.SGD([*bag.parameters(), *linear.parameters()], lr=0.01)
-    ids, y = torch.as_tensor(ids, device="cuda"), torch.as_tensor(y, device="cuda")
-
-    def epoch():
-        for first in range(0, len(y), batch_size):
-            optimizer.zero_grad()
-            logits = linear(bag(ids[first : first + batch_size]))
-            torch.nn.functional.cross_entropy(logits, y[first : first + batch_size]).backward()
-            optimizer.step()
-
-    return epoch
+    Device.launch_blocks, Device.cooperates = timed, False
+    try:
+        epoch = our_epoch(*problem)
+        epoch()
+        events.clear()
+        epoch()
+    finally:
+        Device.launch_blocks, Device.cooperates = launch, cooperates
+    cuda.synchronize()
+    report = Report(f"Phases of a step, as above, {n_rows} rows, dim 64, rowwise_adagrad", ["phase", "launches", "us"])
+    trained = list(dict.fromkeys(kernel for kernel, *_ in events if kernel.__name__ == "train"))
+    names = dict(zip(trained, ("windows of bags", "forward", "windows of rows", "update"), strict=True))
+    found = {}
+    for kernel, begin, end in events:
+        took = 1.0 if SIMULATED else begin.elapsed_time(end) * 1e3
+        found.setdefault(names.get(kernel, kernel.__name__), []).append(took)
+    for name, took in found.items():
+        report.add(name, len(took) / setting.steps, sum(took) / setting.steps)
 
 
 def transfers(setting):
@@ -306,39 +251,49 @@ def transfers(setting):
 
 
 def end_to_end(setting):
-    """fit of a host matrix like IMDB's 1-2-grams, against our own CPU with two threads, by batch_size."""
+    """fit of a host matrix of texts, against our own CPU with two threads, by batch_size."""
     rng = np.random.default_rng(0)
     n_samples, n_features, members = setting.texts
     lengths = rng.poisson(members, n_samples) + 1
     ids = (rng.zipf(1.3, lengths.sum()) % n_features).astype(np.int32)
     indptr = np.append(0, np.cumsum(lengths)).astype(np.int32)
     X = csr_array((np.ones(ids.size, np.float32), ids, indptr), shape=(n_samples, n_features))
+    X.sum_duplicates()
     y = rng.integers(0, 2, n_samples)
-    title = f"fit, two epochs, {n_samples} bags of about {members}, {n_features} features, dim 16"
+    title = f"fit, one epoch, {n_samples} bags of about {members}, {n_features} features, dim 16"
     report = Report(title, ["batch_size", "GPU s", "CPU, 2 threads s", "CPU/GPU"])
     for batch_size in setting.batch_sizes:
         seconds = {}
         for device in ("cuda", "cpu"):
             model = EmbeddingBagClassifier(
-                16, batch_size=batch_size, max_iter=2, device=device, n_jobs=2, random_state=0
+                16, batch_size=batch_size, max_iter=1, device=device, n_jobs=2, random_state=0
             )
             model.fit(X, y)
             seconds[device] = best_of(lambda model=model: model.fit(X, y), min(3, setting.rounds))
         report.add(batch_size, seconds["cuda"], seconds["cpu"], seconds["cpu"] / seconds["cuda"])
 
 
+FIRST_CALL = """
+from time import perf_counter
+times = [perf_counter()]
+import numpy as np
+from skbag import embedding_bag
+ids, table = np.zeros((4, 5), int), np.ones((9, 64), np.float32)
+times.append(perf_counter())
+for _ in range(2):
+    embedding_bag(ids, table, device="cuda")
+    times.append(perf_counter())
+print(*np.diff(times))
+"""
+
+
 def first_call(setting):
-    """The first call in a new process: start of CUDA, and compilation or the disk cache."""
-    code = (
-        "import time; start = time.perf_counter(); import numpy as np; from skbag import embedding_bag; "
-        "embedding_bag(np.zeros((4, 5), int), np.ones((9, 64), np.float32), device='cuda'); "
-        "print(time.perf_counter() - start)"
-    )
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(2)
-    ]
-    Report("First call in a new process, seconds", ["first process", "second process"]).add(*seconds)
+    """The first call in new processes: start of CUDA, and compilation or, from the second one on, the disk cache."""
+    report = Report("A new process, seconds", ["process", "import skbag", "first call", "second call, ms"])
+    for number in (1, 2, 3):
+        done = subprocess.run([sys.executable, "-c", FIRST_CALL], capture_output=True, text=True, check=True)
+        imported, first, second = map(float, done.stdout.split())
+        report.add(number, imported, first, second * 1e3)
 
 
 class Setting:
@@ -352,12 +307,13 @@ class Setting:
         self.batch = (4, 3) if smoke else (65_536, 50)
         self.steps = 2 if smoke else 8
         self.training_rows = (100,) if smoke else (1_000_000, 10_000_000)
-        self.batch_sizes = (16,) if smoke else (16, 256, 4096)
-        self.texts = (20, 100, 2) if smoke else (25_000, 1_500_000, 230)
+        self.batch_sizes = (16,) if smoke else (16, 64, 256, 1024, 4096)
+        self.texts = (20, 100, 2) if smoke else (25_000, 100_000, 200)
 
 
 PARTS = {
-    part.__name__: part for part in (forward, against_peers, kinds_of_bags, steps, transfers, end_to_end, first_call)
+    part.__name__: part
+    for part in (forward, against_peers, kinds_of_bags, steps, phases, transfers, end_to_end, first_call)
 }
 
 
@@ -391,12 +347,14 @@ def main():
         name = device.name.decode() if isinstance(device.name, bytes) else device.name  # it depends on the version
         print(f"{name}, compute capability {device.compute_capability}, {time.strftime('%Y-%m-%d')}")
         print(f"CUDA {cuda.runtime.get_version()}")
-    names = "numpy", "numba", "numba_cuda", "torch", "cupy"
+    names = "numpy", "numba", "numba_cuda", "torch", "fbgemm_gpu", "cupy"
     versions = (f"{name} {getattr(optional(name), '__version__', 'absent')}" for name in names)
     print(f"Python {platform.python_version()}, {', '.join(versions)}")
     print(f"Command: {' '.join(sys.argv)}")
     for name in arguments.parts or PARTS:
+        start = time.perf_counter()
         PARTS[name](Setting(arguments.smoke, arguments.rounds))
+        print(f"\n{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
