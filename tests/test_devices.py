@@ -81,6 +81,18 @@ def test_quantized_models(device):
                 small.partial_fit(X, y)
 
 
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("modes", [["mean", "sqrtn"], ["sqrtn", "sum", "mean"], ["max", "sqrtn", "mean"]])
+def test_sums_with_several_divisors_are_those_of_each(cuda, short_windows, modes, storage):
+    """The rows are read once."""
+    X, table = random_csr(longest=25, dtype="float32"), random_table()
+    table = table if storage == "float32" else QuantizedTable.of(table, storage)
+    for options in ({}, {"padding_idx": 4, "per_sample_weights": False}):
+        each = [vectorizer(table, cuda, mode=mode, **options).transform(X) for mode in modes]
+        pooled = vectorizer(table, cuda, mode=modes, **options).transform(X)
+        np.testing.assert_allclose(pooled, np.hstack(each), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("index_dtype", ["int32", "int64"])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("mode", MODES)

@@ -259,12 +259,12 @@ class Backend:
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, scales: DeviceArray | None = None, stream: Any = 0,
-        memory: Memory | None = None, squares: bool = False, blocks: tuple[int, int, int] = kernels.ALONE,
+        memory: Memory | None = None, reduction: int = kernels.TOTAL, blocks: tuple[int, int, int] = kernels.ALONE,
     ) -> None:  # fmt: skip
         """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None.
 
-        ``memory(name, shape, dtype)`` gives scratch memory. ``squares`` says whether squares of weighted rows are
-        summed; for ``blocks`` see `pooling.pool_of`.
+        ``memory(name, shape, dtype)`` gives scratch memory. ``reduction`` : of sums; for ``blocks`` see
+        `pooling.pool_of`.
         """
         memory = memory or self.device.scratch
         if not members.n_bags:
@@ -281,7 +281,7 @@ class Backend:
             self.device.launch(kernel, n_threads, scales, ids, members.n_members, factors, stream=stream)
         only_names = members.filtered or mode == "max"
         weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
-        reduction = kernels.LARGEST if mode == "max" else kernels.SQUARES if squares else kernels.TOTAL
+        reduction = kernels.LARGEST if mode == "max" else reduction
         kind = (reduction, MODES[mode], weighting, int(factors is not None), int(padding_idx is not None), 0)
         source = self.source(rows, members.ids, factors=factors, weights=weights)
         padding = -1 if padding_idx is None else padding_idx

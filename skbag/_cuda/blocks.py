@@ -12,7 +12,7 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import device, kernel
-from skbag._cuda.pooling import OWN, SQUARES, TOTAL, UNIT, WEIGHTS, WINNER, WON
+from skbag._cuda.pooling import OWN, SIZE, SQUARES, TOTAL, UNIT, WEIGHTS, WINNER, WON
 from skbag._cuda.tile import item
 from skbag._data.blocks import Blocks
 from skbag._rules.pooling import MAX, MEAN, MODES, SQRTN, SUM, modes_of
@@ -28,12 +28,14 @@ def layout_of(blocks: Blocks) -> Layout:
 def passes_of(layout: Layout) -> tuple[Any, ...]:
     """Return the passes over the members as (mode, reduction, blocks), for ``blocks`` see `pooling.pool_of`.
 
-    A sum without a divisor is written by the first pass of another sum. Squares have an array of their own.
+    A sum without a divisor is written by the pass of another sum, in the place of the other one with a divisor if that
+    is all that asks for it: its size is looked for in a pass of its own, which reads no row. Squares have an array of
+    their own.
     """
     modes, interaction, _ = layout
     sized, per_bag = [mode for mode in (MEAN, SQRTN) if mode in modes], len(modes) + interaction
-    total = modes.index(SUM) if SUM in modes else -1
-    found = [(mode, TOTAL, (per_bag, modes.index(mode), -1 if k else total)) for k, mode in enumerate(sized)]
+    total = modes.index(SUM) if SUM in modes else modes.index(SQRTN) if len(sized) == 2 else -1
+    found = [(mode, SIZE if k else TOTAL, (per_bag, modes.index(mode), total)) for k, mode in enumerate(sized)]
     if not sized and SUM in modes:
         found = [(SUM, TOTAL, (per_bag, total, -1))]
     if MAX in modes:

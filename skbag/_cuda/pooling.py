@@ -30,8 +30,9 @@ from skbag._rules.pooling import size as size_of
 as_rule(share_of_size)
 as_rule(size_of)
 
-# reductions: sum; maximum; maximum and who has it; sum of what a member won; sum of squares; that of squared weights
-TOTAL, LARGEST, WINNER, WON, SQUARES, OWN = range(6)
+# reductions: sum; maximum; maximum and who has it; sum of what a member won; sum of squares; that of squared weights;
+# the size of a bag alone, without a look at its rows
+TOTAL, LARGEST, WINNER, WON, SQUARES, OWN, SIZE = range(7)
 UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
 WINDOW = 512  # members
 ALONE = 1, 0, -1  # a pooled row is the block of one mode, see `pool_of`
@@ -92,7 +93,7 @@ def take(kind, source, state, one, values, slot, lanes):
         acc = add_scaled(acc, values, factor, keep)
     elif reduction == WON:
         acc = add_where(acc, values, gather(at, winners, row, slot, lanes), item(members, i))
-    else:
+    elif reduction != SIZE:
         if reduction == WINNER:
             candidates = gather(at, winners, row, slot, lanes) if dense else filled(at, np.int32(i))
             at = larger_at(at, acc, values, factor, keep, candidates)
@@ -100,6 +101,14 @@ def take(kind, source, state, one, values, slot, lanes):
     if keep:
         size += share_of_size(mode, weight)
     return acc, at, size
+
+
+@device
+def values_of(kind, acc, rows, row, slot, lanes):
+    """Return a thread's columns of a row, if the reduction asks for them."""
+    if kind[0] == SIZE:
+        return acc
+    return gather(acc, rows, row, slot, lanes)
 
 
 @device
@@ -119,10 +128,10 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
         one1 = member(kind, source, padding, origin, i + 1)
         one2 = member(kind, source, padding, origin, i + 2)
         one3 = member(kind, source, padding, origin, i + 3)
-        values0 = gather(state[0], rows, one0[1], slot, lanes)
-        values1 = gather(state[0], rows, one1[1], slot, lanes)
-        values2 = gather(state[0], rows, one2[1], slot, lanes)
-        values3 = gather(state[0], rows, one3[1], slot, lanes)
+        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
+        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
+        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
+        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
         state = take(kind, source, state, one0, values0, slot, lanes)
         state = take(kind, source, state, one1, values1, slot, lanes)
         state = take(kind, source, state, one2, values2, slot, lanes)
@@ -130,7 +139,8 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
         i += 4
     while i < stop:
         one = member(kind, source, padding, origin, i)
-        state = take(kind, source, state, one, gather(state[0], rows, one[1], slot, lanes), slot, lanes)
+        values = values_of(kind, state[0], rows, one[1], slot, lanes)
+        state = take(kind, source, state, one, values, slot, lanes)
         i += 1
     return state
 
@@ -290,7 +300,7 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
 
     long : whether a bag may have whole windows: code that is not there takes no registers.
     blocks : (n, place, total), how many blocks a bag has, each a row of what is written, and where that of the mode is;
-    total : that of the same sum without a divisor, or -1.
+    total : that of the same sum without a divisor, or -1. With SIZE it is read, and was written by another pass.
     """
     reduction, mode, _, _, _, _ = kind
     per_bag, place, total = blocks
@@ -313,7 +323,9 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
             else:
                 state = reduce(kind, source, state, padding, np.int64(0), start, stop, slot, lanes)
             acc, at, size = state
-            if total >= 0:
+            if reduction == SIZE:
+                acc = gather(acc, out, bag * per_bag + total, slot, lanes)
+            elif total >= 0:
                 scatter(out, bag * per_bag + total, slot, lanes, acc)
             if mode != SUM:
                 size = size_of(mode, size)

@@ -93,6 +93,7 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
     states, looks_back = solver.element_states, int(solver.mean_square)
     row_state, uniform = int(solver.row_state), int(one_length(solver))
     stride, row_gradient = lanes * vectors, gradient_of(kinds)
+    fits = int(lanes < threads)  # then a group has all columns of a row at once: see `skbag._cuda.shapes`
 
     @device
     def change_row(sources, windows, step, parameters, stop, active, row, begin, end, lane):
@@ -131,6 +132,8 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
                     g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, here)
                     total += np.float64(squares(g, slot, lanes, dim))
                     slot += stride
+                    if fits:
+                        break
                 mean_square = group_total(scratch, total, lanes, False) / dim
             elif row_state:
                 cuda.syncthreads()  # all have read the state
@@ -143,13 +146,13 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
         size = scalar(length)
         slot = first_slot
         while slot * width < dim:
-            if slot != first_slot:
+            if not fits and slot != first_slot:
                 old = gather(zeros, values, row, slot, lanes)
                 if states > 0:
                     first = gather(zeros, parameters.first, row, slot, lanes)
                 if states > 1:
                     second = gather(zeros, parameters.second, row, slot, lanes)
-            if not looks_back or dim > stride * width:  # else g is still there
+            if not looks_back or (not fits and dim > stride * width):  # else g is still there
                 g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, old)
             new, new_first, new_second = element_rule(
                 as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
@@ -168,6 +171,8 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
             if not finite:
                 stop[0] = 1
             slot += stride
+            if fits:
+                break
         if step.max_norm < math.inf:
             rescale(scratch, values, row, first_slot, lanes, width, step, sources[0].rows)
 

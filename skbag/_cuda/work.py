@@ -76,9 +76,8 @@ class Work:
         out = memory("out", (n, dim), dtype)[:n]
         squares = memory("squares", (members.n_bags, dim), dtype) if blocks.interaction else None
         for mode, reduction, place in kinds.passes_of(kinds.layout_of(blocks)):
-            squared = reduction == SQUARES
-            target = squares if squared else out
-            self._pool(members, tuple(MODES)[mode], target, memory, stream, squares=squared, blocks=place)
+            target = squares if reduction == SQUARES else out
+            self._pool(members, tuple(MODES)[mode], target, memory, stream, reduction=reduction, blocks=place)
         if squares is not None:
             launch = self._backend.device.launch
             launch(kinds.interact_kernel(THREADS), n_rows * dim, out, squares, blocks.n_fields, n_rows, stream=stream)

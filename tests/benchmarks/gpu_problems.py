@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,8 @@ def fbgemm_table(fbgemm, n_rows, dim, mode, solver="sgd"):
     )  # fmt: skip
 
 
-def drawn(n_rows, dim):
-    """Return a table of numbers between -1 and 1, hashes of their places, drawn on the GPU."""
-
+@cache
+def _filler():
     @cuda.jit
     def fill(out):
         for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
@@ -52,8 +52,13 @@ def drawn(n_rows, dim):
             x = ((x ^ (x >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
             out[i] = (x ^ (x >> 13)) / 2.0**31 - 1
 
+    return fill
+
+
+def drawn(n_rows, dim):
+    """Return a table of numbers between -1 and 1, hashes of their places, drawn on the GPU."""
     array = cuda.device_array((n_rows, dim), np.float32)
-    fill[(1, 32) if SIMULATED else (1024, 256)](array.ravel())
+    _filler()[(1, 32) if SIMULATED else (1024, 256)](array.ravel())
     return array
 
 
@@ -101,7 +106,8 @@ class Problem:
         ids, offsets, weights, table = (
             torch.as_tensor(array, device="cuda") for array in (self.ids, self.indptr, self.weights, self.table)
         )
-        bags.split_embedding_weights()[0].copy_(table)
+        with torch.no_grad():
+            bags.split_embedding_weights()[0].copy_(table)
         weights = weights if weighted else None
 
         def run():
@@ -179,7 +185,7 @@ def torch_sparse(torch, ids, y, n_rows, dim, batch_size):
 def fbgemm_epoch(torch, fbgemm, ids, y, n_rows, dim, solver, batch_size):
     bags = fbgemm_table(fbgemm, n_rows, dim, "mean", solver)
     bags.init_embedding_weights_uniform(-0.1, 0.1)
-    offsets = torch.arange(0, batch_size * ids.shape[1] + 1, ids.shape[1], device="cuda")
+    offsets = torch.arange(0, batch_size * ids.shape[1] + 1, ids.shape[1], device="cuda", dtype=torch.int32)
     return torch_epoch(
         torch, lambda some: bags(some.reshape(-1), offsets[: len(some) + 1]), (), ids, y, dim, batch_size
     )  # fmt: skip
