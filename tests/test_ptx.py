@@ -257,7 +257,7 @@ def assert_good(tools, launch, capability):
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert spills, log
     # the phases of training have one number of registers, and wide rows ask for most of them
-    most = 64 if factory == "train_kernel" and (args[-2][2] > 2 or capability < (9, 0)) else 0
+    most = 96 if factory == "train_kernel" and (args[-2][2] > 2 or capability < (9, 0)) else 0
     assert all(int(number) <= most for spill in spills for number in spill), (launch, spills)
     if factory in ("sort_kernel", "train_kernel"):  # what other blocks have written may not come from that cache
         assert not re.search(r"ld\.global\.nc|ld\.global\.\w*nc", ptx), launch
@@ -271,7 +271,7 @@ def assert_good(tools, launch, capability):
         wide = rf"ld\.global(\.nc)?(\.\w+)*\.({wide})\s"
         assert re.search(wide, ptx), launch
         if pools:  # members, and what windows are reduced to
-            assert n_loops(ptx, wide) >= (2 if factory == "pool_kernel" else 1), launch
+            assert n_loops(ptx, wide) >= (2 if factory == "pool_kernel" and not has_small(kinds) else 1), launch
 
 
 def n_loops(ptx, load):
