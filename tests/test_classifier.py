@@ -522,6 +522,45 @@ def test_warm_start_goes_on(X, y):
     assert model.n_iter_ == 2
 
 
+def test_parameters_set_between_calls_are_those_of_the_next(X, y):
+    """As in SGDClassifier; what says how training begins is not read again."""
+    first = {"embedding_dim": 7, "dtype": "float64", "random_state": 1, "init": "uniform"}
+    then = {"loss": "squared_hinge", "learning_rate_init": 0.01, "alpha": 0.1, "solver": "sgd"}
+    one, other = (EmbeddingBagClassifier(5, random_state=0).partial_fit(X, y, classes=np.unique(y)) for _ in range(2))
+    one.set_params(**first, **then).partial_fit(X, y)
+    other.set_params(**then).partial_fit(X, y)
+    assert one.embeddings_.shape[1] == 5
+    assert one.embeddings_.dtype == np.float32
+    for array, same in zip(learnt(one), learnt(other), strict=True):
+        np.testing.assert_array_equal(array, same)
+    plain = EmbeddingBagClassifier(5, random_state=0).partial_fit(X, y, np.unique(y)).partial_fit(X, y)
+    assert (plain.embeddings_ != one.embeddings_).any()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities_of_values_near_the_end_of_the_range(n_classes):
+    """Outputs that are infinite in float32 have probabilities, or an error says that nothing is known."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((60, 8)), np.arange(60) % n_classes
+    model = EmbeddingBagClassifier(8, mode="sum", random_state=0).fit(X, y)
+    model.coefs_ = [np.abs(model.coefs_[0])]
+    model.embeddings_ = np.abs(model.embeddings_)
+    large = X.astype(np.float32) * np.float32(3e38)
+    outputs = model.decision_function(large)
+    assert np.isinf(outputs).any()
+    assert not np.isnan(outputs).any()
+    np.testing.assert_allclose(model.predict_proba(large).sum(axis=1), 1, rtol=1e-6)
+    _, probabilities = model.predict_top_k(large, n_classes)
+    assert np.isfinite(probabilities).all()
+    model.embeddings_ = model.embeddings_ * np.float32(1e3)  # pooled rows are infinite, and infinite ones cancel
+    model.coefs_ = [model.coefs_[0] * np.tile(np.float32([1, -1]), 4)[:, None]]
+    bad = np.isnan(np.atleast_2d(model.decision_function(large).T).T).any(axis=1)
+    assert bad.any()
+    for call in model.predict_proba, lambda some: model.predict_top_k(some, n_classes):
+        with pytest.raises(ValueError, match=f"outputs of row {bad.argmax()} of X are NaN: .* dtype='float64'"):
+            call(large)
+
+
 def test_warm_start_after_partial_fit(X, y):
     params = {"shuffle": False, "learning_rate": "constant"}
     model = classifier(max_iter=2, warm_start=True, **params).partial_fit(X, y, classes=range(3)).fit(X, y)

@@ -73,7 +73,7 @@ class ChoosingMixin:
         of_classes = fitted._tree is not None or fitted._layer_shape[-1] == n_classes
         if fitted.device == "cpu" and fitted.loss != "modified_huber" and of_classes:
             best, outputs, totals = best_of(*fitted._to_predict(X), k)
-            if (best >= 0).all():
+            if (best >= 0).all() and np.isfinite(outputs).all():
                 if has_probabilities(fitted):
                     exclusive = fitted._learnt.kind != LABELS
                     outputs = np.exp(outputs - totals[:, None]) if exclusive else expit(outputs)
@@ -103,7 +103,7 @@ def has_probabilities(estimator: Any) -> bool:
 
 def probabilities(outputs: Array, loss: str, *, exclusive: bool) -> Array:
     """Return the probabilities of classes, of which one is true if they are ``exclusive``, or of labels."""
-    single = outputs.shape[1] == 1
+    single, outputs = outputs.shape[1] == 1, _limited(outputs)
     if loss == "modified_huber":
         one = (np.clip(outputs, -1, 1) + 1) / 2
         if not exclusive or single:
@@ -113,6 +113,20 @@ def probabilities(outputs: Array, loss: str, *, exclusive: bool) -> Array:
     if not exclusive:
         return expit(outputs)
     return np.hstack([expit(-outputs), expit(outputs)]) if single else softmax(outputs, axis=1)
+
+
+def _limited(outputs: Array) -> Array:
+    """Return outputs whose differences are finite; ValueError if some are NaN, of which nothing is known."""
+    most = np.finfo(outputs.dtype).max / 4
+    if np.abs(outputs).max(initial=0) <= most:
+        return outputs
+    nan = np.isnan(outputs).any(axis=1)
+    if nan.any():
+        raise ValueError(
+            f"The outputs of row {nan.argmax()} of X are NaN: values of X, embeddings_ or coefs_ are too large for "
+            f"{outputs.dtype}. Use smaller ones, or dtype='float64'."
+        )
+    return np.clip(outputs, -most, most)
 
 
 def best_of_rows(values: Array, k: int) -> Array:

@@ -610,6 +610,11 @@ class EmbeddingBagClassifier(
         the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
         ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
 
+        Parameters may be set between calls, and training goes on with them, as in SGDClassifier: the loss, the rate or
+        the penalty, for example; another ``solver`` begins without a state. ``embedding_dim``, ``init``, ``dtype`` and
+        ``random_state`` say how training begins and have no effect on later calls. ``hidden_layer_sizes``, ``mode``,
+        ``fields`` and ``interaction`` must keep the layers' shapes, or the call is refused.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)

@@ -334,7 +334,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
                 f"mode, fields and interaction make {n_blocks} blocks of features, and coefs_[0] is for {n_pooled} "
                 "features: they must be what they were in fit."
             )
-        _check_shape("embeddings_", table, (self.n_features_in_, n_pooled // n_blocks))
+        shape = self.n_features_in_, n_pooled // n_blocks
+        _check_shape("embeddings_", table, shape, " Are mode, fields and interaction what they were in fit?")
         for k, (coef, intercept) in enumerate(layers):
             _check_shape(f"coefs_[{k}]", coef, shapes[k])
             _check_shape(f"intercepts_[{k}]", intercept, shapes[k][1:])
@@ -489,9 +490,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         return features
 
 
-def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, array: Any, shape: tuple[int, ...], question: str = "") -> None:
     if np.shape(array) != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.")
+        raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}.{question}")
 
 
 def checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
