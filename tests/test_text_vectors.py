@@ -121,6 +121,9 @@ def test_little_coverage_warns_and_names_frequent_words():
         pooled = TextEmbeddingVectorizer(VECTORS, CountVectorizer()).fit(texts)
     assert pooled.coverage_["occurrences"] == 1 / 18
     assert said[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"Only 5\.6%") as said:
+        pooled.fit_transform(texts)
+    assert said[0].filename == __file__
     with pytest.warns(UserWarning, match=r"Only 20\.0% of the 5 words of the vocabulary have") as said:
         align(VECTORS, ["cat", "b", "c", "d", "e"])
     assert said[0].filename == __file__

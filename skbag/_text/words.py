@@ -173,7 +173,7 @@ class TextEmbeddingVectorizer(
         UserWarning
             If ``coverage_["occurrences"]`` is less than 30%.
         """
-        self._learn(X, y)
+        self._learn(X, y, 5)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
@@ -191,7 +191,7 @@ class TextEmbeddingVectorizer(
         ndarray of shape (n_samples, dim)
             The features.
         """
-        return self._pool(self._learn(X, y))
+        return self._pool(self._learn(X, y, 6))  # scikit-learn wraps this method for set_output
 
     def transform(self, X: Any) -> Array:
         """Pool the vectors of the words of each text.
@@ -216,7 +216,7 @@ class TextEmbeddingVectorizer(
         return self._pool(self.vectorizer_.transform(X))
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def _learn(self, X: Any, y: Any) -> Any:
+    def _learn(self, X: Any, y: Any, level: int) -> Any:
         """Fit, and return the rows that the vectorizer makes."""
         dtype, rng, source = check_dtype(self.dtype), check_random_state(self.random_state), open_vectors(self.vectors)
         vectorizer = TfidfVectorizer(dtype=dtype) if self.vectorizer is None else clone(self.vectorizer)
@@ -240,7 +240,7 @@ class TextEmbeddingVectorizer(
         coverage = {"types": float(known.mean()), "occurrences": _share(rows, known)}
         if coverage["occurrences"] < LEAST_COVERAGE:
             what = "of the occurrences of words have"
-            warn_of_coverage(coverage["occurrences"], what, *_by_frequency(rows, words, ~known), level=5)
+            warn_of_coverage(coverage["occurrences"], what, *_by_frequency(rows, words, ~known), level=level)
         self.vectorizer_, self.columns_, self.bag_, self.coverage_ = vectorizer, columns, bag, coverage
         return rows
 
