@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 from gpu_problems import (
@@ -228,6 +229,27 @@ def phases(setting):
         report.add(name, len(took) / setting.steps, sum(took) / setting.steps)
 
 
+def registers(setting):
+    """A step of threads with fewer registers, of which more run at once, against what the compiler chooses."""
+    from skbag._cuda import step
+
+    (n_bags, members), n_rows, jit = setting.batch, setting.training_rows[0], cuda.jit
+    problem = _drawn_bags(setting.steps * n_bags, members, n_rows)
+    report = Report(f"Registers of a thread in training, as above, {n_rows} rows", ["at most", "dim", "adagrad ms"])
+    for most in (None, 128) if not SIMULATED else (None,):
+        for dim in (64, 128):
+            step.train_kernel.cache_clear()
+            if most is not None:
+                cuda.jit = partial(jit, max_registers=most)
+            try:
+                epoch = our_epoch(*problem, n_rows, dim, "rowwise_adagrad", n_bags)
+                seconds = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / setting.steps
+            finally:
+                cuda.jit = jit
+            report.add(most or "255", dim, seconds * 1e3)
+    step.train_kernel.cache_clear()
+
+
 def transfers(setting):
     """transform of a host matrix, all in, and what its kernels take of it."""
     n_rows, n_members = setting.grid
@@ -313,7 +335,7 @@ class Setting:
 
 PARTS = {
     part.__name__: part
-    for part in (forward, against_peers, kinds_of_bags, steps, phases, transfers, end_to_end, first_call)
+    for part in (forward, against_peers, kinds_of_bags, steps, phases, registers, transfers, end_to_end, first_call)
 }
 
 
