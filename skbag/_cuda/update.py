@@ -158,9 +158,13 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
         )  # fmt: skip
 
     @device
-    def ask_for(table, row, lane):
-        """Ask for a row that is changed two units later, and its states."""
-        slot = lane
+    def ask_for(epoch, row, start, lane):
+        """Ask for a row that is changed two units later, its states, and the members that begin at ``start``."""
+        slot, table = lane, epoch.table
+        if lane == 0:
+            prefetch(epoch.sorted.bags, start, 0, 1)
+            if weighted:
+                prefetch(epoch.sorted.weights, start, 0, 1)
         while slot * width < table.values.shape[1]:
             prefetch(table.values, row, slot, width)
             if states > 0:
@@ -195,14 +199,15 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
             start = np.int64(item(segments.starts, segment)) - begin
             end = np.int64(item(segments.starts, segment + 1)) - begin
             row = np.int64(item(epoch.sorting.rows, first + segment))
-        ahead, later = np.int64(-1), segment + 2 * cuda.gridDim.x * together
+        ahead, ahead_start, later = np.int64(-1), np.int64(0), segment + 2 * cuda.gridDim.x * together
         if later < segments.n:
             ahead = np.int64(item(epoch.sorting.rows, first + later))
+            ahead_start = np.int64(item(segments.starts, later))
         step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
         sources = sources_of(epoch, begin)
         change_table(sources, epoch.windows, step, epoch.table, epoch.stop, active, row, start, end, lane)
         if ahead >= 0:
-            ask_for(epoch.table, ahead, lane)
+            ask_for(epoch, ahead, ahead_start, lane)
 
     @device
     def units_of(epoch, number):
