@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from helpers import random_csr
+from scipy.sparse import csr_array
 from scipy.special import expit, log_softmax, softmax
 from sklearn.base import clone
 from sklearn.feature_selection import SelectFromModel
@@ -376,11 +377,10 @@ def test_arrays_there_and_back(data, cls):
 def test_a_frozen_table_is_trained_by_steps(data):
     X, y = data
     table = np.random.default_rng(0).normal(size=(N_COLUMNS, 6)).astype("float32")
-    model = EmbeddingBagClassifier(init=table, freeze=True, hidden_layer_sizes=20, max_iter=80, random_state=0).fit(
-        X, y
-    )
+    options = {"hidden_layer_sizes": 20, "max_iter": 120, "random_state": 0}
+    model = EmbeddingBagClassifier(init=table, freeze=True, **options).fit(X, y)
     assert (model.embeddings_ == table).all()
-    assert model.n_iter_ == 80
+    assert model.n_iter_ == 120
     assert model.loss_curve_[-1] < 0.6 * model.loss_curve_[0]
 
 
@@ -436,3 +436,19 @@ def test_other_layers_than_before(data):
     model.coefs_ = model.coefs_[:1]
     with pytest.raises(ValueError, match="coefs_ must be 2 arrays, got 1"):
         model.predict(X)
+
+
+def test_layers_on_a_frozen_table_have_the_epochs_that_they_need():
+    """They begin with directions that mean nothing, so that the few epochs of a table that learns leave them there."""
+    rng = np.random.default_rng(0)
+    centres, y = rng.normal(size=(30, 64)), np.arange(3000) % 30
+    table = (centres[y] + 1.5 * rng.normal(size=(3000, 64))).astype(np.float32)
+    train, test = np.arange(2000), np.arange(2000, 3000)
+    X = csr_array(np.eye(3000, dtype=np.float32))
+    options = {"init": table, "hidden_layer_sizes": (32,), "random_state": 0}
+    frozen = EmbeddingBagClassifier(freeze=True, **options).fit(X[train], y[train])
+    linear = EmbeddingBagClassifier(init=table, freeze=True, random_state=0).fit(X[train], y[train])
+    assert frozen.score(X[test], y[test]) > linear.score(X[test], y[test]) - 0.03
+    assert frozen.n_iter_ == round(5 * 55 / 2000**0.3)
+    assert EmbeddingBagClassifier(**options).fit(X[train], y[train]).n_iter_ == round(55 / 2000**0.3)
+    assert EmbeddingBagClassifier(freeze=True, max_iter=2, **options).fit(X[train], y[train]).n_iter_ == 2

@@ -158,11 +158,28 @@ def test_counts_of_any_scale(data, factor):
     assert mean_poisson_deviance(y, model.predict(X)) < 0.6 * constant
 
 
-@pytest.mark.parametrize("value", [0, 3.5, -1e6, 1e-300])
+@pytest.mark.parametrize("value", [0, 3.5, 0.1, -1e6, 1e-300])
 @pytest.mark.parametrize("loss", LOSSES[:3])
-def test_a_constant_target(X, loss, value):
-    model = regressor(loss=loss).fit(X, np.full(N_ROWS, value))
-    np.testing.assert_allclose(model.predict(X), value, rtol=0.2, atol=0.1 if value == 0 else 0)
+@pytest.mark.parametrize(
+    "params", [{}, {"hidden_layer_sizes": 4}, {"solver": "adam"}, {"early_stopping": True}], ids=str
+)
+def test_a_constant_target_is_learnt_to_the_last_bit(X, loss, value, params):
+    model = regressor(loss=loss, **params).fit(X, np.full(N_ROWS, value))
+    np.testing.assert_array_equal(model.predict(X), value)
+    y = np.where(np.arange(N_ROWS) == 3, 2 * value if value else 9.0, value)
+    if "early_stopping" not in params:  # a row without a weight has no say
+        model.fit(X, y, sample_weight=y == value)
+        np.testing.assert_array_equal(model.predict(X), value)
+
+
+def test_a_constant_output_beside_others(X, y):
+    constant = np.full(N_ROWS, 1e6)
+    model = regressor(max_iter=5).fit(X, np.column_stack([y, constant]))
+    np.testing.assert_array_equal(model.predict(X)[:, 1], 1e6)
+    assert np.ptp(model.predict(X)[:, 0]) > 0
+    model = regressor(warm_start=True).fit(X, constant)  # learns other targets all the same
+    assert np.ptp(model.fit(X, constant + y).predict(X)) > 0
+    assert np.isfinite(model.predict(X)).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -84,6 +84,18 @@ def test_columns_of_categories_need_an_encoder(estimator, frame):
         estimator.fit(both, [0, 1, 2])
 
 
+@pytest.mark.parametrize("fields", [None, [1, 2]])
+@pytest.mark.parametrize("estimator", [EmbeddingBagClassifier(2), EmbeddingBagVectorizer(2)])
+def test_nan_in_a_data_frame_names_its_column(estimator, fields):
+    frame = pd.DataFrame({"age": [1.0, 2.0, 3.0], "size": [1.0, np.nan, 1.0], "sum": [1.0, 1.0, 1.0]})
+    estimator = clone(estimator).set_params(fields=fields)
+    with refuses(ValueError, "Input X contains NaN in row 1", "at id 1, which is column 'size'."):
+        estimator.fit(frame, [0, 1, 2])
+    fitted = clone(estimator).fit(frame.fillna(2.0), [0, 1, 2])
+    with refuses(ValueError, "Input X contains NaN in row 1", "at id 1, which is column 'size'."):
+        fitted.transform(frame)
+
+
 def test_rows_of_categories_look_like_lists_of_tokens():
     with refuses(ValueError, "lists of tokens", "If they are rows of categories", "OneHotEncoder(", "analyzer=list"):
         EmbeddingBagClassifier(2).fit([["red", "round"], ["red", "long"]], [0, 1])

@@ -48,6 +48,7 @@ class Bags:
     stored: tuple[Array, Array, Array] | None = None  # data, indices, indptr of a matrix that may not be canonical yet
     n_fields: int = 1  # a row of X is so many bags, one after the other
     without_zeros: bool = False  # whether a weight of 0 names no member
+    column_names: Array | None = None  # of a data frame, for the texts of errors
 
     def __post_init__(self) -> None:
         if self.padding_idx is not None and self.padding_idx > np.iinfo(self.indices.dtype).max:
@@ -174,8 +175,10 @@ class Bags:
             if bad.size:
                 value = self.weights[bad[0]]
                 what = "NaN" if np.isnan(value) else f"infinity or a value too large for {self.weights.dtype!r}"
+                column = indices[bad[0]]
+                name = "" if self.column_names is None else f", which is column {str(self.column_names[column])!r}"
                 raise ValueError(
-                    f"Input {self.weights_name} contains {what} in {self._place(bad[0])}, at id {indices[bad[0]]}."
+                    f"Input {self.weights_name} contains {what} in {self._place(bad[0])}, at id {column}{name}."
                 )
         raise ValueError(f"{self.name} was changed by another thread while it was read.")
 

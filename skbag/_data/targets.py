@@ -338,7 +338,10 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
         if loss in ("absolute_error", "huber"):
             low, middle, high = (_quantiles(values / unit, weights, share) for share in (0.25, 0.5, 0.75))
             size = np.where(high > low, (high - low) / _QUARTILES, size)
-        size = np.where(size > 1e-12 * np.abs(middle), size, np.abs(middle))
+        used = values[weights > 0]
+        constant = (used == used[0]).all(axis=0)
+        middle = np.where(constant, used[0] / unit, middle)  # to the last bit: nothing is left to learn
+        size = np.where(~constant & (size > 1e-12 * np.abs(middle)), size, np.abs(middle))
     scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     offset = middle * unit
     if loss == "poisson":

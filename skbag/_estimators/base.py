@@ -149,6 +149,7 @@ class EmbeddingBagBase(
         bags = bags_from_csr(
             X, dtype=dtype, weighted=weighted, padding_idx=padding_idx, without_zeros="max" in modes
         )  # fmt: skip
+        bags.column_names = vars(self).get("feature_names_in_")
         if fields is None or fields.n_fields == 1 or whole:
             return bags
         return get_backend("cpu").split(bags, fields.edges, self.n_jobs)

@@ -168,7 +168,8 @@ class EmbeddingBagClassifier(
         fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
         100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
         count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
-        higher rate. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
+        higher rate. Hidden layers on a frozen table get 5 times as many. ``n_iter_`` says how many there were.
+        `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None

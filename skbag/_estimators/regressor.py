@@ -430,6 +430,12 @@ class EmbeddingBagRegressor(
     def _start_of(self, learnt: Scale, targets: Targets, weights: Array) -> Array:
         return learnt.start
 
+    def _constant_outputs(self, targets: Targets, weights: Array) -> Array:
+        values: Any = targets.values
+        values = values.reshape(-1, targets.n_outputs)[weights > 0]
+        constant: Array = (values == 0).all(axis=0) & (self.loss != "poisson")  # the offset is taken off
+        return constant
+
     def _layer_of(self, learnt: Scale) -> tuple[Array, Array]:
         scale = np.ones(learnt.n_outputs) if learnt.logarithmic else learnt.scale
         return scale, learnt.offset

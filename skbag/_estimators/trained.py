@@ -111,6 +111,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         """Return the weights of the samples, which are those that the user gives."""
         return weights
 
+    def _constant_outputs(self, targets: Targets, weights: Array) -> Any:
+        """Return which outputs have one target in all samples, at which the intercepts begin."""
+        return slice(0)
+
     def _layer_of(self, learnt: Any) -> tuple[Any, Any]:
         """Return by what an output of training is multiplied, and what is then added."""
         return 1.0, 0.0
@@ -144,7 +148,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             strata = fitted._stratify(labels)
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
-        model = fitted._model().copy() if warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
+        model = (
+            fitted._model().copy()
+            if warm
+            else fitted._new_model(bags, learnt, targets, weights, len(used), rng, whole=True)
+        )
         rng = rng if goes_on else stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
@@ -237,8 +245,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     # --- the fitted arrays
 
     def _new_model(
-        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState
-    ) -> Model:
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,
+        *, whole: bool = False,
+    ) -> Model:  # fmt: skip
         dim = self.embedding_dim
         sizes = self._hidden_sizes
         if isinstance(dim, str):
@@ -264,6 +273,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             manner = replace(manner, length=0.0)
         widths = (dim, *sizes, len(start))
         layers = initial_layers(widths, manner, activation, start, rng)
+        if whole:  # the first rows of a stream may be alike by chance
+            layers[-2][self._constant_outputs(targets, weights)] = 0
         arrays = values_of(table), *(np.ascontiguousarray(array, table.dtype) for array in layers)
         parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
         model = Model.of(parameters, 0, activation, self._tree)
@@ -421,7 +432,10 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         scale, learns = vars(self).get("_start_scale", 1.0), not self.freeze and vars(self).get("_held", True)
         loss = self._loss_of(learnt)
         hidden = self.activation if self._hidden_sizes else None
-        return manner_of(loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, hidden=hidden)
+        frozen = bool(self.freeze)
+        return manner_of(
+            loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, hidden=hidden, frozen=frozen
+        )  # fmt: skip
 
     def _alpha(self, learnt: Any) -> float:
         """Return the strength of the penalty."""

@@ -68,6 +68,7 @@ class Manner:
 
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
+_FROZEN = 5  # times as many epochs for hidden layers on a table that stays as it is, of classes
 _LOOKED_AT = 10_000  # rows of a table that is given
 _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
@@ -75,7 +76,8 @@ MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its le
 
 @lru_cache(maxsize=64)
 def manner_of(
-    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, hidden: str | None = None
+    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, hidden: str | None = None,
+    frozen: bool = False,
 ) -> Manner:  # fmt: skip
     """Return how to train.
 
@@ -95,10 +97,14 @@ def manner_of(
         and rates that change both in proportion, the model is the same.
     hidden : str or None
         The activation of hidden layers; None if there are none.
+    frozen : bool
+        Whether the table stays as it is; a table that goes on with a free layer does not learn like a new one, either.
     """
     manner = _manner_of(loss, n_outputs, solver, learns=learns)
     if hidden is not None:
         manner = _with_hidden(manner, solver, hidden)
+        if frozen:  # no table turns to directions that mean nothing, and long ones take many steps to unlearn
+            manner = replace(manner, length=min(1.0, manner.length))
         return manner if manner.norm is None else replace(
             manner, rate=manner.rate * scale, alpha=manner.alpha / scale**2, scale=scale
         )  # fmt: skip
@@ -163,9 +169,14 @@ def default_dim(n_outputs: int, *, summed: bool) -> int:
     return 1 << (min(64, max(16, n_outputs)) - 1).bit_length() if summed else 64
 
 
-def default_epochs(loss: Loss, n_samples: int) -> int:
-    """Return how many epochs to train by default: fewer the more samples there are."""
-    return max(1, round((38 if loss.name in REGRESSION else 55) / n_samples**0.3))
+def default_epochs(loss: Loss, n_samples: int, *, frozen: bool = False) -> int:
+    """Return how many epochs to train by default: fewer the more samples there are, more where the table is frozen.
+
+    Layers that learn alone start with directions that mean nothing, where rows of a table of their own go to the right
+    side in their first step. Of numbers they learn more noise than anything else in more epochs.
+    """
+    at_one = 38 if loss.name in REGRESSION else 55 * _FROZEN if frozen else 55
+    return max(1, round(at_one / n_samples**0.3))
 
 
 def initial_layers(
