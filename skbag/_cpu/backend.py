@@ -1,7 +1,8 @@
 """The CPU backend: output memory, blocks of bags, threads, and the choice of a kernel's tile."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -142,22 +143,31 @@ def _run(
 
     Whether ids increase is only looked at if ``ordered``.
     """
+
+    def work_of(some: tuple[int, int], progress: Array) -> Callable[[], None]:
+        return partial(kernel, *args, some, progress, *out)
+
+    return share(work_of, blocks, n_tiles, ordered)
+
+
+def share(
+    work_of: Callable[[tuple[int, int], Array], Callable[[], None]], blocks: tuple[int, int, int], n_tiles: int = 1,
+    ordered: bool = False,
+) -> Array:  # fmt: skip
+    """Run what ``work_of(blocks, progress)`` returns, see `_run` and ``sharing``, and return ``progress``."""
     n_blocks, shares, n_threads = blocks
     progress = np.zeros(6, np.int64)
     progress[UNSORTED] = not ordered
-    arguments = (*args, (n_blocks, shares), progress, *out)
+    work = work_of((n_blocks, shares), progress)
     apart = shares > n_threads
     if n_threads == 1 and not apart:
-        kernel(*arguments)
+        work()
     else:
 
         def stop() -> None:
             progress[NEXT] = 1 << 62  # no block is left
 
-        run(
-            lambda: kernel(*arguments), n_threads, lambda: wait(progress, n_tiles * n_blocks, _SPINS), stop,
-            apart=apart,
-        )  # fmt: skip
+        run(work, n_threads, lambda: wait(progress, n_tiles * n_blocks, _SPINS), stop, apart=apart)
     return progress
 
 

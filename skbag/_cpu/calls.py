@@ -1,20 +1,29 @@
 """Kernels in parts: what depends on a width, a loss or a solver is compiled apart, and called by its address.
 
-The arrays that parts work on are kept in the memory of the caller, as `Stored` NamedTuples: in registers, or passed one
-by one, so many would cost more than the work, in compiling as in running.
+The arrays that parts work on are kept in memory, as `Stored` NamedTuples: in registers, or passed one by one, so many
+would cost more than the work, in compiling as in running. A kernel may make such tuples itself, see `stored`; what
+Python gives it is laid down for it, see `Recipe`.
 """
 
-from functools import cache
+import struct
+from array import array
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, lower_getattr_generic, register_model
 
 from skbag._compiled.dispatch import compiled
+from skbag._cpu.jit import kernel
+from skbag._cpu.memory import put_word, word_at
 
 
 class Stored(types.Type):
@@ -70,22 +79,9 @@ class SeveralModel(StoredModel):
     """The same as of one: the address of the first."""
 
 
-@cache
-def several(fields):
-    """Make the function that keeps tuples of one kind in memory as NamedTuples of a class, as `stored` does one."""
-
-    @intrinsic
-    def keep(typingctx, tuples):
-        kind = types.BaseTuple.from_types(tuples.dtype.types, fields)
-
-        def codegen(context, builder, signature, args):
-            memory = cgutils.alloca_once(builder, args[0].type)
-            builder.store(args[0], memory)
-            return cgutils.gep_inbounds(builder, memory, 0, 0)
-
-        return Several(kind)(tuples), codegen
-
-    return keep
+def several(kind: Stored) -> Several:
+    """Return the type of several of what is stored."""
+    return Several(kind.fields)
 
 
 @intrinsic
@@ -125,18 +121,122 @@ def address_of(kernel: Any, *kinds: Any) -> int:
     return int(code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name))
 
 
-_entries: dict[Any, Any] = {}
+@kernel
+def _call(address, arguments):
+    """Call a part."""
+    call(address, arguments)
 
 
-def call_as(key: Any, kernel: Any, *arguments: Any) -> None:
-    """Call a kernel with arguments whose types are the same whenever it is called with this key.
+def _compiled(function: Any, *kinds: Any) -> Any:
+    """Return compiled code without the look at the types of arguments that a dispatcher takes."""
+    compiled(function.compile, kinds)
+    return function.overloads[kinds].entry_point
 
-    Looking at some dozens of arrays takes as long as a small call, and Numba 0.60 now and then takes code for others
-    where arrays are in tuples.
+
+@cache
+def _caller(n: int) -> Any:
+    return _compiled(_call, types.intp, types.UniTuple(types.intp, n))
+
+
+def calling(address: int, *arguments: int) -> Callable[[], None]:
+    """Return a function that calls a part with addresses of what is stored, or integers, without the GIL."""
+    return partial(_caller(len(arguments)), address, arguments)
+
+
+# --- tuples of Python in memory
+
+
+@kernel
+def _describe(memory, arrays, n):
+    """Put what Numba has of an array, its size, address, shape and strides, where the address of the object stands.
+
+    NumPy's C API says where an object has them: address, number of dimensions, shape, strides.
+
+    memory : address of int64, in-out. arrays : address of (n, 3) int64, in: where in memory, dimensions, bytes of an
+    item.
     """
-    entry = _entries.get((kernel, key))
-    if entry is None:
-        kinds = tuple(map(numba.typeof, arguments))
-        compiled(kernel.compile, kinds)
-        entry = _entries[kernel, key] = kernel.overloads[kinds].entry_point
-    entry(*arguments)
+    for k in range(n):
+        at, n_dims = memory + 8 * word_at(arrays + 24 * k), word_at(arrays + 24 * k + 8)
+        fields = word_at(at) + _HEAD
+        data, shape, strides = word_at(fields), word_at(fields + 16), word_at(fields + 24)
+        size = 1
+        for d in range(n_dims):
+            length = word_at(shape + 8 * d)
+            size *= length
+            put_word(at + 8 * (_WORDS + d), length)
+            put_word(at + 8 * (_WORDS + n_dims + d), word_at(strides + 8 * d))
+        put_word(at, 0)  # neither a counter of references nor an owner
+        put_word(at + 16, size)
+        put_word(at + 24, word_at(arrays + 24 * k + 16))
+        put_word(at + 32, data)
+
+
+_HEAD = object.__basicsize__  # bytes of an object before what is NumPy's
+_WORDS = 5  # that Numba has of an array before its shape
+
+
+class Recipe:
+    """How NamedTuples of some kinds, see `kind_of`, lie in memory one after the other, every field in words of 8 bytes.
+
+    Those of one kind that come one after the other are `Several` of it.
+    """
+
+    def __init__(self, *kinds: Stored) -> None:
+        form, offsets, arrays, n_words, fields = "=", [], [], 0, []
+        for kind in kinds:
+            offsets.append(8 * n_words)
+            fields += kind.fields.types
+            for field in kind.fields.types:
+                if isinstance(field, types.Array):
+                    arrays.append((n_words, field.ndim, field.dtype.bitwidth // 8))
+                    n_words += _WORDS + 2 * field.ndim
+                    form += f"q{8 * (_WORDS - 1 + 2 * field.ndim)}x"
+                else:
+                    n_words += 1
+                    form += "d" if isinstance(field, types.Float) else "q"
+            size = cpu_target.target_context.get_abi_sizeof(cpu_target.target_context.get_value_type(kind.fields))
+            assert offsets[-1] + size == 8 * n_words, f"{kind} is not made of words"
+        self._form, self.offsets, self.n_bytes = struct.Struct(form), offsets, 8 * n_words
+        self._scalars = [k for k, field in enumerate(fields) if not isinstance(field, types.Array)]
+        self._arrays = np.array(arrays, np.int64).reshape(-1, 3)
+        self._where, self._n, self._describe = (
+            self._arrays.ctypes.data,
+            len(arrays),
+            _compiled(_describe, *(types.intp,) * 3),
+        )
+
+    def record(self) -> "Record":
+        """Return memory for tuples."""
+        return Record(self)
+
+    def store(self, *tuples: tuple[Any, ...]) -> "Record":
+        """Store tuples of the kinds that this was made for, which is not checked."""
+        record = Record(self)
+        record.fill(*tuples)
+        return record
+
+    def lay(self, memory: Any, begin: int, values: list[Any]) -> None:
+        """Put the fields of tuples into memory that begins at an address."""
+        words: list[Any] = [*map(id, values)]
+        for k in self._scalars:
+            words[k] = values[k] or 0  # None is 0
+        self._form.pack_into(memory, 0, *words)
+        self._describe(begin, self._where, self._n)
+
+
+class Record:
+    """Tuples in memory: where each lies, as long as this lives, and until it is filled with others."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._memory = recipe, array("q", bytes(recipe.n_bytes))
+        self._begin = self._memory.buffer_info()[0]
+        self.addresses = [self._begin + offset for offset in recipe.offsets]
+
+    def fill(self, *tuples: tuple[Any, ...]) -> None:
+        """Store tuples of the kinds of the recipe; nobody may use what was stored before."""
+        self._values = [*chain(*tuples)]  # the arrays live as long as this
+        self._recipe.lay(self._memory, self._begin, self._values)
+
+    def forget(self) -> None:
+        """Let go of the arrays, which nobody may use any more."""
+        self._values = []

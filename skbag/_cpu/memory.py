@@ -40,6 +40,27 @@ def prefetch_address(typingctx, address):
 
 
 @intrinsic
+def word_at(typingctx, address):
+    """Return the int64 at an address."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def put_word(typingctx, address, value):
+    """Write an int64 to an address."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[1], builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.none(types.intp, types.int64), codegen
+
+
+@intrinsic
 def item_bytes(typingctx, array):
     """Return the bytes of one item as a compile-time constant, which ``array.itemsize`` is not."""
     n_bytes = array.dtype.bitwidth // 8

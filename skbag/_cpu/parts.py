@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, chosen, forward, head, hidden, rows, structs, update
+from skbag._cpu import calls, chosen, forward, head, hidden, predict, rows, step, structs, update
 from skbag._cpu.leaves import NODES_TOGETHER
 from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
 from skbag._cpu.undo import take
@@ -284,13 +284,15 @@ def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNam
         layout_of(shape.blocks, 1).places,
     )  # fmt: skip
     examples = {
-        "plan": structs.Plan(1, 0, 1, *(False,) * 5, 1, *(1,) * 11), "layout": layout_of(shape.blocks, 1),
+        "plan": structs.Plan(*(1,) * len(structs.Plan._fields)), "layout": layout_of(shape.blocks, 1),
         "forward": forward, "undo": take(table, 0, SOLVERS["sgd"]), "terms": n, "weights": numbers, "ids": batch.ids,
         "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts,
         "chosen": chosen_memory(shape, None, n, 1, 1, 1),
         "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,
-        "unweighted": reduction._replace(multipliers=None),
+        "unweighted": reduction._replace(multipliers=None), "progress": structs.Progress(n, np.empty(1)),
+        "leaves": structs.Leaves(np.empty(1, np.int32), rows, np.empty((1, 1), np.int32), np.empty((1, 1, 1), dtype)),
+        "predictions": structs.Predictions(1, 1, n, rows, rows, n, np.empty((1, 1), np.int64), rows, numbers),
     }  # fmt: skip
     return SimpleNamespace(**{name: calls.kind_of(example) for name, example in examples.items()})
 
@@ -301,7 +303,53 @@ def step_of(
 ) -> structs.Step:  # fmt: skip
     """Return what a step is made with."""
     max_norm, norm_type = norm or (np.inf, 2.0)
-    return structs.Step(float(rate), float(slope), float(alpha), max_norm, norm_type, exactly, float(bias), by_freq)
+    return structs.Step(
+        float(rate), float(slope), float(alpha), max_norm, norm_type, int(exactly), float(bias), int(by_freq)
+    )
+
+
+def _bags_kind(dtype: np.dtype[Any], ids: np.dtype[Any]) -> Any:
+    places, order = frozen(np.empty(1, ids)), np.empty(1, np.int64)
+    return calls.kind_of(structs.Bags(frozen(np.empty(1, dtype)), places, places, -1, order, order))
+
+
+class Entry(NamedTuple):
+    """A kernel that Python calls, and how what it is given is stored: what lasts, and what a call brings."""
+
+    address: int
+    lasting: calls.Recipe
+    passing: calls.Recipe
+
+
+@lru_cache(maxsize=64)
+def train_entry(kind: tuple[Any, ...], ids: np.dtype[Any], n_layers: int) -> Entry:
+    """Return ``step.train`` for bags with such ids; its code is the same for any number of layers."""
+    kinds, layer = _kinds(*kind), _kinds(kind[0], kind[0], kind[2])
+    lasting = kinds.layout, kinds.forward, kinds.table, layer.bias, kinds.batch, kinds.parts
+    of_layers = layer.layer, layer.table, layer.bias
+    passing = (
+        kinds.plan, kinds.step, _bags_kind(kind[0], ids), kinds.targets, kinds.chosen, kinds.undo, layer.undo,
+        kinds.progress,
+    )  # fmt: skip
+    address = calls.address_of(
+        step.train, *lasting, kinds.count, *map(calls.several, of_layers), *passing, calls.several(kinds.step)
+    )
+    repeated = (each for each in of_layers for _ in range(n_layers))
+    return Entry(address, calls.Recipe(*lasting, *repeated), calls.Recipe(*passing, *(kinds.step,) * n_layers))
+
+
+@lru_cache(maxsize=64)
+def predict_entry(shape: Shape, ids: np.dtype[Any], n_layers: int, n_threads: int, *, tree: bool) -> Entry:
+    """Return ``predict.predict_kernel``'s kernel for a model of some shape."""
+    kinds, dtype = _kinds(*shape.kind), shape.dtype
+    lasting, passing = (kinds.layout, kinds.forward), (_bags_kind(dtype, ids), kinds.predictions)
+    of_layers, of_threads, count = calls.several(kinds.layer), calls.several(kinds.batch), kinds.count
+    address = calls.address_of(
+        predict.predict_kernel(lanes_of(shape.widths[-2], dtype), block_of(dtype)), *lasting, count, of_layers,
+        of_threads, *(count,) * 4, *passing, kinds.leaves if tree else calls.kind_of(None),
+    )  # fmt: skip
+    repeated = *(kinds.layer,) * n_layers, *(kinds.batch,) * n_threads, *(kinds.leaves,) * tree
+    return Entry(address, calls.Recipe(*lasting, *repeated), calls.Recipe(*passing))
 
 
 @lru_cache(maxsize=64)

@@ -8,19 +8,16 @@ from functools import cache
 import numpy as np
 
 from skbag._cpu.best import arrange, keep
-from skbag._cpu.calls import call, nth, several, stored
+from skbag._cpu.calls import call, nth, stored
 from skbag._cpu.checking import in_range, increases, moderate, rising
 from skbag._cpu.forward import collect_row, maxima_of, pool_sums, squares_of, sums_of
 from skbag._cpu.head import WIDE, linear_part, log_sum_exp
-from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.jit import inlined, part
 from skbag._cpu.leaves import all_leaves, best_leaves
 from skbag._cpu.memory import fetch_add, item
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, first_bag
-from skbag._cpu.structs import Bags, Batch, Forward, Layer, Layout, Leaves
 from skbag._cpu.tile import full
-
-_layers = several(Layer)
 
 _OUTPUTS_TOGETHER = 64
 
@@ -71,70 +68,57 @@ def _best(outputs, p, n, best, scores):
 def predict_kernel(lanes, vector):
     """Make the prediction kernel for a last layer of at least ``lanes`` inputs, and vectors of so many outputs."""
 
-    @kernel
+    @part
     def predict(
-        layout, addresses, bags, forward, layers, tree, scratch, blocks, progress, features, outputs, choices, best,
-        scores, totals,
-    ):  # fmt: skip
+        layout, forward, n_layers, layers, batches, largest, reduce, reduce_squares, interact, bags, predictions, leaves
+    ):
         """outputs[r] = what the last of the layers makes of pooled[r], choices[r] = number of the largest of these.
 
         One output is chosen, 1, if it is above 0; of equal ones the first. Or features[r] = pooled[r]. With a tree
         outputs are the logarithms of the probabilities of its leaves.
 
-        layout : structs.Layout. addresses : of ``pooling.reduce_kernel`` for maxima, sums and squares, and of
-        ``forward.interact``. bags : structs.Bags, without an order. forward : structs.Forward. layers : structs.Layer
-        of each, with scratch for the rows of all threads. tree : structs.Leaves, without choices, or None. scratch :
-        the arrays of structs.Batch, for each thread. blocks, progress : see ``pooling``; ids, offsets and weights are
-        checked here. features : (n_rows, n_pooled), outputs : (n_rows, n_outputs), choices : (n_rows,) int64, out, or
-        without rows. best : (n_rows, k) int64, scores : (n_rows, k), see `_best`, totals : (n_rows,), logarithms of the
-        sums of exponentials of outputs; out, or all three without rows.
+        Stored tuples of ``skbag._cpu.structs``: layout, forward, in. layers : Layer of each, with scratch for the rows
+        of all threads. batches : Batch of each thread, scratch. largest, reduce, reduce_squares, interact : addresses
+        of ``pooling.reduce_kernel`` for maxima, sums and squares, and of ``forward.interact``. bags : without an order,
+        in; ids, offsets and weights are checked here. predictions : out. leaves : Leaves, without choices; or None.
         """
-        layout, bags = stored(Layout(*layout)), stored(Bags(*bags))
-        forward, n_layers = stored(Forward(*forward)), len(layers)
-        layers_ = _layers(layers)
-        last_layer = nth(layers_, n_layers - 1)
+        features, outputs, choices = predictions.features, predictions.outputs, predictions.choices
+        best, scores, totals = predictions.best, predictions.scores, predictions.totals
+        blocks, progress = (predictions.n_blocks, predictions.shares), predictions.progress
+        last_layer = nth(layers, n_layers - 1)
         coef, intercept, inputs, rows_out = last_layer.coef, last_layer.intercept, last_layer.inputs, last_layer.outputs
         table, indptr = forward.table, bags.indptr
         n_fields, dim = layout.n_fields, table.shape[1]
-        (ids, weights, owners, starts, stops, pooled, of_bags, sizes, squares, winners, rows, gradients, of_blocks,
-         of_sums, of_squares, losses) = scratch  # fmt: skip
         t = fetch_add(progress, THREAD, 1)
-        batch = stored(
-            Batch(
-                ids[t], weights[t], owners[t], starts[t], stops[t], pooled[t], of_bags[t], sizes[t], squares[t],
-                winners[t], rows[t], gradients[t], of_blocks[t], of_sums[t], of_squares[t], losses[t],
-            )
-        )  # fmt: skip
+        batch = nth(batches, t)
         sums = stored(sums_of(forward, batch, layout, progress))
-        squares_ = stored(squares_of(forward, batch, layout, progress))
+        squares = stored(squares_of(forward, batch, layout, progress))
         maxima = stored(maxima_of(forward, batch, layout, progress))
-        zero, n_outputs, place = coef.dtype.type(0), len(coef), t * pooled.shape[1]
+        zero, n_outputs, place = coef.dtype.type(0), len(coef), t * len(batch.pooled)
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, vector, 1, 1)
-        if tree is not None:
-            leaves = stored(Leaves(*tree))
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             begin = first_bag(blocks, block, indptr) // n_fields
             end = first_bag(blocks, block + 1, indptr) // n_fields
             for first in range(begin, end, BAGS_TOGETHER):
                 last = min(end, first + BAGS_TOGETHER)
-                if not _valid(bags, len(table), first * n_fields, last * n_fields, ids.shape[1], progress):
+                if not _valid(bags, len(table), first * n_fields, last * n_fields, len(batch.ids), progress):
                     break
                 to = 0
                 for row in range(first, last):
                     to = collect_row(layout, bags, row, row - first, to, batch)
-                pool_sums(layout, addresses[1:], sums, squares_, batch, 0, last - first, dim)
+                pool_sums(layout, (reduce, reduce_squares, interact), sums, squares, batch, 0, last - first, dim)
                 if layout.maximum >= 0:
-                    call(addresses[0], (maxima, 0, (last - first) * n_fields, 0, dim, 0))
+                    call(largest, (maxima, 0, (last - first) * n_fields, 0, dim, 0))
                 if len(features) > 0:
                     for row in range(first, last):
                         for d in range(features.shape[1]):
                             features[row, d] = batch.pooled[row - first, d]
                     continue
                 for j in range(n_layers - 1):
-                    call(nth(layers_, j).forward, (nth(layers_, j), place, place + last - first))
-                if tree is not None and len(best) > 0:
+                    call(nth(layers, j).forward, (nth(layers, j), place, place + last - first))
+                if leaves is not None and len(best) > 0:
                     for row in range(first, last):
                         p = place + row - first
                         best_leaves(tile, wide, lanes, last_layer, p, leaves, t, best[row], scores[row])
@@ -145,7 +129,7 @@ def predict_kernel(lanes, vector):
                         linear_part(tile, wide, lanes, inputs, p, coef, intercept, rows_out, k, stop)
                 for p in range(place, place + last - first):
                     row = first + p - place
-                    if tree is not None:
+                    if leaves is not None:
                         all_leaves(outer, vector, leaves, t, rows_out, p, outputs, row)
                         continue
                     if len(best) > 0:

@@ -1,6 +1,7 @@
 """The CPU backend's prediction: what is made for a model once, memory, and one call of compiled code."""
 
-from functools import lru_cache, partial
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -8,23 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, pooling
+from skbag._cpu import calls, pooling, structs
 from skbag._cpu.parts import (
     Shape,
     batch_memory,
     block_addresses,
-    block_of,
     forward_of,
-    lanes_of,
     layers_of,
     layout_of,
     leaves_memory,
     members_of,
     nothing,
+    predict_entry,
     reduce_address,
     reduce_addresses,
 )
-from skbag._cpu.predict import predict_kernel
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED
 from skbag._cpu.tile import LARGEST
 from skbag._data.bags import Bags
@@ -78,7 +77,7 @@ def predict(
         out = choices = np.empty(n, np.int64)
     else:
         out = outputs = np.empty((n, shape.n_outputs + (model.tree is not None)), shape.dtype)
-    predictor.run(bags, n_jobs, (features, outputs, choices, *best), pooled=pooled)
+    predictor.run(bags, n_jobs, (features, outputs, choices, *best))
     return out
 
 
@@ -111,9 +110,8 @@ def _predictor_of(model: Model, blocks: Blocks) -> "_Predictor":
 class _Way(NamedTuple):
     """How rows are predicted with a model of some shape."""
 
-    layout: tuple[Any, ...]  # structs.Layout
+    layout: structs.Layout
     addresses: tuple[int, ...]  # of kernels for maxima, sums, squares and the interaction
-    kernel: Any
     work_of_member: int  # multiplications
     work_of_row: int
 
@@ -123,22 +121,19 @@ def _way_of(shape: Shape, layout: tuple[int, ...]) -> _Way:
     largest = reduce_address(layout, shape.kind, LARGEST) if "max" in modes_of(shape.blocks.mode) else 0
     of_layers = sum((width + 16) * outputs for width, outputs in pairwise(shape.widths))
     addresses = largest, *reduce_addresses(layout, shape), block_addresses(shape).interact
-    return _Way(
-        tuple(layout_of(shape.blocks, shape.dim)), addresses,
-        predict_kernel(lanes_of(shape.widths[-2], shape.dtype), block_of(shape.dtype)),
-        shape.dim + 16, shape.n_pooled + 16 + of_layers,
-    )  # fmt: skip
+    return _Way(layout_of(shape.blocks, shape.dim), addresses, shape.dim + 16, shape.n_pooled + 16 + of_layers)
 
 
 class _Scratch(NamedTuple):
-    """Memory for rows that are predicted together."""
+    """Memory for rows that are predicted together, and the call of the kernel with it."""
 
+    ids: np.dtype[Any]
     n_rows: int
     n_members: int
     keeps: bool  # for the next call: it is small
-    batch: tuple[Any, ...]  # structs.Batch of each thread
-    layers: tuple[Any, ...]  # structs.Layer, with memory for all threads
-    leaves: tuple[Any, ...] | None  # structs.Leaves
+    record: calls.Record  # of the model, and of this memory: of all threads in layers, of each in structs.Batch
+    call: calls.Record  # of what a call brings
+    work: Callable[[], None]
 
 
 class _Predictor:
@@ -148,8 +143,7 @@ class _Predictor:
         self.shape = shape = Shape.of(model, blocks)
         forward = forward_of(model.table.values)
         self._layers, self._activation, self._tree = model.layers, model.activation, model.tree  # the model keeps this
-        self._forward, self._way = tuple(forward), _way_of(shape, cpu.layout(forward.table))
-        self._key = *shape.kind, len(model.layers)
+        self._forward, self._way = forward, _way_of(shape, cpu.layout(forward.table))
         none = np.empty(0, shape.dtype)
         self.nothing = (
             none.reshape(0, shape.n_pooled), none.reshape(0, shape.n_outputs), np.empty(0, np.int64),
@@ -157,33 +151,47 @@ class _Predictor:
         )  # fmt: skip
         self._spare: list[_Scratch] = []  # that no call uses
 
-    def _scratch_for(self, n_rows: int, n_members: int, n_threads: int) -> _Scratch:
+    def _scratch_for(self, n_rows: int, n_members: int, ids: np.dtype[Any], n_threads: int) -> _Scratch:
         """Return memory for so many rows, and members of them, in each thread."""
         if n_threads == 1 and self._spare:
             try:
                 found = self._spare.pop()
             except IndexError:  # another thread has taken it
                 found = None
-            if found is not None and found.n_rows >= n_rows and found.n_members >= n_members:
+            if found is not None and found.ids == ids and found.n_rows >= n_rows and found.n_members >= n_members:
                 return found
         if n_threads == 1:
             n_members = 1 << max(6, (n_members - 1).bit_length())
         batch = batch_memory(self.shape, n_rows, n_members, times=(n_threads,))
         keeps = n_threads == 1 and sum(array.nbytes for array in batch) <= _MOST_KEPT
         layers = layers_of(self._layers, self._activation, self.shape, batch)
-        leaves = None if self._tree is None else tuple(leaves_memory(self.shape, self._tree, n_threads))
-        return _Scratch(n_rows, n_members, keeps, tuple(batch), layers, leaves)
+        leaves = () if self._tree is None else (leaves_memory(self.shape, self._tree, n_threads),)
+        batches = (structs.Batch(*(array[t] for array in batch)) for t in range(n_threads))
+        n_layers, way = len(layers), self._way
+        entry = predict_entry(self.shape, ids, n_layers, n_threads, tree=bool(leaves))
+        record = entry.lasting.store(way.layout, self._forward, *layers, *batches, *leaves)
+        call = entry.passing.record()
+        layout, forward, first_layer, *others = record.addresses
+        work = calls.calling(
+            entry.address, layout, forward, n_layers, first_layer, others[n_layers - 1], *way.addresses,
+            *call.addresses, others[-1] if leaves else 0,
+        )  # fmt: skip
+        return _Scratch(ids, n_rows, n_members, keeps, record, call, work)
 
-    def run(self, bags: Bags, n_jobs: int | None, out: tuple[Array, ...], *, pooled: bool = False) -> None:
+    def run(self, bags: Bags, n_jobs: int | None, out: tuple[Array, ...]) -> None:
         """Fill the arrays that have rows; see `predict`."""
         way, n = self._way, bags.n_rows
         shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
-        scratch = self._scratch_for(min(n, pooling.BAGS_TOGETHER), _most_members(bags), shares[2])
+        n_rows = min(n, pooling.BAGS_TOGETHER)
+        scratch = self._scratch_for(n_rows, _most_members(bags), bags.indices.dtype, shares[2])
         members = members_of(bags, self.shape.dtype, *_NO_ORDER)
-        leaves = None if pooled else scratch.leaves
-        kernel = partial(calls.call_as, (*self._key, bags.indices.dtype, leaves is None), way.kernel)
-        arguments = way.layout, way.addresses, members, self._forward, scratch.layers, leaves, scratch.batch
-        progress = cpu._run(kernel, arguments, shares, out, ordered=bags.stored is not None)
+
+        def work_of(blocks: tuple[int, int], progress: Array) -> Callable[[], None]:
+            scratch.call.fill(members, (*blocks, progress, *out))
+            return scratch.work
+
+        progress = cpu.share(work_of, shares, ordered=bags.stored is not None)
+        scratch.call.forget()
         if scratch.keeps and not self._spare:
             self._spare.append(scratch)
         if progress[INVALID]:
@@ -191,7 +199,7 @@ class _Predictor:
         if (progress[EXTREME] and not bags.is_rescaled) or (progress[UNSORTED] and bags.stored is not None):
             fit = cpu.check(bags, self.shape.blocks.mode, n_jobs)
             if fit is not bags:
-                self.run(fit, n_jobs, out, pooled=pooled)
+                self.run(fit, n_jobs, out)
 
 
 def _most_members(bags: Bags) -> int:

@@ -18,9 +18,9 @@ calls by their addresses, once for some dozens of bags or rows.
 
 import numpy as np
 
-from skbag._cpu.calls import call, nth, several, stored
+from skbag._cpu.calls import call, nth, stored
 from skbag._cpu.forward import collect_row, pool_sums, squares_of, sums_of
-from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.jit import inlined, part
 from skbag._cpu.memory import (
     fetch_add,
     item,
@@ -32,14 +32,11 @@ from skbag._cpu.memory import (
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign
-from skbag._cpu.structs import Bags, Batch, Chosen, Forward, Layer, Layout, Parameters, Parts, Plan, Step, Targets, Undo
 
 _ITEMS_OF_A_LINE = 16  # of four bytes
 _BAGS_AHEAD = 4  # whose members are asked for
 _MEMBERS_AHEAD = 128  # of a bag: the processor sees by itself where a longer one goes on
 _SPINS = 2000
-
-_layers, _parameters, _steps = several(Layer), several(Parameters), several(Step)
 
 
 @inlined
@@ -134,34 +131,28 @@ def _bits(number):
     return n
 
 
-@kernel
+@part
 def train(
-    plan, layout, step, bags, targets, chosen, forward, table, nothing, layers, coefs, intercepts, layer_steps, batch,
-    parts, undo, layer_undo, tickets, batch_losses,
+    layout, forward, table, nothing, batch, parts, n_layers, layers, coefs, intercepts,
+    plan, step, bags, targets, chosen, undo, layer_undo, progress, steps,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
-    Tuples of ``skbag._cpu.structs``: plan, layout, step (of the table), bags, targets, chosen, forward, in; table,
-    Parameters, in-out; nothing, Parameters of no numbers; batch, parts, scratch; undo, layer_undo (of the last layer),
-    in-out. Tuples of one for each layer, from the first to the last: layers (each Layer), scratch; coefs and intercepts
-    (each Parameters) of (n_outputs, n_inputs) and (n_outputs,), in-out; layer_steps (each Step), in.
-    batch_losses : (n_batches,), out: mean loss per bag.
-    tickets : (5,) int64, in-out. tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite;
-        another thread may also set it, and the model is then between two moments.
+    Stored tuples of ``skbag._cpu.structs``: layout, forward, in; table, Parameters, in-out; nothing, Parameters of no
+    numbers; batch, parts, scratch; plan, step (of the table), bags, targets, chosen, in; undo, layer_undo (of the last
+    layer), in-out. Several of one for each layer, from the first to the last: layers (each Layer), scratch; coefs and
+    intercepts (each Parameters) of (n_outputs, n_inputs) and (n_outputs,), in-out; steps (each Step), in.
+    progress : structs.Progress. losses : (n_batches,), out: mean loss per bag. tickets : (5,) int64, in-out.
+        tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite; another thread may also
+        set it, and the model is then between two moments.
     """
-    plan, layout, step = stored(Plan(*plan)), stored(Layout(*layout)), stored(Step(*step))
-    bags, targets, forward = stored(Bags(*bags)), stored(Targets(*targets)), stored(Forward(*forward))
-    table, nothing, n_layers = stored(Parameters(*table)), stored(Parameters(*nothing)), len(layers)
-    layers_, steps = _layers(layers), _steps(layer_steps)
-    coefs_, intercepts_ = _parameters(coefs), _parameters(intercepts)
-    batch, parts, undo = stored(Batch(*batch)), stored(Parts(*parts)), stored(Undo(*undo))
-    chosen, layer_undo = stored(Chosen(*chosen)), stored(Undo(*layer_undo))
+    tickets, batch_losses = progress.tickets, progress.losses
     sums = stored(sums_of(forward, batch, layout, tickets))
     squares = stored(squares_of(forward, batch, layout, tickets))
     n_parts = len(parts.firsts)
     n_bits, member_bits = _bits(len(table.values) - 1), _bits(len(batch.ids))
     last = n_layers - 1
-    output_bits, entry_bits = _bits(len(nth(coefs_, last).values) - 1), _bits(len(chosen.ids))
+    output_bits, entry_bits = _bits(len(nth(coefs, last).values) - 1), _bits(len(chosen.ids))
     n_tickets = 2 * n_parts * len(batch_losses)
     ticket = fetch_add(tickets, NEXT, 1)
     while ticket < n_tickets:
@@ -176,7 +167,7 @@ def train(
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(
                 plan, layout, begin, end, first, n_bags, plan.number + plan.first + k, part, bags, targets, chosen,
-                forward, layers_, n_layers, batch, sums, squares, parts, tickets,
+                forward, layers, n_layers, batch, sums, squares, parts, tickets,
             )  # fmt: skip
         else:
             place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
@@ -191,14 +182,14 @@ def train(
             some = len(chosen.starts) > 0
             for j in range(n_layers - some):
                 _update_layer(
-                    nth(steps, j), number, place, part, n_bags, nth(layers_, j), nth(coefs_, j), nth(intercepts_, j),
+                    nth(steps, j), number, place, part, n_bags, nth(layers, j), nth(coefs, j), nth(intercepts, j),
                     parts, tickets,
                 )  # fmt: skip
             if some:
-                step_, layer = nth(steps, last), nth(layers_, last)
+                step_, layer = nth(steps, last), nth(layers, last)
                 layer_rate = step_.rate - step_.rate_step * place
                 arguments = (
-                    plan, layout, chosen, chosen, layer.inputs, batch, nth(coefs_, last), nth(intercepts_, last), step_,
+                    plan, layout, chosen, chosen, layer.inputs, batch, nth(coefs, last), nth(intercepts, last), step_,
                     parts, layer_undo, layer.update, number, layer_rate, part, output_bits, entry_bits, tickets,
                 )  # fmt: skip
                 call(plan.outputs, arguments)

@@ -1,7 +1,7 @@
 """What kernels of training and prediction are given: arrays that belong together.
 
-Every array is C-contiguous, and was checked or made by ``skbag._cpu.training``. A kernel takes plain tuples, which cost
-a third of what these cost from call to call, and puts them into memory as these; see ``calls.stored``.
+Every array is C-contiguous, and was checked or made by ``skbag._cpu.training``. They lie in memory, see
+``calls.Recipe``: every field is an array, an integer, a float or None, and flags are the integers 0 and 1.
 """
 
 from typing import Any, NamedTuple
@@ -216,3 +216,24 @@ class Undo(NamedTuple):
     state: Any
     first: Any
     second: Any
+
+
+class Progress(NamedTuple):
+    """What the threads of a call of training share; see ``step.train``."""
+
+    tickets: Any  # (5,) int64, in-out
+    losses: Any  # (n_batches,) float64, out
+
+
+class Predictions(NamedTuple):
+    """What is predicted, and how threads share it, see ``sharing``: arrays without rows are not asked for."""
+
+    n_blocks: Any
+    shares: Any
+    progress: Any  # (6,) int64, in-out
+    features: Any  # (n_rows, n_pooled), out: the pooled rows
+    outputs: Any  # (n_rows, n_outputs), out
+    choices: Any  # (n_rows,) int64, out: the number of the largest output; of a single one whether it is above 0
+    best: Any  # (n_rows, k) int64, out: the numbers of the largest
+    scores: Any  # (n_rows, k), out: these
+    totals: Any  # (n_rows,), out: logarithms of the sums of exponentials of outputs

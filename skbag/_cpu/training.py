@@ -1,16 +1,16 @@
 """The CPU backend's training: memory, threads, and the kernels that a mini-batch goes through."""
 
-from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, step, structs
+from skbag._cpu import calls, structs
 from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
+    Entry,
     Shape,
     batch_memory,
     block_addresses,
@@ -26,6 +26,7 @@ from skbag._cpu.parts import (
     reduce_addresses,
     rows_address,
     step_of,
+    train_entry,
     update_addresses,
 )
 from skbag._cpu.prediction import predict
@@ -51,6 +52,16 @@ _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main t
 def keep(model: Model, dtype: np.dtype[Any]) -> Model:
     """Return a model as it is trained here: arrays that can be written to, copies where they could not be."""
     return model.writable(dtype)
+
+
+class _Scratch(NamedTuple):
+    """Memory for mini-batches, and what is given to the kernels in every step."""
+
+    n_members: int
+    n_entries: int
+    keeps: bool  # for the next trainer: it is small
+    record: calls.Record
+    chosen: structs.Chosen
 
 
 class Trainer:
@@ -102,7 +113,7 @@ class Trainer:
             objective.freeze,
             objective.outputs is None,
         )
-        self._scratch, self._scratch_sizes = model.made.pop(self._kind, (None, (-1, -1)))
+        self._scratch: _Scratch | None = model.made.pop(self._kind, None)
         self._undo = take(model.table, bags.n_members if undo and not objective.freeze else 0, objective.solver)
         n_touched = int(self._n_entries.sum()) if undo else 0
         self._layer_undo = take(model.layers[-1].weights, n_touched, objective.solver, "layer")
@@ -158,7 +169,7 @@ class Trainer:
         order_indptr: Array,
         starts: Array,
         rates: Rates,
-        scratch: Any,
+        scratch: _Scratch,
         losses: Array,
         batches: range,
         n_threads: int,
@@ -170,18 +181,18 @@ class Trainer:
         losses = losses[batches.start : batches.stop]
         tickets = np.zeros(5, np.int64)
         step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq)
-        table, *layers = (parameters.arrays() for parameters in model.parameters())
-        members = members_of(self.bags, shape.dtype, order, order_indptr)
-        scratch_of_layers, batch, parts, chosen = scratch
-        arguments = (
-            tuple(self._plan(shape, batches.start)), tuple(layout_of(self.blocks, shape.dim)), tuple(step_of_table),
-            members, (order, *self._targets), (starts, *chosen[1:]), tuple(forward_of(model.table.values)), table,
-            tuple(array[:0] for array in layers[1]),
-            scratch_of_layers, tuple(layers[::2]), tuple(layers[1::2]), self._layer_steps(rates), batch, parts,
-            self._undo, self._layer_undo, tickets, losses,
+        n_layers, chosen = len(model.layers), scratch.chosen
+        entry = self._entry()
+        record = entry.passing.store(
+            self._plan(shape, batches.start), step_of_table, members_of(self.bags, shape.dtype, order, order_indptr),
+            (order, *self._targets), (starts, *chosen[1:]), self._undo, self._layer_undo, (tickets, losses),
+            *self._layer_steps(rates),
         )  # fmt: skip
-        key = *shape.kind, self.bags.indices.dtype, len(model.layers)
-        train = partial(calls.call_as, key, step.train, *arguments)
+        lasting, passing = scratch.record.addresses, record.addresses
+        train = calls.calling(
+            entry.address, *lasting[:-3 * n_layers], n_layers, *lasting[-3 * n_layers :: n_layers],
+            *passing[: len(passing) - n_layers + 1],
+        )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)
         work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + int(len(order) * self._work(shape))
 
@@ -197,7 +208,7 @@ class Trainer:
         )  # fmt: skip
         return bool(tickets[STOP])
 
-    def _layer_steps(self, rates: Rates) -> tuple[Any, ...]:
+    def _layer_steps(self, rates: Rates) -> list[structs.Step]:
         """Return what the steps of each layer are made with."""
         objective = self.objective
         factors = *rates.hidden, (rates.layer, rates.intercept)
@@ -207,8 +218,8 @@ class Trainer:
             alpha = objective.layer_alpha if layer is self.model.layers[-1] else objective.hidden_alpha
             length, exactly = norm or (np.inf, False)
             some = rates.initial * factor, rates.slope * factor, alpha, (float(length), 2.0), bool(exactly), intercept
-            steps.append(tuple(step_of(*some)))
-        return tuple(steps)
+            steps.append(step_of(*some))
+        return steps
 
     @property
     def _gathers(self) -> bool:
@@ -227,8 +238,9 @@ class Trainer:
         )  # fmt: skip
         outputs: Any = type(objective.outputs)
         return structs.Plan(
-            self.model.n_steps + 1, first, self.batch_size, objective.freeze, self._gathers,
-            objective.scale_grad_by_freq and self._gathers, linear, solver.row_state, solver.element_states,
+            self.model.n_steps + 1, first, self.batch_size, int(objective.freeze), int(self._gathers),
+            int(objective.scale_grad_by_freq and self._gathers), int(linear), int(solver.row_state),
+            solver.element_states,
             *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.kind, objective.loss, outputs),
             *update_addresses(shape.dim, shape.kind, solver), gather_address(shape.dim, shape.kind, self.blocks),
             0 if objective.freeze else rows_address(shape.kind, linear=linear, gathers=self._gathers),
@@ -252,13 +264,16 @@ class Trainer:
         """Give up what `take_back` needs; neither may be called any more."""
         give_back(self._undo)
         give_back(self._layer_undo, "layer")
-        small = self._scratch is not None and sum(array.nbytes for array in self._scratch[1]) <= _MOST_KEPT
-        if small and self.objective.outputs is None:
-            self.model.made[self._kind] = self._scratch, self._scratch_sizes
+        if self._scratch is not None and self._scratch.keeps:
+            self.model.made[self._kind] = self._scratch
 
-    def _scratch_for(self, n_members: int, n_entries: int) -> tuple[Any, ...]:
+    def _entry(self) -> Entry:
+        return train_entry(self._shape.kind, self.bags.indices.dtype, len(self.model.layers))
+
+    def _scratch_for(self, n_members: int, n_entries: int) -> _Scratch:
         """Memory for mini-batches of so many members and outputs of bags, kept from epoch to epoch."""
-        if self._scratch is None or n_members > self._scratch_sizes[0] or n_entries > self._scratch_sizes[1]:
+        found = self._scratch
+        if found is None or n_members > found.n_members or n_entries > found.n_entries:
             shape, n, back = self._shape, self.batch_size, not self.objective.freeze
             outputs, longest = self.objective.outputs, int(self._n_entries.max(initial=1))
             won = "max" in modes_of(self.blocks.mode)
@@ -266,6 +281,11 @@ class Trainer:
             chosen = chosen_memory(shape, outputs, self._n_entries[:0], n_entries, longest, self.n_jobs)
             parts = parts_memory(shape, n, n_members if back else 0, self.n_jobs)
             layers = layers_of(self.model.layers, self.model.activation, shape, batch, self.objective.solver)
-            self._scratch = layers, tuple(batch), tuple(parts), tuple(chosen)
-            self._scratch_sizes = n_members, n_entries
-        return self._scratch
+            table, *others = (parameters.arrays() for parameters in self.model.parameters())
+            keeps = outputs is None and sum(array.nbytes for array in batch) <= _MOST_KEPT
+            record = self._entry().lasting.store(
+                layout_of(self.blocks, shape.dim), forward_of(self.model.table.values), table,
+                tuple(array[:0] for array in others[1]), batch, parts, *layers, *others[::2], *others[1::2],
+            )  # fmt: skip
+            self._scratch = found = _Scratch(n_members, n_entries, keeps, record, chosen)
+        return found
