@@ -61,6 +61,18 @@ def put_word(typingctx, address, value):
 
 
 @intrinsic
+def copy_bytes(typingctx, target, source, n_bytes):
+    """Copy n_bytes from one address to another; the two do not overlap."""
+
+    def codegen(context, builder, signature, args):
+        to, of = (builder.inttoptr(address, _BYTES) for address in args[:2])
+        cgutils.raw_memcpy(builder, to, of, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.none(types.uintp, types.uintp, types.uintp), codegen
+
+
+@intrinsic
 def item_bytes(typingctx, array):
     """Return the bytes of one item as a compile-time constant, which ``array.itemsize`` is not."""
     n_bytes = array.dtype.bitwidth // 8

@@ -8,40 +8,48 @@ from functools import cache
 import numpy as np
 
 from skbag._cpu.calls import call
-from skbag._cpu.head import prefetch_row
+from skbag._cpu.head import prefetch_row, row_address
 from skbag._cpu.jit import inlined, part
-from skbag._cpu.memory import fetch_add, item, load_acquire, prefetch_item, put
+from skbag._cpu.memory import copy_bytes, fetch_add, item, item_bytes, load_acquire, prefetch_item, put
 from skbag._cpu.sharing import STOP
 from skbag._cpu.sorting import sorted_pairs
 
 
 @inlined
+def _copy_row(rows, row, to, to_row):
+    """to[to_row] = rows[row]."""
+    n_bytes = np.uintp(rows.shape[1]) * item_bytes(rows)
+    copy_bytes(row_address(to, to_row), row_address(rows, row), n_bytes)
+
+
+@inlined
 def _keep(plan, table, rows, n_rows, fresh, undo):
     """Keep rows as they are before the first step that changes them; a row may come twice."""
-    n = 0
+    n, touched = 0, undo.touched
     for r in range(n_rows):
         row = item(rows, r)
         put(fresh, n, row)
-        if item(undo.touched, row) == 0:
-            put(undo.touched, row, 1)
-            prefetch_row(table.values, row)
+        if item(touched, row) == 0:
+            put(touched, row, 1)
             n += 1
     if n == 0:
         return
     first = fetch_add(undo.n_rows, 0, n)
+    kept, values, old_values = undo.rows, table.values, undo.values
     for k in range(n):
-        row, to = item(fresh, k), first + k
-        undo.rows[to] = row
-        if plan.row_state:
-            undo.state[to] = table.state[row]
-        for d in range(table.values.shape[1]):
-            undo.values[to, d] = table.values[row, d]
+        row = item(fresh, k)
+        put(kept, first + k, row)
+        _copy_row(values, row, old_values, first + k)
+    if plan.row_state:
+        state, old_state = table.state, undo.state
+        for k in range(n):
+            put(old_state, first + k, item(state, item(fresh, k)))
+    for k in range(n):
+        row = item(fresh, k)
         if plan.element_states > 0:
-            for d in range(table.values.shape[1]):
-                undo.first[to, d] = table.first[row, d]
+            _copy_row(table.first, row, undo.first, first + k)
         if plan.element_states > 1:
-            for d in range(table.values.shape[1]):
-                undo.second[to, d] = table.second[row, d]
+            _copy_row(table.second, row, undo.second, first + k)
 
 
 @inlined
@@ -146,7 +154,9 @@ def add_rows(plan, rate, part, table, batch, parts, undo, tickets):
         while first < last and not load_acquire(tickets, STOP):  # what is kept is at hand when it changes
             n_rows = min(len(rows), last - first)
             for r in range(n_rows):
-                put(rows, r, np.int64(item(batch.ids, item(owned, first + r))))
+                row = np.int64(item(batch.ids, item(owned, first + r)))
+                put(rows, r, row)
+                prefetch_row(table.values, row)
             _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
             call(plan.add, (batch, parts, part, first, first + n_rows, -rate, table, tickets))
             first += n_rows

@@ -1,5 +1,6 @@
 """The CPU backend's training: memory, threads, and the kernels that a mini-batch goes through."""
 
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -37,7 +38,9 @@ from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model, Objective, Rates
 from skbag._data.targets import Targets
+from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of
+from skbag._rules.solvers import Solver
 
 __all__ = ["Trainer", "keep", "predict"]  # what ``skbag._backends.Training`` asks for
 
@@ -62,6 +65,32 @@ class _Scratch(NamedTuple):
     keeps: bool  # for the next trainer: it is small
     record: calls.Record
     chosen: structs.Chosen
+
+
+@lru_cache(maxsize=64)
+def _plan_of(
+    shape: Shape, layout: tuple[int, ...], loss: Loss, solver: Solver, outputs: type, batch_size: int, *, freeze: bool,
+    by_freq: bool, shrinks: bool,
+) -> structs.Plan:  # fmt: skip
+    """Return how mini-batches go, and the kernels for them; ``shrinks``: rows do, by a penalty or a norm."""
+    gathers = shape.blocks.interaction or "max" in modes_of(shape.blocks.mode)
+    linear = solver.linear and shape.stored == shape.dtype and not (shrinks or by_freq or gathers)
+    return structs.Plan(
+        0, 0, batch_size, int(freeze), int(gathers), int(by_freq and gathers), int(linear), int(solver.row_state),
+        solver.element_states, *reduce_addresses(layout, shape),
+        head_address(shape.widths[-2], shape.kind, loss, outputs), *update_addresses(shape.dim, shape.kind, solver),
+        gather_address(shape.dim, shape.kind, shape.blocks),
+        0 if freeze else rows_address(shape.kind, linear=linear, gathers=gathers), outputs_address(shape.kind, outputs),
+        *block_addresses(shape, back=True),
+    )  # fmt: skip
+
+
+def _sums(lengths: Array) -> Array:
+    """Return where things of such lengths begin, and where the last one ends."""
+    ends = np.empty(len(lengths) + 1, np.int64)
+    ends[0] = 0
+    np.cumsum(lengths, out=ends[1:])
+    return ends
 
 
 class Trainer:
@@ -97,7 +126,8 @@ class Trainer:
         self.blocks = Blocks(objective.mode, bags.n_fields, objective.interaction)
         self._shape = Shape.of(model, self.blocks)
         self.batch_size = min(batch_size, bags.n_rows)
-        self.lengths = np.diff(bags.indptr[:: bags.n_fields]).astype(np.int64)
+        edges = bags.indptr[:: bags.n_fields]
+        self.lengths = (edges[1:] - edges[:-1]).astype(np.int64, copy=False)
         dtype = model.layers[0].weights.values.dtype
         values = np.empty(0, dtype) if targets.values is None else np.ascontiguousarray(targets.values, dtype)
         self._targets = targets.indices, targets.indptr, values, sample_weight
@@ -120,6 +150,12 @@ class Trainer:
         self._copied = [each for each in model.parameters()[1:] if some is None or each is not model.layers[-1].weights]
         self._before = [parameters.copy() for parameters in self._copied] if undo else []
         self._steps_before = model.n_steps
+        kind: Any = type(some)
+        self._plan = _plan_of(
+            self._shape, cpu.layout(model.table.values), objective.loss, objective.solver, kind, self.batch_size,
+            freeze=objective.freeze, by_freq=objective.scale_grad_by_freq,
+            shrinks=objective.alpha != 0 or objective.norm is not None,
+        )  # fmt: skip
 
     def _threads(self, n_jobs: int | None) -> int:
         """Return how many threads a mini-batch may have; scratch memory grows with the square of them."""
@@ -141,13 +177,13 @@ class Trainer:
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
-        order_indptr = np.concatenate(([0], np.cumsum(self.lengths[order])))
-        starts = self._n_entries
+        order_indptr, starts = _sums(self.lengths[order]), self._n_entries
         if self.objective.outputs is not None:
-            starts = np.concatenate(([0], np.cumsum(starts[order])))
+            starts = _sums(starts[order])
         n_batches = -(-len(order) // self.batch_size)
-        edges = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
-        most = (int(np.diff(ends[edges]).max()) if len(ends) else 0 for ends in (order_indptr, starts))
+        edges = np.arange(n_batches + 1) * self.batch_size
+        edges[-1] = len(order)
+        most = (int((ends[edges[1:]] - ends[edges[:-1]]).max()) if len(ends) else 0 for ends in (order_indptr, starts))
         scratch = self._scratch_for(*most)
         losses = np.zeros(n_batches)
         first = 0
@@ -159,9 +195,7 @@ class Trainer:
             self._pace.note(n_threads, n, perf_counter() - start)
             first += n
         self.model.n_steps += n_batches
-        sizes = np.full(n_batches, self.batch_size)
-        sizes[-1] = len(order) - (n_batches - 1) * self.batch_size
-        return float(losses @ (sizes / len(order)))
+        return float(losses @ ((edges[1:] - edges[:-1]) / len(order)))
 
     def _run(
         self,
@@ -180,11 +214,13 @@ class Trainer:
         order, order_indptr, starts = order[begin:end], order_indptr[begin : end + 1], starts[begin : end + 1]
         losses = losses[batches.start : batches.stop]
         tickets = np.zeros(5, np.int64)
-        step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=self._by_freq)
+        by_freq = objective.scale_grad_by_freq and not self._plan.gathers
+        step_of_table = step_of(rates.initial, rates.slope, objective.alpha, objective.norm, by_freq=by_freq)
         n_layers, chosen = len(model.layers), scratch.chosen
         entry = self._entry()
+        plan = self._plan._replace(number=model.n_steps + 1, first=batches.start)
         record = entry.passing.store(
-            self._plan(shape, batches.start), step_of_table, members_of(self.bags, shape.dtype, order, order_indptr),
+            plan, step_of_table, members_of(self.bags, shape.dtype, order, order_indptr),
             (order, *self._targets), (starts, *chosen[1:]), self._undo, self._layer_undo, (tickets, losses),
             *self._layer_steps(rates),
         )  # fmt: skip
@@ -221,32 +257,6 @@ class Trainer:
             steps.append(step_of(*some))
         return steps
 
-    @property
-    def _gathers(self) -> bool:
-        return self.blocks.interaction or "max" in modes_of(self.blocks.mode)
-
-    @property
-    def _by_freq(self) -> bool:
-        return self.objective.scale_grad_by_freq and not self._gathers
-
-    def _plan(self, shape: Shape, first: int) -> structs.Plan:
-        """Return how mini-batches go from the one with the number ``first`` on, and the kernels for them."""
-        objective, solver, layout = self.objective, self.objective.solver, cpu.layout(self.model.table.values)
-        linear = (
-            solver.linear and objective.alpha == 0 and objective.norm is None and shape.stored == shape.dtype
-            and not objective.scale_grad_by_freq and not self._gathers
-        )  # fmt: skip
-        outputs: Any = type(objective.outputs)
-        return structs.Plan(
-            self.model.n_steps + 1, first, self.batch_size, int(objective.freeze), int(self._gathers),
-            int(objective.scale_grad_by_freq and self._gathers), int(linear), int(solver.row_state),
-            solver.element_states,
-            *reduce_addresses(layout, shape), head_address(shape.widths[-2], shape.kind, objective.loss, outputs),
-            *update_addresses(shape.dim, shape.kind, solver), gather_address(shape.dim, shape.kind, self.blocks),
-            0 if objective.freeze else rows_address(shape.kind, linear=linear, gathers=self._gathers),
-            outputs_address(shape.kind, outputs), *block_addresses(shape, back=True),
-        )  # fmt: skip
-
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, to the bit."""
         for undo, parameters in ((self._undo, self.model.table), (self._layer_undo, self.model.layers[-1].weights)):
@@ -262,8 +272,9 @@ class Trainer:
 
     def forget(self) -> None:
         """Give up what `take_back` needs; neither may be called any more."""
-        give_back(self._undo)
-        give_back(self._layer_undo, "layer")
+        solver = self.objective.solver
+        give_back(self.model.table, self._undo, solver)
+        give_back(self.model.layers[-1].weights, self._layer_undo, solver, "layer")
         if self._scratch is not None and self._scratch.keeps:
             self.model.made[self._kind] = self._scratch
 

@@ -197,7 +197,7 @@ class Job:
                 print(f"Epoch {len(losses)}, loss {losses[-1]:.6f}")
             if stopper.update(losses[-1]) and fitted.tol is not None:
                 break
-        fitted._keep(self.model, self.learnt, self.rng, losses, earlier)
+        fitted._keep(self.model, self.learnt, self.rng, len(losses), [*earlier, *losses])
         fitted._keep_scores(None)
 
     def _round(self, seed: int | None, n_epochs: int, epoch: int, n_rounds: int, number: int) -> tuple[Change, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import is_
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Parameters:
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        return type(self)(*(array.copy() for array in self.arrays()))
+        return type(self)(*(array.copy() if len(array) else array for array in self.arrays()))
 
 
 @dataclass
@@ -117,8 +117,7 @@ def _usable(array: Any, dtype: np.dtype[Any]) -> Array:
     return np.require(array, dtype, ["C", "A", "W"])
 
 
-@dataclass(frozen=True)
-class Objective:
+class Objective(NamedTuple):
     """What a step does."""
 
     mode: Mode
@@ -136,8 +135,7 @@ class Objective:
     hidden_norms: tuple[tuple[float, bool] | None, ...] = ()  # of the rows of each
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """Learning rates of consecutive mini-batches: ``initial``, ``initial - slope``, ..."""
 
     initial: float

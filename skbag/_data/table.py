@@ -16,6 +16,7 @@ from skbag._data.tensors import map_tensor, names_tensors
 Array = NDArray[Any]
 
 _DTYPES = np.dtype("float32"), np.dtype("float64")
+_OF_NAMES = {dtype.name: dtype for dtype in _DTYPES}  # a small call would spend its time on looking at dtypes
 _SMALL = "float16", "bfloat16", "void16"  # the last is what an .npy file has of bfloat16
 _DRAWN = 1 << 13  # numbers at once: they stay in the cache
 _ADDRESSABLE = 2**63 - 1 - 64  # bytes
@@ -30,6 +31,8 @@ def check_dtype(dtype: Any, stored: tuple[str, ...] = ()) -> np.dtype[Any]:
         float32, float64 or, if it is among ``stored``, one of `QuantizedTable`, which is computed with in float32.
     stored : tuple of str
     """
+    if isinstance(dtype, str) and dtype in _OF_NAMES:
+        return _OF_NAMES[dtype]
     try:
         name = name_of(dtype)
     except TypeError:

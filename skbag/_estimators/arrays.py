@@ -120,7 +120,7 @@ class ArraysMixin:
         states = estimator._initial_states(learnt, int(estimator.batch_size), len(layers) - 1)
         solver, new = SOLVERS[estimator.solver], zip(values, states, strict=True)
         model = Model.of(Parameters.new(array, solver, state) for array, state in new)
-        estimator._keep(model, learnt, stream_of(estimator._new_rng()), [], [])
+        estimator._keep(model, learnt, stream_of(estimator._new_rng()), 0, [])
         estimator.validation_scores_ = estimator.best_validation_score_ = estimator.best_loss_ = None
         estimator.best_n_iter_ = 0
         return estimator

@@ -39,6 +39,12 @@ from skbag._estimators.vectors import VectorsMixin
 from skbag._rules.pooling import modes_of
 
 
+@cache
+def _parameters_of(estimator: Any) -> list[str]:
+    """Return the names of the parameters: scikit-learn looks at the signature each time."""
+    return estimator._get_param_names()
+
+
 class EmbeddingBagBase(
     SavedMixin, NearestMixin, VectorsMixin, QuantizeMixin, LinkedMixin, PrintedMixin, ClassNamePrefixFeaturesOutMixin,
     TransformerMixin, BaseEstimator,
@@ -90,6 +96,9 @@ class EmbeddingBagBase(
         """
         return self._fitted_snapshot()._pool(X)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return "embeddings_" in vars(self)
+
     def _snapshot(self) -> Self:
         """Return a shallow copy: what replaces the attributes of the estimator meanwhile does not reach it."""
         snapshot = object.__new__(type(self))
@@ -114,7 +123,9 @@ class EmbeddingBagBase(
 
         Assigned to ``__dict__``, they take the place of the old ones all at once.
         """
-        attributes = {**vars(self), **vars(fitted), **self.get_params(deep=False)}
+        kind: Any = type(self)
+        given = vars(self)
+        attributes = {**given, **vars(fitted), **{name: given[name] for name in _parameters_of(kind)}}
         if not hasattr(fitted, "feature_names_in_"):
             attributes.pop("feature_names_in_", None)
         return attributes

@@ -159,7 +159,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         run = Run(fitted, bags, learnt, targets, weights, used, model, rng)
         run.validate(left_out, validated, X, y)
         run.train(progress)
-        fitted._keep(model, learnt, rng, run.losses, fitted.loss_curve_ if warm else [])
+        fitted._keep(model, learnt, rng, len(run.losses), [*(fitted.loss_curve_ if warm else []), *run.losses])
         fitted._keep_scores(run)
         self.__dict__ = self._with_fit_of(fitted)
         return self
@@ -183,22 +183,25 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
+        curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
+        n_before = len(curve)
         trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
         schedule = fitted._schedule(learnt, "constant", 1, 1)
         attributes = None
         try:
-            losses = list(epochs(trainer, np.arange(bags.n_rows), schedule, fitted.shuffle, rng))
-            earlier = [] if first else fitted.loss_curve_
+            (loss,) = epochs(trainer, np.arange(bags.n_rows), schedule, fitted.shuffle, rng)
             if fitted.verbose:
-                print(f"Epoch {len(earlier) + 1}, loss {losses[0]:.6f}")
-            fitted._keep(model, learnt, rng, losses, earlier)
-            fitted._keep_scores(None)
+                print(f"Epoch {n_before + 1}, loss {loss:.6f}")
+            curve.append(loss)
+            fitted._keep(model, learnt, rng, 1, curve)
+            fitted._keep_scores(None, loss)
             attributes = self._with_fit_of(fitted)
             self.__dict__ = attributes
         except BaseException:
             if self.__dict__ is not attributes and not first:
                 trainer.take_back()
                 rng._bit_generator.state = before
+                del curve[n_before:]
             raise
         trainer.forget()
         return self
@@ -372,14 +375,17 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             )
         return layers[0]
 
-    def _keep(self, model: Model, learnt: Any, rng: Any, losses: list[float], earlier: list[float]) -> None:
+    def _keep(self, model: Model, learnt: Any, rng: Any, n_epochs: int, losses: list[float]) -> None:
         """Take over a trained model."""
         self._held = self._manner(learnt).norm is not None  # a layer that was free may have any length from now on
-        for name, value in self._attributes(model, learnt).items():
-            setattr(self, name, value)
+        models = self._models or Models()
+        if learnt is not vars(self).get("_learnt") or models.get("train", *self._trained()) is not model:
+            for name, value in self._attributes(model, learnt).items():
+                setattr(self, name, value)
+            models = Models()
         self._solver_state = (*(parameters.arrays()[1:] for parameters in model.parameters()), model.n_steps)
-        self._rng, self._solver, self._models = rng, self.solver, Models()
-        self.loss_curve_, self.n_iter_ = [*earlier, *losses], len(losses)
+        self._rng, self._solver, self._models = rng, self.solver, models
+        self.loss_curve_, self.n_iter_ = losses, n_epochs
         if self.device == "cpu":
             self._models.keep("train", *self._trained(), model)
 
@@ -398,14 +404,16 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _attributes_of_y(self, learnt: Any) -> dict[str, Any]:
         return {}
 
-    def _keep_scores(self, run: Any) -> None:
-        """Take over what early stopping saw; None for what there is not."""
+    def _keep_scores(self, run: Any, loss: float | None = None) -> None:
+        """Take over what early stopping saw; None for what there is not. A call of partial_fit brings one loss."""
         scores = run.scores if run is not None and self.early_stopping else None
         best = run.best if scores else None
         self.validation_scores_ = scores
         self.best_validation_score_ = scores[-1 if best is None else best] if scores else None
         self.best_n_iter_ = self.n_iter_ if best is None else best + 1
-        self.best_loss_ = None if scores else min(self.loss_curve_)
+        best_loss = vars(self).get("best_loss_") if loss is not None else None
+        losses = self.loss_curve_ if best_loss is None else (best_loss, loss)
+        self.best_loss_ = None if scores else min(losses)
 
     def _trainer(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool = False
