@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, pooling, structs
 from skbag._cpu.parts import (
+    block_addresses,
+    layers_of,
+    predict_entry,
+    reduce_address,
+    reduce_addresses,
+)
+from skbag._cpu.scratch import (
     Shape,
     batch_memory,
-    block_addresses,
     forward_of,
-    layers_of,
     layout_of,
     leaves_memory,
     members_of,
     nothing,
-    predict_entry,
-    reduce_address,
-    reduce_addresses,
 )
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED
 from skbag._cpu.tile import LARGEST

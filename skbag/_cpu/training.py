@@ -12,25 +12,27 @@ from skbag._cpu import calls, structs
 from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
     Entry,
-    Shape,
-    batch_memory,
     block_addresses,
-    chosen_memory,
-    forward_of,
     gather_address,
     head_address,
     layers_of,
-    layout_of,
-    members_of,
     outputs_address,
-    parts_memory,
     reduce_addresses,
     rows_address,
-    step_of,
     train_entry,
     update_addresses,
 )
 from skbag._cpu.prediction import predict
+from skbag._cpu.scratch import (
+    Shape,
+    batch_memory,
+    chosen_memory,
+    forward_of,
+    layout_of,
+    members_of,
+    parts_memory,
+    step_of,
+)
 from skbag._cpu.sharing import STOP, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.undo import give_back, take
