@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.validation import check_is_fitted
 
-from skbag import EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 
 TEXTS = ["a cat sat", "a dog ran", "the cat ran", "the dog sat", "a cat", "the dog", "cat cat", "dog dog"]
 NAMES = list("abcdef")
@@ -445,6 +446,49 @@ def test_a_sum_of_duplicates_that_is_not_finite_is_an_error():
         vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(3, 4, dtype="float32"), **params)
         with pytest.raises(ValueError, match=r"X \(its duplicates summed\) contains infinity.* in row 1 .* at id 1"):
             vectorizer.transform(X)
+
+
+def shuffled(X, seed=0):
+    """The same matrix with the entries of each row in another order."""
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(np.arange(*ends)) for ends in pairwise(X.indptr)])
+    return csr(X.data[order], X.indices[order], X.indptr, X.shape[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_rows_in_any_order_mean_the_same(mode, n_jobs):
+    X = random_csr(600, 5000, longest=300, seed=3)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(random_table(5000, 6), mode=mode, n_jobs=n_jobs)
+    got, expected = vectorizer.transform(shuffled(X)), vectorizer.transform(X)
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["vectorizer", "classifier"])
+def test_a_row_in_any_order_is_the_same_beside_duplicates(mode, kind):
+    X = shuffled(random_csr(40, 500, longest=60, seed=4))
+    beside = sparse.vstack([X, csr(np.ones(3), np.array([7, 2, 7]), np.array([0, 3]), 500)]).tocsr()
+    assert beside.nnz == X.nnz + 3
+    if kind == "vectorizer":
+        transform = EmbeddingBagVectorizer.from_pretrained(random_table(500, 6), mode=mode).transform
+    else:
+        model = EmbeddingBagClassifier(6, mode=mode, max_iter=1, random_state=0)
+        transform = model.fit(X, np.arange(X.shape[0]) % 2).decision_function
+    expected = np.concatenate([transform(X[i : i + 1]) for i in range(X.shape[0])])
+    assert transform(X).tobytes() == transform(beside)[:-1].tobytes() == expected.tobytes()
+    duplicates = transform(csr(np.array([1.0, 2]), np.array([2, 7]), np.array([0, 2]), 500))
+    assert transform(beside)[-1:].tobytes() == duplicates.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_one_long_row_with_a_duplicate_far_apart(dtype):
+    ids = np.random.default_rng(0).permutation(100_000).astype(dtype)
+    once = csr(np.ones(100_000), ids, np.array([0, 100_000], dtype), 100_000)
+    twice = csr(np.ones(100_001), np.append(ids, ids[5]), np.array([0, 100_001], dtype), 100_000)
+    vectorizer = EmbeddingBagVectorizer.from_pretrained(np.eye(1, 2) + np.zeros((100_000, 2)), mode="sqrtn")
+    np.testing.assert_allclose(vectorizer.transform(once)[0, 0], 100_000 / np.sqrt(100_000))
+    np.testing.assert_allclose(vectorizer.transform(twice)[0, 0], 100_001 / np.sqrt(100_003))
 
 
 def test_a_flag_of_scipy_is_not_believed():

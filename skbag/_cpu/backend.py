@@ -177,7 +177,7 @@ def hold(table: Any) -> Any:
 
 
 def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
-    """Return bags that are wholly checked and made for a mode: canonical, and rescaled where it needs that.
+    """Return bags that are wholly checked and made for a mode: no id twice in one, and rescaled where it needs that.
 
     Raises
     ------
@@ -188,8 +188,18 @@ def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
     progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
     found = Found(*(bool(progress[k]) for k in (INVALID, EXTREME, UNSORTED)))
+    if found.unsorted and not found.invalid and bags.stored is not None:
+        found = found._replace(unsorted=_repeats(bags, n_jobs))  # rows in any order are what they mean
     fit = bags.made_for(mode, found)
     return fit if fit is bags or fit.is_rescaled else check(fit, mode, n_jobs)
+
+
+def _repeats(bags: Bags, n_jobs: int | None) -> bool:
+    """Whether a bag, whose ids were checked, names one twice."""
+    blocks = _blocks(8 * bags.n_members + bags.n_bags, n_jobs)
+    n = 2 << int(np.diff(bags.indptr).max(initial=0)).bit_length()
+    seen = np.zeros((blocks[2], 2, n), np.int64)
+    return bool(_run(checking.repeat, (bags.indices, bags.indptr, seen), blocks, (), ordered=True)[UNSORTED])
 
 
 def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
@@ -217,7 +227,7 @@ def split(bags: Bags, edges: Array, n_jobs: int | None = 1) -> Bags:
     if progress[INVALID]:
         bags.raise_bad_member()
     if progress[UNSORTED] and ordered:
-        return split(bags.canonical(), edges, n_jobs)
+        return split(bags.canonical(whole=True), edges, n_jobs)
     return replace(bags, indptr=frozen(indptr), n_fields=n_fields, stored=None)
 
 

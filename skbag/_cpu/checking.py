@@ -4,8 +4,10 @@ import numpy as np
 
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.members import rises
-from skbag._cpu.memory import fetch_add, item
-from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, UNSORTED, begin_of, first_bag
+from skbag._cpu.memory import fetch_add, item, put
+from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, begin_of, first_bag
+
+_SPREAD = np.int64(0x9E3779B97F4A7C15 - (1 << 64))  # Knuth's multiplicative hashing: 2 ** 64 over the golden ratio
 
 
 @inlined
@@ -87,6 +89,40 @@ def check(weights, indices, indptr, n_rows, blocks, progress):
                 break
             if not increases(indices, start, stop):
                 progress[UNSORTED] = 1
+        fetch_add(progress, DONE, 1)
+        block = fetch_add(progress, NEXT, 1)
+
+
+@kernel
+def repeat(indices, indptr, seen, blocks, progress):
+    """progress[UNSORTED] = 1 if a bag names an id twice; ids and offsets were checked.
+
+    Ids of a bag that do not increase go into a table with open addresses, which the next bag need not clear: what lies
+    there says of which bag it is.
+
+    indices, indptr : as in ``pool``. seen : (n_threads, 2, n) int64, scratch: n is a power of two and at least twice as
+    large as the longest bag; zeros before. blocks, progress : see above.
+    """
+    mine = seen[fetch_add(progress, THREAD, 1)]
+    bags, ids, mask = mine[0], mine[1], np.intp(mine.shape[1] - 1)
+    block = fetch_add(progress, NEXT, 1)
+    while block < blocks[0]:
+        for bag in range(first_bag(blocks, block, indptr), first_bag(blocks, block + 1, indptr)):
+            start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
+            if progress[UNSORTED] != 0:
+                break
+            if increases(indices, start, stop):
+                continue
+            for i in range(start, stop):
+                index = np.int64(item(indices, i))
+                place = np.intp((index * _SPREAD) >> 20) & mask
+                while item(bags, place) == bag + 1 and item(ids, place) != index:
+                    place = (place + 1) & mask
+                if item(bags, place) == bag + 1:
+                    progress[UNSORTED] = 1
+                    break
+                put(bags, place, bag + 1)
+                put(ids, place, index)
         fetch_add(progress, DONE, 1)
         block = fetch_add(progress, NEXT, 1)
 

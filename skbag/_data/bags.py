@@ -123,16 +123,17 @@ class Bags:
         scaled[lost] = np.copysign(np.finfo(weights.dtype).smallest_subnormal, weights[lost])
         return replace(self, weights=frozen(scaled), is_rescaled=True)
 
-    def canonical(self) -> "Bags":
-        """Return the bags of the same matrix with sorted rows, and what one stores twice summed.
+    def canonical(self, *, whole: bool = False) -> "Bags":
+        """Return the bags of the same matrix, with what a row stores twice summed; such a row is sorted.
 
+        Others stay as they are, unless ``whole`` asks for them, too: so a row is the same alone and beside any other.
         That is done in a copy, and in the dtype that the matrix stores, as its ``toarray`` and ``sum_duplicates`` do
         it. That indptr does not decrease was checked.
         """
         assert self.stored is not None
         weighted, dtype = self.weights is not None, None if self.weights is None else self.weights.dtype
         shape, name = (self.n_bags, self.num_embeddings), f"{self.name} (its duplicates summed)"
-        summed = _summed(*self.stored, shape[1])
+        summed = _summed(*self.stored, shape[1], whole=whole)
         bags = bags_of(summed, shape, dtype, weighted, self.padding_idx, name, self.without_zeros)
         bags.stored = None
         return bags
@@ -364,8 +365,13 @@ def _row_pieces(indptr: Array) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _summed(data: Array, indices: Array, indptr: Array, n_columns: int) -> tuple[Array, Array, Array]:
-    """Return CSR arrays with sorted rows and what is stored twice summed; in pieces, since SciPy is not interrupted."""
+def _summed(
+    data: Array, indices: Array, indptr: Array, n_columns: int, *, whole: bool
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return CSR arrays with what is stored twice summed, and such rows, or all of them, sorted.
+
+    In pieces, since SciPy is not interrupted.
+    """
     n = int(indptr[-1])
     data = frozen(data[:n], np.float32 if data.dtype == np.float16 else None)  # SciPy knows no float16
     summed, columns, starts = np.empty_like(data), np.empty(n, indices.dtype), np.zeros_like(indptr)
@@ -375,6 +381,10 @@ def _summed(data: Array, indices: Array, indptr: Array, n_columns: int) -> tuple
         X.data, X.indices = data[begin:stop].copy(), indices[begin:stop].copy()
         X.indptr = indptr[first : last + 1] - begin
         X.sum_duplicates()
+        if not whole:
+            lengths, left = np.diff(indptr[first : last + 1]), np.diff(X.indptr)
+            was, now = np.repeat(lengths == left, lengths), np.repeat(lengths == left, left)
+            X.data[now], X.indices[now] = data[begin:stop][was], indices[begin:stop][was]
         summed[end : end + X.nnz], columns[end : end + X.nnz] = X.data, X.indices
         starts[first + 1 : last + 1] = X.indptr[1:] + end
         end += X.nnz
