@@ -74,7 +74,7 @@ def collect(mode, bags, bag, p, start, ids, weights, owners):
     if mode in (MEAN, SQRTN):
         scale = weights.dtype.type(1 / size(mode, total)) if end > start else 0
         for i in range(start, end):
-            weights[i] *= scale
+            put(weights, i, item(weights, i) * scale)
     return end
 
 

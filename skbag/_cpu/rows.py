@@ -106,18 +106,20 @@ def rows_kernel(gathers):
         starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
         n, where = sorted_pairs(len(parts.firsts), part, n_bits, member_bits, members.ids, lists, parts.counts[part])
         pairs, mask = lists.pairs[part, where], (1 << member_bits) - 1
+        values, state, first, second = table.values, table.state, table.first, table.second
+        row_state, element_states, most = plan.row_state, plan.element_states, len(rows)
         start = stop = 0
         while start < n and not load_acquire(tickets, STOP):
             n_rows = 0
-            while start < n and n_rows < len(rows):
+            while start < n and n_rows < most:
                 row = item(pairs, start) >> member_bits
-                prefetch_row(table.values, row)
-                if plan.row_state:
-                    prefetch_item(table.state, row)
-                if plan.element_states > 0:
-                    prefetch_row(table.first, row)
-                if plan.element_states > 1:
-                    prefetch_row(table.second, row)
+                prefetch_row(values, row)
+                if row_state:
+                    prefetch_item(state, row)
+                if element_states > 0:
+                    prefetch_row(first, row)
+                if element_states > 1:
+                    prefetch_row(second, row)
                 while stop < n and item(pairs, stop) >> member_bits == row:
                     stop += 1
                 put(rows, n_rows, row)

@@ -165,6 +165,7 @@ def parts_memory(shape: Shape, n_bags: int, own_members: int, n_parts: int) -> s
         np.empty((n_parts, _ROWS), ints),
         np.empty((n_parts, n), dtype), ranks, ranks.astype(shape.ids),
         np.empty((n_parts, _ROWS, widest), dtype), np.empty((n_parts, _ROWS, dim), dtype), np.empty((n_parts, _ROWS)),
+        np.empty((n_parts, _ROWS)),
         np.zeros((n_parts, shape.columns[-1]), dtype),
     )  # fmt: skip
 

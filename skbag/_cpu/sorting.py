@@ -47,14 +47,22 @@ def _sort(n, first_bit, last_bit, digit_bits, pairs, spare, counts):
             put(these, d, total)
             put(others, d, 0)
             total += count
-        for i in range(n):
-            pair = item(pairs, i)
-            d = pair >> place & mask
-            to = np.intp(item(these, d))
-            put(these, d, to + 1)
-            put(spare, to, pair)
-            d = pair >> place + digit_bits & mask
-            put(others, d, item(others, d) + 1)
+        if place + digit_bits < last_bit:
+            for i in range(n):
+                pair = item(pairs, i)
+                d = pair >> place & mask
+                to = np.intp(item(these, d))
+                put(these, d, to + 1)
+                put(spare, to, pair)
+                d = pair >> place + digit_bits & mask
+                put(others, d, item(others, d) + 1)
+        else:  # counting on would wait for the one counter of 0 each time
+            for i in range(n):
+                pair = item(pairs, i)
+                d = pair >> place & mask
+                to = np.intp(item(these, d))
+                put(these, d, to + 1)
+                put(spare, to, pair)
         pairs, spare = spare, pairs
         these, others = others, these
 

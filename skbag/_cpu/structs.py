@@ -169,6 +169,7 @@ class Parts(NamedTuple):
     row_gradients: Any  # (n_parts, r, dim)
     sums: Any  # (n_parts, r, dim): gradients of rows, where they are gathered
     steps: Any  # (n_parts, r) float64
+    states: Any  # (n_parts, r) float64: of rows
     targets: Any  # (n_parts, as many as the columns of batch.outputs): of one bag; zeros between two
 
 

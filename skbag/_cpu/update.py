@@ -10,7 +10,7 @@ import numpy as np
 
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, part
-from skbag._cpu.memory import item, item_bytes, load_acquire
+from skbag._cpu.memory import item, item_bytes, load_acquire, put
 from skbag._cpu.pooling import row_norm
 from skbag._cpu.sharing import STOP
 from skbag._cpu.storage import number_at, put_number
@@ -74,6 +74,8 @@ def _sum_of_window(tile, terms, mask, start, stop, weights, ahead, ids, source, 
 def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, source, offset, tail):
     """Return sum of weights[ahead + i] * source[ids[i]] over i = terms[j] & mask, start <= j < stop, for a tile."""
     most = window(tile)
+    if stop - start == 1:  # as in most rows of a mini-batch
+        return _sum_of_window(tile, terms, mask, start, start + 1, weights, ahead, ids, source, offset, tail)
     acc = _sum_of_window(tile, terms, mask, start, min(stop, start + most), weights, ahead, ids, source, offset, tail)
     if stop - start > most:
         acc = add_window(acc, memory, True)
@@ -203,13 +205,19 @@ def update_kernel(lanes, vectors, single, solver):
             if looks_back:
                 steps[r] = squares
         if looks_back:
-            # One loop after the other: the long chain from a gradient to its step is under way for many rows at once.
+            # One loop after the other: the rule becomes vector code, for many rows at once.
+            row_states, all_states, size, n_finite = parts.states[part_], parameters.state, np.float64(dim), 0
             for r in range(n_rows):
-                state, length = row_rule(parameters.state[rows[r]], steps[r] / dim, number, rate)
-                parameters.state[rows[r]] = state
-                if not state < np.inf:  # the row would never change again
-                    tickets[STOP] = 1
-                steps[r] = length
+                put(row_states, r, item(all_states, item(rows, r)))
+            for r in range(n_rows):
+                state, length = row_rule(item(row_states, r), item(steps, r) / size, number, rate)
+                n_finite += state < np.inf
+                put(row_states, r, state)
+                put(steps, r, length)
+            for r in range(n_rows):
+                put(all_states, item(rows, r), item(row_states, r))
+            if n_finite < n_rows:  # a row would never change again
+                tickets[STOP] = 1
             for r in range(n_rows):
                 for column in range(0, columns, span):
                     offset = _offset(dim, column, span, itemsize)
