@@ -196,14 +196,11 @@ class Recipe:
                     form += "d" if isinstance(field, types.Float) else "q"
             size = cpu_target.target_context.get_abi_sizeof(cpu_target.target_context.get_value_type(kind.fields))
             assert offsets[-1] + size == 8 * n_words, f"{kind} is not made of words"
-        self._form, self.offsets, self.n_bytes = struct.Struct(form), offsets, 8 * n_words
+        self.kinds, self.offsets, self.n_bytes, self._form = kinds, offsets, 8 * n_words, struct.Struct(form)
         self._scalars = [k for k, field in enumerate(fields) if not isinstance(field, types.Array)]
         self._arrays = np.array(arrays, np.int64).reshape(-1, 3)
-        self._where, self._n, self._describe = (
-            self._arrays.ctypes.data,
-            len(arrays),
-            _compiled(_describe, *(types.intp,) * 3),
-        )
+        self._where, self._n = self._arrays.ctypes.data, len(arrays)
+        self._describe = _compiled(_describe, *(types.intp,) * 3)
 
     def record(self) -> "Record":
         """Return memory for tuples."""
@@ -228,14 +225,14 @@ class Record:
     """Tuples in memory: where each lies, as long as this lives, and until it is filled with others."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe, self._memory = recipe, array("q", bytes(recipe.n_bytes))
+        self.recipe, self._memory = recipe, array("q", bytes(recipe.n_bytes))
         self._begin = self._memory.buffer_info()[0]
         self.addresses = [self._begin + offset for offset in recipe.offsets]
 
     def fill(self, *tuples: tuple[Any, ...]) -> None:
         """Store tuples of the kinds of the recipe; nobody may use what was stored before."""
         self._values = [*chain(*tuples)]  # the arrays live as long as this
-        self._recipe.lay(self._memory, self._begin, self._values)
+        self.recipe.lay(self._memory, self._begin, self._values)
 
     def forget(self) -> None:
         """Let go of the arrays, which nobody may use any more."""

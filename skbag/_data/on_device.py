@@ -63,8 +63,14 @@ def is_lent(array: Any) -> bool:
     return hasattr(array, "__dlpack__") and array.__dlpack_device__()[0] in _CUDA
 
 
+_ON_HOST = (np.ndarray,) * 3
+
+
 def is_on_device(X: Any) -> bool:
     """Whether X is a CSR matrix of arrays on a GPU; TypeError if only some are, or X is no CSR matrix."""
+    kinds = type(getattr(X, "data", None)), type(getattr(X, "indices", None)), type(getattr(X, "indptr", None))
+    if kinds == _ON_HOST:  # a small call would spend its time on looking closer
+        return False
     there = [name for name in CSR if is_lent(getattr(X, name, None))]
     if is_lent(X) or (there and getattr(X, "format", "csr") != "csr"):
         raise TypeError(f"X must be a CSR matrix if it is on a GPU, got {type(X).__name__}.")
