@@ -144,3 +144,43 @@ def test_a_pickle_has_none_of_it(X, y):
     model.predict(X)
     assert pickle.dumps(model) == before
     assert b"_models" not in before
+
+
+def test_a_call_of_partial_fit_costs_the_same_after_many(X, y):
+    """What is kept of the calls before is neither copied nor gone through: a stream may have millions."""
+    model = EmbeddingBagClassifier(8, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    losses, attributes = model.loss_curve_, dict(vars(model))
+    model.partial_fit(X, y).partial_fit(X, y)
+    assert model.loss_curve_ is losses
+    assert len(losses) == 3
+    assert model.best_loss_ == min(losses)
+    for name in ("embeddings_", "coefs_", "intercepts_"):
+        assert vars(model)[name] is attributes[name]
+
+
+@pytest.mark.parametrize("place", ["_keep", "_keep_scores", "_with_fit_of"])
+def test_losses_of_a_failed_call_are_taken_back(X, y, place, monkeypatch):
+    model = EmbeddingBagClassifier(8, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    before, losses = fresh(model), list(model.loss_curve_)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("as asked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddingBagClassifier, place, fail)
+        with pytest.raises(RuntimeError, match="as asked"):
+            model.partial_fit(X[:40], y[:40])
+    assert model.loss_curve_ == losses
+    assert model.best_loss_ == min(losses)
+    np.testing.assert_array_equal(model.embeddings_, before.embeddings_)
+    assert model.partial_fit(X, y).embeddings_.tobytes() == before.partial_fit(X, y).embeddings_.tobytes()
+
+
+def test_the_best_loss_goes_on_after_fit(X, y):
+    model = EmbeddingBagClassifier(8, max_iter=3, random_state=0).fit(X, y)
+    model.partial_fit(X, y)
+    assert len(model.loss_curve_) == 4
+    assert model.best_loss_ == min(model.loss_curve_)
+    model = EmbeddingBagClassifier(8, max_iter=3, random_state=0, early_stopping=True).fit(X, y)
+    model.set_params(early_stopping=False).partial_fit(X, y)
+    assert model.best_loss_ == min(model.loss_curve_)
