@@ -8,19 +8,21 @@ from functools import cache
 
 import numpy as np
 
+from skbag._cpu.columns import (
+    before_column,
+    from_column,
+    lane_sum,
+    multiply_add,
+    total_sum,
+)
 from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, item_bytes, prefetch_address, put
 from skbag._cpu.tile import (
     add_window,
-    before_column,
     fold_rows,
-    from_column,
     full,
-    lane_sum,
     load,
-    multiply_add,
     store,
-    total_sum,
     window,
     window_memory,
 )

@@ -10,6 +10,9 @@ import numpy as np
 
 from skbag._cpu.calls import call, stored
 from skbag._cpu.checking import in_range, increases, is_extreme, rising
+from skbag._cpu.columns import (
+    lane_sum,
+)
 from skbag._cpu.jit import inlined, kernel, part
 from skbag._cpu.members import add_sizes, all_below, multipliers_of, row_addresses
 from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_item, put
@@ -24,7 +27,6 @@ from skbag._cpu.tile import (
     fold_rows,
     full,
     is_finite,
-    lane_sum,
     load,
     n_copies,
     of_table,

@@ -8,6 +8,14 @@ from functools import cache
 
 import numpy as np
 
+from skbag._cpu.columns import (
+    add_scaled,
+    dot,
+    from_column,
+    join_at,
+    rounded_to,
+    store_in,
+)
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, item_bytes, load_acquire, put
@@ -15,20 +23,14 @@ from skbag._cpu.pooling import row_norm
 from skbag._cpu.sharing import STOP
 from skbag._cpu.storage import number_at, put_number
 from skbag._cpu.tile import (
-    add_scaled,
     add_window,
-    dot,
     fold_rows,
-    from_column,
     full,
     is_finite,
-    join_at,
     load,
     of_table,
     prefetch,
-    rounded_to,
     store,
-    store_in,
     window,
     window_memory,
 )
