@@ -9,7 +9,7 @@ from helpers import random_csr
 from numba.core import types
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
-from skbag._cpu import calls
+from skbag._cpu import backend, calls, threads, training
 
 FILL = calls.Record.fill
 
@@ -92,4 +92,33 @@ def test_arrays_of_a_call_are_let_go():
 
 
 def _records():
-    return [some for some in gc.get_objects() if isinstance(some, calls.Record)]
+    return [some for some in gc.get_objects() if type(some) is calls.Record]
+
+
+@pytest.mark.parametrize("batch_size", [16, 4096])
+def test_a_worker_may_come_late(batch_size, monkeypatch):
+    """It begins when all work is done, which the caller does not wait for, and finds memory that is still its own."""
+    late, run = [], threads.run
+
+    def keep(work, *args, **kwargs):
+        run(work, *args, **kwargs)
+        late.append(work)
+
+    monkeypatch.setattr(backend, "run", keep)
+    monkeypatch.setattr(training, "run", keep)
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+    X = random_csr(20_000, 3000, longest=90, dtype="float32")
+    model = EmbeddingBagClassifier(64, max_iter=1, batch_size=batch_size, random_state=0, n_jobs=2)
+    expected = model.fit(X, np.arange(20_000) % 5).decision_function(X)
+    assert {work.func for work in late} >= {calls._call_holding}
+    model.partial_fit(X[:9000], np.arange(9000) % 5)
+    before = model.decision_function(X)
+    tables = model.embeddings_, model.embeddings_.copy()
+    del X
+    for work in late:
+        filled = [np.full(n, 255, np.uint8) for n in (100, 1000, 10_000, 100_000) for _ in range(50)]  # what was freed
+        work()
+        assert all((array == 255).all() for array in filled)
+    np.testing.assert_array_equal(*tables)
+    assert np.isfinite(before).all()
+    assert np.isfinite(expected).all()

@@ -188,7 +188,7 @@ def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
     progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
     found = Found(*(bool(progress[k]) for k in (INVALID, EXTREME, UNSORTED)))
-    if found.unsorted and not found.invalid and bags.stored is not None:
+    if found.unsorted and not found.invalid and bags.stored is not None and "max" not in modes_of(mode):
         found = found._replace(unsorted=_repeats(bags, n_jobs))  # rows in any order are what they mean
     fit = bags.made_for(mode, found)
     return fit if fit is bags or fit.is_rescaled else check(fit, mode, n_jobs)

@@ -138,9 +138,16 @@ def _caller(n: int) -> Any:
     return _compiled(_call, types.intp, types.UniTuple(types.intp, n))
 
 
-def calling(address: int, *arguments: int) -> Callable[[], None]:
-    """Return a function that calls a part with addresses of what is stored, or integers, without the GIL."""
-    return partial(_caller(len(arguments)), address, arguments)
+def calling(records: "tuple[Record, ...]", address: int, *arguments: int) -> Callable[[], None]:
+    """Return a function that calls a part with addresses of what is stored, or integers, without the GIL.
+
+    It holds the records: a worker may begin when all work is done, and its caller gone.
+    """
+    return partial(_call_holding, records, _caller(len(arguments)), address, arguments)
+
+
+def _call_holding(records: Any, caller: Any, address: int, arguments: tuple[int, ...]) -> None:
+    caller(address, arguments)
 
 
 # --- tuples of Python in memory

@@ -133,7 +133,6 @@ class _Scratch(NamedTuple):
     n_rows: int
     n_members: int
     keeps: bool  # for the next call: it is small
-    record: calls.Record  # of the model, and of this memory: of all threads in layers, of each in structs.Batch
     call: calls.Record  # of what a call brings
     work: Callable[[], None]
 
@@ -175,10 +174,11 @@ class _Predictor:
         call = entry.passing.record()
         layout, forward, first_layer, *others = record.addresses
         work = calls.calling(
+            (record, call),
             entry.address, layout, forward, n_layers, first_layer, others[n_layers - 1], *way.addresses,
             *call.addresses, others[-1] if leaves else 0,
         )  # fmt: skip
-        return _Scratch(ids, n_rows, n_members, keeps, record, call, work)
+        return _Scratch(ids, n_rows, n_members, keeps, call, work)
 
     def run(self, bags: Bags, n_jobs: int | None, out: tuple[Array, ...]) -> None:
         """Fill the arrays that have rows; see `predict`."""
@@ -193,7 +193,8 @@ class _Predictor:
             return scratch.work
 
         progress = cpu.share(work_of, shares, ordered=bags.stored is not None)
-        scratch.call.forget()
+        if scratch.keeps:  # there was one thread, which is done
+            scratch.call.forget()
         if scratch.keeps and not self._spare:
             self._spare.append(scratch)
         if progress[INVALID]:

@@ -226,9 +226,10 @@ class Trainer:
             (order, *self._targets), (starts, *chosen[1:]), self._undo, self._layer_undo, (tickets, losses),
             *self._layer_steps(rates),
         )  # fmt: skip
-        lasting, passing = scratch.record.addresses, record.addresses
+        records = scratch.record, record
+        lasting, passing = (some.addresses for some in records)
         train = calls.calling(
-            entry.address, *lasting[:-3 * n_layers], n_layers, *lasting[-3 * n_layers :: n_layers],
+            records, entry.address, *lasting[:-3 * n_layers], n_layers, *lasting[-3 * n_layers :: n_layers],
             *passing[: len(passing) - n_layers + 1],
         )  # fmt: skip
         n_tickets = 2 * self.n_jobs * len(losses)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 
-from skbag._rules.pooling import Mode, sums_in
+from skbag._rules.pooling import Mode, modes_of, sums_in
 
 if TYPE_CHECKING:
     from skbag._data.found import Found
@@ -156,7 +156,7 @@ class Bags:
             self.raise_bad_member()
         if self.stored is not None:
             if found.unsorted:
-                return self.canonical()
+                return self.canonical(whole="max" in modes_of(mode))  # a tie goes to the first column
             self.stored = None  # members as they are are what the matrix means
         return self if self.suits(mode, found) else self.rescaled()
 
