@@ -453,9 +453,10 @@ def test_predictions_of_blocks_are_those_of_all_rows(client, saved, method):
             result = getattr(skbag.dask, method)(estimator, given)
             assert (result.ndim, result.dtype) == (expected.ndim, expected.dtype)
             np.testing.assert_array_equal(result.compute(), expected)
-    known = getattr(skbag.dask, method)(path, lazy(cut(X)))
-    assert known.shape == expected.shape
-    assert known.chunks[0] == (40,) * 6
+    for given in (lazy(cut(X)), cut(X)):
+        known = getattr(skbag.dask, method)(path, given)
+        assert known.shape == expected.shape
+        assert known.chunks[0] == (40,) * 6
 
 
 def test_workers_map_the_table_of_a_file(client, saved):

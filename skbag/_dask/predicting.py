@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
-from skbag._dask.blocks import blocks_of, dask_module
+from skbag._dask.blocks import blocks_of, dask_module, is_lazy
 
 
 def _of_blocks(method: str, estimator: Any, X: Any) -> Any:
@@ -23,7 +23,10 @@ def _of_blocks(method: str, estimator: Any, X: Any) -> Any:
     if not isinstance(X, collections.Array):
         lazy = [dask.delayed(block) for block in blocks_of(X, "X")]
         empty = csr_matrix((0, n_columns), dtype=np.float32)
-        some = [collections.from_delayed(block, (np.nan, n_columns), meta=empty) for block in lazy]
+        n_rows = [np.nan if is_lazy(block) else block.shape[0] for block in X]
+        some = [
+            collections.from_delayed(block, (n, n_columns), meta=empty) for block, n in zip(lazy, n_rows, strict=True)
+        ]
         X = collections.concatenate(some, allow_unknown_chunksizes=True)
     else:
         blocks_of(X, "X")
