@@ -468,8 +468,7 @@ def test_rows_in_any_order_mean_the_same(mode, n_jobs):
 @pytest.mark.parametrize("kind", ["vectorizer", "classifier"])
 def test_a_row_in_any_order_is_the_same_beside_duplicates(mode, kind):
     X = shuffled(random_csr(40, 500, longest=60, seed=4))
-    beside = sparse.vstack([X, csr(np.ones(3), np.array([7, 2, 7]), np.array([0, 3]), 500)]).tocsr()
-    assert beside.nnz == X.nnz + 3
+    beside = csr(np.append(X.data, [1.0, 1, 1]), np.append(X.indices, [7, 2, 7]), np.append(X.indptr, X.nnz + 3), 500)
     if kind == "vectorizer":
         transform = EmbeddingBagVectorizer.from_pretrained(random_table(500, 6), mode=mode).transform
     else:
