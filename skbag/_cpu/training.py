@@ -48,7 +48,7 @@ __all__ = ["Trainer", "keep", "predict"]  # what ``skbag._backends.Training`` as
 
 Array = NDArray[Any]
 
-_WORK_OF_A_THREAD = 1 << 12  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
+_WORK_OF_A_THREAD = 1 << 15  # multiplications of a mini-batch: with fewer, waiting for another thread costs more
 _MOST_KEPT = 1 << 20  # bytes of scratch memory of a mini-batch that are kept for the next trainer
 _LONG_STEP = 1 << 22  # multiplications of a mini-batch: with more, waiting for another thread costs nothing to speak of
 _LONG_WORK = 1 << 24  # multiplications: from some 20 milliseconds on the main thread only waits, and can be interrupted
