@@ -29,6 +29,8 @@ def pytest_configure(config):
 
 
 CPU_ONLY = {
+    "test_rows_in_any_order_mean_the_same": "bags as long as these take minutes in the simulator",
+    "test_one_long_row_with_a_duplicate_far_apart": "bags as long as these take minutes in the simulator",
     "test_squared_distances_are_multiplied_by_a_known_number": "thousands of fits say nothing about the device",
     "test_signatures_are_the_documented_ones": "the default is another one here",
     "test_the_signature_is_the_documented_one": "the default is another one here",
