@@ -25,6 +25,17 @@ def copy_row(source, row, target, to, lane, lanes):
 def keep_kernel(row_state, states, threads, lanes):
     """Make the kernel that keeps rows and their states, and puts them back; see ``skbag._rules.solvers.Solver``."""
 
+    @device
+    def copy_parameters(source, row, target, to, lane):
+        """Copy a row of parameters, and what the solver keeps of it, to a row of others."""
+        copy_row(source.values, row, target.values, to, lane, lanes)
+        if states > 0:
+            copy_row(source.first, row, target.first, to, lane, lanes)
+        if states > 1:
+            copy_row(source.second, row, target.second, to, lane, lanes)
+        if row_state and lane == 0:
+            target.state[to] = source.state[row]
+
     @kernel
     def keep(given, n, back):
         """given.kept[i] = given.table[given.rows[i]] for i < n; or with ``back`` the other way. given : Packed Kept."""
@@ -36,21 +47,9 @@ def keep_kernel(row_state, states, threads, lanes):
                 given.kept_rows[i] = row
             if row < given.table.values.shape[0]:  # else members that do not count
                 if back:
-                    copy_row(given.kept.values, i, given.table.values, row, lane, lanes)
-                    if states > 0:
-                        copy_row(given.kept.first, i, given.table.first, row, lane, lanes)
-                    if states > 1:
-                        copy_row(given.kept.second, i, given.table.second, row, lane, lanes)
-                    if row_state and lane == 0:
-                        given.table.state[row] = given.kept.state[i]
+                    copy_parameters(given.kept, i, given.table, row, lane)
                 else:
-                    copy_row(given.table.values, row, given.kept.values, i, lane, lanes)
-                    if states > 0:
-                        copy_row(given.table.first, row, given.kept.first, i, lane, lanes)
-                    if states > 1:
-                        copy_row(given.table.second, row, given.kept.second, i, lane, lanes)
-                    if row_state and lane == 0:
-                        given.kept.state[i] = given.table.state[row]
+                    copy_parameters(given.table, row, given.kept, i, lane)
 
     return keep
 
