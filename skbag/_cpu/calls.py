@@ -209,10 +209,6 @@ class Recipe:
         self._where, self._n = self._arrays.ctypes.data, len(arrays)
         self._describe = _compiled(_describe, *(types.intp,) * 3)
 
-    def record(self) -> "Record":
-        """Return memory for tuples."""
-        return Record(self)
-
     def store(self, *tuples: tuple[Any, ...]) -> "Record":
         """Store tuples of the kinds that this was made for, which is not checked."""
         record = Record(self)

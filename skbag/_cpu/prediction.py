@@ -171,7 +171,7 @@ class _Predictor:
         n_layers, way = len(layers), self._way
         entry = predict_entry(self.shape, ids, n_layers, n_threads, tree=bool(leaves))
         record = entry.lasting.store(way.layout, self._forward, *layers, *batches, *leaves)
-        call = entry.passing.record()
+        call = calls.Record(entry.passing)
         layout, forward, first_layer, *others = record.addresses
         work = calls.calling(
             (record, call),
