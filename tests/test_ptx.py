@@ -176,7 +176,20 @@ def launches(*widths):
     printed = run_python(
         RECORD, json.dumps(widths), json.dumps(KERNELS), env={"NUMBA_ENABLE_CUDASIM": "1", "SKBAG_FULL_BLOCKS": "1"}
     )
-    return [json.loads(line) for line in printed.splitlines()]
+    return list(
+        {str(launch): launch for launch in map(without_the_model, map(json.loads, printed.splitlines()))}.values()
+    )
+
+
+def without_the_model(launch):
+    """Return a launch; of what brings members into order without the arrays of the model, which it does not read."""
+    module, factory, args, kinds = launch
+    if factory not in ("expand_kernel", "sort_kernel", "arrange_kernel") or kinds[0]["packed"]["name"] != "Epoch":
+        return launch
+    none, of_model = {"name": "tuple", "fields": []}, ("batch", "windows", "targets", "table", "layers")
+    named = zip(structs.Epoch._fields, kinds[0]["packed"]["fields"], strict=True)
+    fields = [none if name in of_model else kind for name, kind in named]
+    return [module, factory, args, [{"packed": {"name": "Epoch", "fields": fields}}, *kinds[1:]]]
 
 
 def tuples(value):
@@ -345,8 +358,9 @@ def test_other_widths_and_dtypes(tools, compiling_for):
     compiling_for((9, 0))
     widths = ("float64", 300, ["mean"], "int64"), ("float32", 33, ["max"], "int64")
     for launch in launches(*widths):
-        chosen = launch[1] in ("pool_kernel", "lookup_kernel")
-        if chosen or (launch[1] == "train_kernel" and is_chosen(launch[2], every=launch[2][2] == [[MAX], 0, 0])):
+        _, factory, args, _ = launch
+        trains = factory == "train_kernel" and is_chosen(args, every=args[2] == [[MAX], 0, 0] and args[7] is None)
+        if trains or factory in ("pool_kernel", "lookup_kernel"):
             assert_good(tools, launch, (9, 0))
 
 
