@@ -185,7 +185,7 @@ def test_an_error_in_a_worker_is_raised_and_the_worker_goes_on():
         if threading.current_thread() is not threading.main_thread():
             begun.set()
             raise MemoryError("in a worker")
-        assert begun.wait(10)
+        assert begun.wait(60)
 
     for _ in range(3):  # the second and third time by the same worker
         begun.clear()
