@@ -1,6 +1,7 @@
 """Calls that fail on a GPU, wherever that is: the model stays what it was, and the next call works."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,6 +84,10 @@ def test_partial_fit(failing, dtype, batch_size):
     assert check_everywhere(failing, lambda: models[0].partial_fit(X, y), lambda: pickle.dumps(models[0])) > 3
     models[1].partial_fit(X, y)
     assert pickle.dumps(models[0]) == pickle.dumps(models[1])
+    given_back()
+    fresh = EmbeddingBagClassifier(4, device="cuda", **params)
+    first_call = partial(fresh.partial_fit, X, y, classes=[0, 1])
+    assert check_everywhere(failing, first_call, lambda: hasattr(fresh, "coefs_")) > 2
 
 
 def test_fit(failing):

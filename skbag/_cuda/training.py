@@ -1,5 +1,6 @@
 """The CUDA backend's training: what lies on the GPU during an epoch, and what is kept to take a call back."""
 
+from contextlib import suppress
 from functools import cache, partial
 from time import perf_counter
 from types import SimpleNamespace
@@ -116,8 +117,12 @@ class Trainer:
                 "targets", targets.indices, targets.indptr, sample_weight, *values
             )
             self._targets = structs.Targets(indices, indptr, values[0] if values else (), weight)
-            used = () if objective.freeze else _used(objective.solver)
-            self._undo = Undo(self.device, self._workspace, model, used) if undo else None
+            self._undo = self._new_undo() if undo else None
+            self._rows: tuple[Any, int] | None = None  # that were sorted, and of how many bags
+
+    def _new_undo(self) -> Undo:
+        used = () if self.objective.freeze else _used(self.objective.solver)
+        return Undo(self.device, self._workspace, self.model, used)
 
     def _put_bags(self, dtype: Any) -> Members:
         bags = self.bags
@@ -187,8 +192,9 @@ class Trainer:
         )  # fmt: skip
         given = workspace.packed("given", epoch)
         run.prepare(epoch, given, cut.n_members)
+        self._rows = epoch.sorting, len(order)
         if self._undo is not None and not self._undo.is_saved:
-            self._undo.save(*self._rows_that_change(epoch.sorting, len(order)))
+            self._undo.save(*self._rows_that_change(*self._rows))
         first, n = 0, _FIRST_TURN
         while first < n_batches and not self._diverged[0]:
             start, last = perf_counter(), min(n_batches, first + n)
@@ -247,5 +253,14 @@ class Trainer:
             self._undo.take_back()
 
     def forget(self) -> None:
-        """Give up what `take_back` needs; neither may be called any more."""
+        """Give up what `take_back` needs; neither may be called any more.
+
+        Where nothing was kept, in the first call of a stream of mini-batches, there is memory for it from now on, if
+        the GPU has so much: the next call has nothing to allocate.
+        """
+        if self._undo is None and self._rows is not None and self.batch_size == self.bags.n_rows:
+            with suppress(MemoryError), self.device.active():
+                rows, n = self._rows_that_change(*self._rows)
+                if n:
+                    self._new_undo().reserve(rows, n)
         self._undo = None

@@ -81,20 +81,24 @@ class Undo:
     def save(self, rows: DeviceArray, n: int) -> None:
         """Keep the first n rows of the table that are named; numbers beyond the table name none."""
         if n:
-            table: Any = self._model.table
-            there = {name: getattr(table, name).on(self._device) for name in self._names}
-            room = min(1 << (n - 1).bit_length(), len(table.values) + 1)  # so that a few more fit the next time
-            kept = {
-                name: self._workspace.array(f"kept {name}", (room, *array.shape[1:]), array.dtype)
-                for name, array in there.items()
-            }
-            missing = dict.fromkeys(structs.Parameters._fields, ())
-            self._given = self._workspace.packed("kept", structs.Kept(
-                rows, self._workspace.array("kept rows", room, rows.dtype),
-                structs.Parameters(**(missing | kept)), structs.Parameters(**(missing | there)),
-            ))  # fmt: skip
+            self.reserve(rows, n)
             self._launch(n, back=0)
         self._n = n
+
+    def reserve(self, rows: DeviceArray, n: int) -> None:
+        """Have memory for n rows, and for a few more the next time."""
+        table: Any = self._model.table
+        there = {name: getattr(table, name).on(self._device) for name in self._names}
+        room = min(1 << (n + n // 8 - 1).bit_length(), len(table.values) + 1)
+        kept = {
+            name: self._workspace.array(f"kept {name}", (room, *array.shape[1:]), array.dtype)
+            for name, array in there.items()
+        }
+        missing = dict.fromkeys(structs.Parameters._fields, ())
+        self._given = self._workspace.packed("kept", structs.Kept(
+            rows, self._workspace.array("kept rows", room, rows.dtype),
+            structs.Parameters(**(missing | kept)), structs.Parameters(**(missing | there)),
+        ))  # fmt: skip
 
     def _launch(self, n: int, *, back: int) -> None:
         lanes, states = min(32, THREADS), sum(name in self._names for name in ("first", "second"))

@@ -1,5 +1,6 @@
 """Memory on a GPU that is kept from call to call, and small arrays that go there together."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ Array = NDArray[Any]
 
 _ALIGNED = 16  # bytes: of the widest load
 _LARGE = 1 << 20  # bytes from which on an array goes to the GPU alone
+_ROOMY = 1 << 26  # bytes up to which an array has room for an eighth more: mini-batches differ a little
 
 
 def _places(arrays: tuple[Array, ...]) -> tuple[list[int | None], int]:
@@ -44,7 +46,9 @@ class Workspace:
         found = self._arrays.get(key)
         if found is None or len(found) < n:
             self._arrays.pop(key, None)
-            found = self._arrays[key] = self.device.empty((n, *others), dtype)
+            n_bytes = int(n) * math.prod(others) * np.dtype(dtype).itemsize
+            room = n + n // 8 if n_bytes <= _ROOMY else n
+            found = self._arrays[key] = self.device.empty((room, *others), dtype)
         return found
 
     def put_alone(self, name: str, array: Array) -> DeviceArray:
