@@ -23,6 +23,7 @@ from skbag._rules.solvers import SOLVERS
 
 NEEDED = "numba_cuda", "cuda.bindings.nvjitlink", "cuda.bindings.nvvm"
 CAPABILITIES = (7, 5), (9, 0), (10, 0)
+REGISTERS = 1 << 16  # of a multiprocessor
 RULES = {**CLASSIFICATION, **REGRESSION, **SOLVERS, **ACTIVATIONS, CROSS_ENTROPY.name: CROSS_ENTROPY}
 BITS = {"float32": 32, "float64": 64, "uint16": 16, "int16": 16, "int8": 8, "uint8": 8}  # as tables are stored
 SMALL = "uint16", "int16", "int8", "uint8"
@@ -229,7 +230,12 @@ def compiled(tools, launch, capability):
 
     cuda, nvjitlink = tools
     ptx = ptx_of(cuda, launch, capability)
-    handle = nvjitlink.create(2, [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose"])
+    options = [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose"]
+    threads, blocks = kernel_of(launch).targetoptions.get("launch_bounds") or (1, 1)
+    if capability < (9, 0):
+        blocks = min(3, blocks)
+    options.append(f"-maxrregcount={min(255, REGISTERS // (threads * blocks))}")
+    handle = nvjitlink.create(len(options), options)
     if "cudaCG" in ptx:  # barriers of a grid come from a library
         nvjitlink.add_file(handle, nvjitlink.InputType.LIBRARY, get_cudalib("cudadevrt", static=True))
     nvjitlink.add_data(handle, nvjitlink.InputType.PTX, ptx.encode(), len(ptx.encode()), "kernel")
@@ -269,8 +275,8 @@ def assert_good(tools, launch, capability):
     assert ".local" not in ptx, launch
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert spills, log
-    # the phases of training have one number of registers, and wide rows ask for most of them
-    most = 96 if factory == "train_kernel" and (args[-2][2] > 2 or capability < (9, 0)) else 0
+    # the phases of training have one number of registers, and several blocks are to run at once
+    most = (96 if capability >= (9, 0) else 160) if factory == "train_kernel" else 0
     assert all(int(number) <= most for spill in spills for number in spill), (launch, spills)
     if factory in ("sort_kernel", "train_kernel"):  # what other blocks have written may not come from that cache
         assert not re.search(r"ld\.global\.nc|ld\.global\.\w*nc", ptx), launch
@@ -283,8 +289,16 @@ def assert_good(tools, launch, capability):
         wide = WIDE[BITS[first_matrix(kinds)] * width]
         wide = rf"ld\.global(\.nc)?(\.\w+)*\.({wide})\s"
         assert re.search(wide, ptx), launch
+        if factory == "train_kernel" and args[0] == import_module("skbag._cuda.step").UPDATE:
+            vectors = import_module("skbag._cuda.shapes").halved(args[-2])[2]
+            at_once = [len(re.findall(wide, block)) for block in blocks_of(ptx)]
+            assert sum(n >= 4 * vectors for n in at_once) >= 2, launch  # four members of a row, or windows
         if pools:  # members, and what windows are reduced to
             assert n_loops(ptx, wide) >= (2 if factory == "pool_kernel" and not has_small(kinds) else 1), launch
+
+
+def blocks_of(ptx):
+    return re.split(r"^(?=\$L\w+:)", ptx, flags=re.MULTILINE)
 
 
 def n_loops(ptx, load):
@@ -294,7 +308,7 @@ def n_loops(ptx, load):
         label = re.escape(block.partition(":")[0])
         return len(re.findall(load, block)) >= 4 and re.search(rf"bra\S*\s+{label};", block) is not None
 
-    return sum(map(is_one, re.split(r"^(?=\$L\w+:)", ptx, flags=re.MULTILINE)))
+    return sum(map(is_one, blocks_of(ptx)))
 
 
 @pytest.fixture
@@ -438,7 +452,7 @@ def test_losses_of_float32_are_calculated_in_float32(tools, compiling_for, loss)
 
 def train_kernel(loss, solver):
     step = import_module("skbag._cuda.step")
-    return step.train_kernel(step.ALL, 1, ((0,), 0, 0), 1, loss, 1, solver, None, 4, (1, 1, 1), (1, 1, 1))
+    return step.train_kernel(step.ALL, 1, ((0,), 0, 0), 1, loss, 1, solver, None, (4, 1), (1, 1, 1), (1, 1, 1))
 
 
 def entry_of(kernel):
@@ -465,7 +479,7 @@ from types import SimpleNamespace
 from skbag._cuda.step import train_kernel
 from skbag._rules.losses import CROSS_ENTROPY
 from skbag._rules.solvers import SOLVERS
-kernel = train_kernel(4, 1, ((0,), 0, 0), 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], None, 4, (1, 1, 1), (1, 1, 1))
+kernel = train_kernel(4, 1, ((0,), 0, 0), 1, CROSS_ENTROPY, 1, SOLVERS["sgd"], None, (4, 1), (1, 1, 1), (1, 1, 1))
 print(kernel._cache.entry("signature", SimpleNamespace(magic_tuple=tuple))[1])
 """
     assert run_python(code) == run_python(code)

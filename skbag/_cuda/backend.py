@@ -23,7 +23,7 @@ from skbag._data.table import check_weight
 from skbag._rules.pooling import MODES, Mode
 
 # isort: split
-from skbag._cuda import checking, lending, norms
+from skbag._cuda import checking, lending, norms, reducing
 from skbag._cuda import pooling as kernels
 from skbag._cuda.shapes import shape_of
 from skbag._cuda.staging import Members, Slot, through
@@ -259,7 +259,7 @@ class Backend:
     def pool_members(
         self, rows: DeviceArray, members: Members, mode: str, padding_idx: int | None, out: DeviceArray, *,
         norm: tuple[float, float] | None = None, scales: DeviceArray | None = None, stream: Any = 0,
-        memory: Memory | None = None, reduction: int = kernels.TOTAL, blocks: tuple[int, int, int] = kernels.ALONE,
+        memory: Memory | None = None, reduction: int = reducing.TOTAL, blocks: tuple[int, int, int] = kernels.ALONE,
     ) -> None:  # fmt: skip
         """Launch the pooling kernels; ``scales`` are what multiplies the rows, or None.
 
@@ -280,12 +280,12 @@ class Backend:
             kernel = norms.scales_kernel(THREADS)
             self.device.launch(kernel, n_threads, scales, ids, members.n_members, factors, stream=stream)
         only_names = members.filtered or mode == "max"
-        weighting = kernels.UNIT if weights is None else kernels.FILTER if only_names else kernels.WEIGHTS
-        reduction = kernels.LARGEST if mode == "max" else reduction
+        weighting = reducing.UNIT if weights is None else reducing.FILTER if only_names else reducing.WEIGHTS
+        reduction = reducing.LARGEST if mode == "max" else reduction
         kind = (reduction, MODES[mode], weighting, int(factors is not None), int(padding_idx is not None), 0)
-        source = self.source(rows, members.ids, factors=factors, weights=weights)
+        source = Source(rows, (), (), ids, *(() if array is None else array for array in (factors, weights)))
         padding = -1 if padding_idx is None else padding_idx
-        segments = self.segments(members.indptr, members.n_bags, members.base)
+        segments = Segments(members.indptr, members.base, members.n_bags)
         windows = self.reduce_windows(
             kind, source, segments, members.n_members, members.longest, padding, stream, memory
         )  # fmt: skip
@@ -295,20 +295,6 @@ class Backend:
             kernel, members.n_bags * shape[0], source, segments, padding, windows, out, stream=stream
         )  # fmt: skip
 
-    def source(self, rows: DeviceArray, ids: DeviceArray | None = None, **arrays: DeviceArray | None) -> Source:
-        """Return rows and members, with arrays that stand for those which are not given."""
-        dtype = float_of(rows.dtype)
-        kinds = {"winners": (np.int32, 2), "members": (np.int32, 1), "factors": (dtype, 1)}
-        kinds |= {"ids": (np.int32, 1), "weights": (dtype, 1)}
-        arrays["ids"] = ids
-        missing = {name: self.nothing(*kind) for name, kind in kinds.items() if arrays.get(name) is None}
-        return Source(rows, **(arrays | missing))
-
-    @staticmethod
-    def segments(starts: DeviceArray, n: int, base: int = 0) -> Segments:
-        """Return n segments of members."""
-        return Segments(starts, base, n)
-
     def reduce_windows(
         self, kind: Any, source: Source, segments: Segments, n_members: int, longest: int, padding: int, stream: Any,
         memory: Memory,
@@ -316,11 +302,11 @@ class Backend:
         """Reduce the windows of long segments."""
         dtype, dim = float_of(source.rows.dtype), source.rows.shape[1]
         if longest < kernels.WINDOW:
-            return Windows(self.nothing(dtype, 2), self.nothing(np.int32, 2), self.nothing(dtype), 0)
+            return Windows((), (), (), 0)
         n_windows = n_members // kernels.WINDOW + 1
         shape = shape_of(dim, source.rows.dtype.itemsize)
         partials, sizes = memory("partials", (n_windows, dim), dtype), memory("partial sizes", (n_windows,), dtype)
-        windows = Windows(partials, self.nothing(np.int32, 2), sizes, 0)
+        windows = Windows(partials, (), sizes, 0)
         kernel = kernels.windows_kernel(kind, THREADS, *shape)
         self.device.launch(kernel, n_windows * shape[0], source, segments, padding, windows, stream=stream)
         if longest < kernels.WINDOW**2:
@@ -339,11 +325,11 @@ class Backend:
         kernel = norms.norm_factors_kernel(THREADS, lanes, int(scales is not None))
         self.device.launch(kernel, n * lanes, rows, given, ids, n, *norm, out, stream=stream)
 
-    def nothing(self, dtype: Any, ndim: int = 1) -> DeviceArray:
+    def nothing(self, dtype: Any) -> DeviceArray:
         """Return an array that stands for one that a kernel does not look at."""
-        key = np.dtype(dtype), ndim
+        key = np.dtype(dtype)
         if key not in self._nothing:
-            self._nothing[key] = self.device.full((1,) * ndim, 0, dtype)
+            self._nothing[key] = self.device.full(1, 0, dtype)
         return self._nothing[key]
 
     def lookup(self, bags: Bags, table: Array | Resident, n_jobs: int | None) -> Array:

@@ -12,7 +12,8 @@ import numpy as np
 from numba import cuda
 
 from skbag._cuda.jit import device, kernel
-from skbag._cuda.pooling import OWN, SIZE, SQUARES, TOTAL, UNIT, WEIGHTS, WINNER, WON
+from skbag._cuda.place import thread_index
+from skbag._cuda.reducing import OWN, SIZE, SQUARES, TOTAL, UNIT, WEIGHTS, WINNER, WON
 from skbag._cuda.tile import item
 from skbag._data.blocks import Blocks
 from skbag._rules.pooling import MAX, MEAN, MODES, SQRTN, SUM, modes_of
@@ -131,7 +132,7 @@ def interaction_of(layout, threads):
     @device
     def interaction(epoch, start, stop):
         dim = np.int64(epoch.batch.pooled.shape[1])
-        for i in range(start * dim + np.int64(cuda.threadIdx.x), stop * dim, threads):
+        for i in range(start * dim + thread_index(), stop * dim, threads):
             batch, n_fields = epoch.batch, bags(epoch, np.int64(1))
             interact(batch.pooled, batch.squares, i // dim * n_fields, n_fields, i % dim)
         cuda.syncthreads()
@@ -220,7 +221,7 @@ def fold_of(layout, threads):
     @device
     def fold(epoch, n_bags, start, stop):
         dim = np.int64(epoch.batch.gradients.shape[1])
-        for i in range(start * dim + np.int64(cuda.threadIdx.x), stop * dim, threads):
+        for i in range(start * dim + thread_index(), stop * dim, threads):
             n_fields = bags(epoch, np.int64(1))
             fold_column(epoch, n_bags, i // dim * n_fields, n_fields, i % dim)
 

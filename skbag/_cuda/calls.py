@@ -5,6 +5,8 @@ A launch costs the host about 15 microseconds, and 4 for each array that is pass
 its shape, of a number the number. In a kernel a `Packed` has the fields of the NamedTuple that it was made from, which
 are read where they are asked for.
 
+Kernels that pool get tuples of arrays without those that they do not look at: `completed` stands something in for them.
+
 In Numba's CUDA simulator a `Packed` is the NamedTuple.
 """
 
@@ -35,7 +37,19 @@ class Several:
         self.items = tuple(items)
 
 
+# of a dtype, or of that of other numbers, and of how many dimensions an array is that is not given
+_MISSING = {
+    "winners": ("int32", 2), "members": ("int32", 1), "factors": (None, 1), "weights": (None, 1),
+    "partials": (None, 2), "at": ("int32", 2), "sizes": (None, 1),
+}  # fmt: skip
+
 if SIMULATED:
+
+    def completed(given, like):
+        absent = {
+            name: _MISSING[name] for name, field in zip(given._fields, given, strict=True) if isinstance(field, tuple)
+        }
+        return given._replace(**{n: np.zeros((1,) * k, dtype or like.dtype) for n, (dtype, k) in absent.items()})
 
     def nth(several, j):
         return several.items[j]
@@ -72,6 +86,26 @@ else:
     from numba.cuda.typing.templates import AttributeTemplate
 
     _WORD = ir.IntType(64)
+
+    @intrinsic
+    def completed(typingctx, given, like):
+        """Return a NamedTuple with arrays for ``()``, which may not be looked at; ``like`` has the dtype of floats."""
+        kinds = []
+        for name, kind in zip(given.fields, given.types, strict=True):
+            if kind == types.Tuple(()):
+                dtype, ndim = _MISSING[name]
+                kind = types.Array(getattr(types, dtype) if dtype else like.dtype, ndim, "C")
+            kinds.append(kind)
+        result = types.NamedTuple(kinds, given.instance_class)
+
+        def codegen(context, builder, signature, args):
+            fields = []
+            for k, (old, new) in enumerate(zip(given.types, kinds, strict=True)):
+                there = builder.extract_value(args[0], k)
+                fields.append(there if old == new else context.get_constant_null(new))
+            return context.make_tuple(builder, result, fields)
+
+        return result(given, like), codegen
 
     class PackedType(types.Type):
         """Numba type of a NamedTuple in the memory of the GPU: its fields are read where they are asked for."""

@@ -96,6 +96,12 @@ class Device:
         """Whether all blocks of a launch can run at once, and wait for one another."""
         return SIMULATED or bool(cuda.current_context().device.COOPERATIVE_LAUNCH)
 
+    @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability."""
+        found: tuple[int, int] = (9, 0) if SIMULATED else cuda.current_context().device.compute_capability
+        return found
+
     def check_process(self) -> None:
         """Raise RuntimeError in a process that was forked after its parent had used the GPU: CUDA does not allow it."""
         if os.getpid() != self._process:

@@ -12,7 +12,9 @@ from skbag._cuda import blocks, hidden, pooling
 from skbag._cuda.calls import nth
 from skbag._cuda.head import bag_gradient_of, loss_of, output_of
 from skbag._cuda.jit import device, kernel
-from skbag._cuda.pooling import SQUARES, UNIT, WEIGHTS, find, pool_of, window_at, window_of
+from skbag._cuda.place import block_index, n_blocks, thread_index
+from skbag._cuda.pooling import find, pool_of, window_at, window_of
+from skbag._cuda.reducing import SQUARES, UNIT, WEIGHTS
 from skbag._cuda.structs import Segments, Source
 from skbag._cuda.tile import item, tail
 from skbag._rules.activations import IDENTITY
@@ -93,8 +95,8 @@ def windows_of(layout, weighted, threads, shape):
         first, n_bags, begin = extent(epoch, k)
         base = item(epoch.bags.order_indptr, first)
         n_windows = (item(epoch.bags.order_indptr, first + n_bags) - base) // pooling.WINDOW + 1
-        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        for window in range(thread // lanes, n_windows, cuda.gridDim.x * (threads // lanes)):
+        thread = block_index() * threads + thread_index()
+        for window in range(thread // lanes, n_windows, n_blocks() * (threads // lanes)):
             reduce_window(epoch, first, n_bags, begin, window, thread % lanes)
 
     return windows
@@ -154,7 +156,7 @@ def forward_of(learning, layout, weighted, loss, valued, back, activation, threa
     @device
     def gradients(epoch, n_rows, j, start, stop):
         """Calculate the gradients of a layer's inputs."""
-        thread = np.int64(cuda.threadIdx.x)
+        thread = thread_index()
         for p in range(start + thread // layer_lanes, stop, threads // layer_lanes):
             layer = nth(epoch.layers, j)
             bag_gradient(
@@ -168,12 +170,12 @@ def forward_of(learning, layout, weighted, loss, valued, back, activation, threa
         What the functions above need of ``epoch`` they read: kept over the loops, it would take the registers of all.
         """
         first, n_bags, begin = extent(epoch, k)
-        block, n_blocks, thread = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x), np.int64(cuda.threadIdx.x)
+        block, blocks_of_grid, thread = block_index(), n_blocks(), thread_index()
         n_rows = rows_of(epoch, n_bags)
         n_outputs, start, stop = (
             len(nth(epoch.layers, 0).intercepts.values),
-            n_rows * block // n_blocks,
-            n_rows * (block + 1) // n_blocks,
+            n_rows * block // blocks_of_grid,
+            n_rows * (block + 1) // blocks_of_grid,
         )
         for p in range(bags_of(epoch, start) + thread // lanes, bags_of(epoch, stop), threads // lanes):
             pool(epoch, first, n_bags, begin, p, thread % lanes)

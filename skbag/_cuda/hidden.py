@@ -8,6 +8,7 @@ from numba import cuda
 from skbag._cuda.calls import nth
 from skbag._cuda.head import output_of
 from skbag._cuda.jit import device, kernel_of
+from skbag._cuda.place import thread_index
 from skbag._cuda.tile import full
 from skbag._cuda.vector import as_row, as_rule, as_tile
 
@@ -62,7 +63,7 @@ def forward_of(activation, threads):
     @device
     def forward(epoch, start, stop):
         """Activate every hidden layer, the first one first, for the bags start <= p < stop."""
-        thread = np.int64(cuda.threadIdx.x)
+        thread = thread_index()
         for j in range(epoch.plan.n_layers - 1, 0, -1):
             n_units = np.int64(len(nth(epoch.layers, j).intercepts.values))
             for i in range(start * n_units + thread, stop * n_units, threads):
@@ -90,7 +91,7 @@ def slopes_of(activation, threads):
     def slopes(epoch, n_bags, j, start, stop):
         """Fill the ``outputs`` of the hidden layer j before the last one, for the bags start <= p < stop."""
         n_units = np.int64(len(nth(epoch.layers, j).intercepts.values))
-        for i in range(start * n_units + np.int64(cuda.threadIdx.x), stop * n_units, threads):
+        for i in range(start * n_units + thread_index(), stop * n_units, threads):
             slope(epoch, n_bags, j, i)
         cuda.syncthreads()
 

@@ -38,8 +38,11 @@ def device(function: Any) -> Any:
         return cuda.jit(device=True, forceinline=True)(function)
 
 
-def kernel(function: Any) -> Any:
-    """Compile a kernel at its first launch, once per machine if it can be kept."""
+def kernel(function: Any, bounds: tuple[int, int] | None = None) -> Any:
+    """Compile a kernel at its first launch, once per machine if it can be kept.
+
+    ``bounds`` : threads of a block, and how many blocks a multiprocessor must have registers for.
+    """
     if SIMULATED:
         return cuda.jit(function)
     from numba.cuda.dispatcher import CUDACacheImpl
@@ -48,7 +51,7 @@ def kernel(function: Any) -> Any:
     from skbag._cuda.calls import EXTENSIONS
 
     with enabled():
-        dispatcher = cuda.jit(extensions=EXTENSIONS)(function)
+        dispatcher = cuda.jit(extensions=EXTENSIONS, launch_bounds=bounds)(function)
 
     return kept(
         dispatcher,
@@ -57,11 +60,11 @@ def kernel(function: Any) -> Any:
     )
 
 
-def kernel_of(*rules: Any) -> Callable[[Any], Any]:
+def kernel_of(*rules: Any, bounds: tuple[int, int] | None = None) -> Callable[[Any], Any]:
     """Return `kernel` for one that is made with rules; of those from elsewhere nothing is kept, as they may change."""
 
     def compiled(function: Any) -> Any:
-        dispatcher = kernel(function)
+        dispatcher = kernel(function, bounds)
         if not SIMULATED and not all(str(getattr(rule, "__module__", "")).startswith("skbag.") for rule in rules):
             dispatcher._cache.disable()
         return dispatcher

@@ -17,14 +17,14 @@ def group_total(scratch, value, lanes, maximum):
 
     scratch : (threads,) float64 in shared memory. Groups within a warp pass the values on in the same order without it.
     """
-    thread = cuda.threadIdx.x
     if not SIMULATED and lanes <= 32:
         half = lanes // 2
-        while half > 0:
-            other = cuda.shfl_down_sync(0xFFFFFFFF, value, half)
+        while half > 0:  # each has the sum, as that of a pair is the same for both
+            other = cuda.shfl_xor_sync(0xFFFFFFFF, value, half)
             value = max(value, other) if maximum else value + other
             half //= 2
-        return cuda.shfl_sync(0xFFFFFFFF, value, thread % 32 // lanes * lanes)
+        return value
+    thread = cuda.threadIdx.x
     lane = thread % lanes
     scratch[thread] = value
     cuda.syncthreads()

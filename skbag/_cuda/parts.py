@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cuda import backend as cuda
-from skbag._cuda import blocks, calls, forward, pooling, rows, sorter, sorting, step, structs
+from skbag._cuda import blocks, calls, forward, pooling, reducing, rows, sorter, sorting, step, structs
 from skbag._cuda.device import THREADS, DeviceArray
-from skbag._cuda.shapes import layer_shape_of, shape_of
+from skbag._cuda.shapes import Shape, halved, layer_shape_of, shape_of
 from skbag._cuda.staging import Members
 from skbag._cuda.workspace import Workspace
 from skbag._data.blocks import Blocks
@@ -69,6 +69,18 @@ class Cut:
         return int(np.diff(self.batches).max())
 
 
+def blocks_at_once(layout: Any, solver: Solver, shape: Shape, capability: tuple[int, int]) -> int:
+    """Return for how many blocks a multiprocessor must have registers: as many as leaves the loops all that they need.
+
+    A step waits for memory most of the time, and the more blocks there are, the less. ``layout`` : `blocks.Layout`.
+    """
+    modes, interaction, _ = layout
+    if shape[2] > 2:
+        return 1
+    plain = solver.element_states == 0 and len(modes) == 1 and modes[0] != MAX and not interaction
+    return 4 if plain and capability >= (9, 0) else 3
+
+
 def cuts_of(edges: Array) -> Iterator[Cut]:
     """Cut an epoch whose mini-batches begin at these members, so that each cut fits into memory."""
     first = 0
@@ -108,10 +120,10 @@ class Run:
         self._blocks = Blocks(objective.mode, n_fields, objective.interaction)
         self._layout = blocks.layout_of(self._blocks)
         self._widths, self._activation = model.widths, model.activation if len(model.layers) > 1 else None
-        weighting = pooling.UNIT if members.weights is None else pooling.WEIGHTS
+        weighting = reducing.UNIT if members.weights is None else reducing.WEIGHTS
         only_names = weighting and (members.filtered or objective.mode == "max")
-        self._weighting = pooling.FILTER if only_names else weighting
-        self._weighted, self._valued = int(self._weighting == pooling.WEIGHTS), int(valued)
+        self._weighting = reducing.FILTER if only_names else weighting
+        self._weighted, self._valued = int(self._weighting == reducing.WEIGHTS), int(valued)
         self._learning, self._back = learning, int(learning and not objective.freeze)
 
     def epoch_of(
@@ -221,7 +233,9 @@ class Run:
         bags = min(n_rows, -(-n_rows * self._blocks.n_fields // groups))
         if self._activation is not None:  # a thread has one unit of one row
             bags = max(bags, min(n_rows, -(-n_rows * max(outputs) // THREADS)))
-        rows = -(-n_members * self._back // groups) + sum(-(-n // layer_groups) + n + 1 for n in outputs)
+        rows = -(-n_members * self._back * halved(self._shapes[0])[0] // THREADS) + sum(
+            -(-n // layer_groups) + n + 1 for n in outputs
+        )
         windows = n_members // pooling.WINDOW // groups + 1
         row_windows = (n_members + max(outputs) * n_rows) // pooling.WINDOW // min(groups, layer_groups) + 1
         self._n_blocks = [min(_MOST_BLOCKS, n) for n in (windows, bags, row_windows, rows)]
@@ -237,9 +251,10 @@ class Run:
     def train(self, given: Any, first: int, last: int) -> None:
         """Run mini-batches of the cut."""
         objective = self.objective
+        bounds = THREADS, blocks_at_once(self._layout, objective.solver, self._shapes[0], self.device.capability)
         kind = (
             self._back, self._layout, self._weighted, objective.loss, self._valued, objective.solver,
-            self._activation, THREADS, *self._shapes,
+            self._activation, bounds, *self._shapes,
         )  # fmt: skip
         if self.device.cooperates:
             kernel = step.train_kernel(step.ALL, *kind)

@@ -20,20 +20,17 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
+from skbag._cuda.calls import completed
 from skbag._cuda.jit import device, kernel
+from skbag._cuda.reducing import LARGEST, SIZE, SIZES, SQUARES, TOTAL, WINNER, reduce, reduce_few
 from skbag._cuda.structs import Source
-from skbag._cuda.tile import add_scaled, add_where, divided, filled, full, gather, item, larger, larger_at, scatter
-from skbag._cuda.vector import as_row, as_rule, as_tile
-from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM, share_of_size
+from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, larger, larger_at, scatter
+from skbag._cuda.vector import as_rule
+from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM
 from skbag._rules.pooling import size as size_of
 
-as_rule(share_of_size)
 as_rule(size_of)
 
-# reductions: sum; maximum; maximum and who has it; sum of what a member won; sum of squares; that of squared weights;
-# the size of a bag alone, without a look at its rows
-TOTAL, LARGEST, WINNER, WON, SQUARES, OWN, SIZE = range(7)
-UNIT, WEIGHTS, FILTER, SIZES = range(4)  # a member's weight: 1; weights[i]; 1 where weights[i] is not 0; see `member`
 WINDOW = 512  # members
 ALONE = 1, 0, -1  # a pooled row is the block of one mode, see `pool_of`
 
@@ -49,100 +46,6 @@ def find(starts, n, position):
         else:
             high = middle
     return low
-
-
-@device
-def member(kind, source, padding, origin, i):
-    """Return i, the row that member i names, what multiplies it, its weight, and whether it counts.
-
-    kind : (reduction, mode, weighting, factored, padded, dense), compile-time integers; with ``dense`` member i names
-        the row i - origin, with ``padded`` a member that names the row ``padding`` does not count.
-    source : structs.Source, the arrays that `reduce` reads.
-    With SIZES the members are windows: weights[i] is the size of one, and nothing multiplies it.
-    """
-    reduction, _, weighting, factored, padded, dense = kind
-    _, _, _, ids, factors, weights = source
-    row = i - origin if dense else np.int64(item(ids, i))
-    factor = weight = weights.dtype.type(1)
-    keep = True
-    if padded:
-        keep = row != padding
-    if weighting == WEIGHTS:
-        factor = weight = item(weights, i)
-    elif weighting == SIZES:
-        weight = item(weights, i)
-    elif weighting == FILTER:
-        keep = keep and item(weights, i) != 0
-    if factored:
-        factor *= item(factors, i)
-    if reduction == SQUARES or reduction == OWN:
-        factor *= factor
-    return i, row if keep else np.int64(0), factor, weight, keep
-
-
-@device
-def take(kind, source, state, one, values, slot, lanes):
-    """Take the row ``values`` of a member, as `member` describes it, into (acc, at, size)."""
-    reduction, mode, _, _, _, dense = kind
-    _, winners, members, _, _, _ = source
-    acc, at, size = state
-    i, row, factor, weight, keep = one
-    if reduction == SQUARES:
-        values = as_row(values, as_tile(values) * as_tile(values))
-    if reduction == TOTAL or reduction == SQUARES or reduction == OWN:
-        acc = add_scaled(acc, values, factor, keep)
-    elif reduction == WON:
-        acc = add_where(acc, values, gather(at, winners, row, slot, lanes), item(members, i))
-    elif reduction != SIZE:
-        if reduction == WINNER:
-            candidates = gather(at, winners, row, slot, lanes) if dense else filled(at, np.int32(i))
-            at = larger_at(at, acc, values, factor, keep, candidates)
-        acc = larger(acc, values, factor, keep)
-    if keep:
-        size += share_of_size(mode, weight)
-    return acc, at, size
-
-
-@device
-def values_of(kind, acc, rows, row, slot, lanes):
-    """Return a thread's columns of a row, if the reduction asks for them."""
-    if kind[0] == SIZE:
-        return acc
-    return gather(acc, rows, row, slot, lanes)
-
-
-@device
-def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
-    """Take the members start <= i < stop into (acc, at, size), in order.
-
-    Four rows are loaded before the first is used: loads in flight are what keeps the memory busy.
-
-    acc : columns of the sum or maximum. at : of these, which member has the maximum. size : of the bag, see `take`.
-    WINNER : ``at`` becomes the first member that has the maximum; of windows, what ``winners`` says of the window.
-    WON : only those columns are added in which winners[row] is members[i].
-    """
-    rows = source[0]
-    i = start
-    while i + 3 < stop:
-        one0 = member(kind, source, padding, origin, i)
-        one1 = member(kind, source, padding, origin, i + 1)
-        one2 = member(kind, source, padding, origin, i + 2)
-        one3 = member(kind, source, padding, origin, i + 3)
-        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
-        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
-        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
-        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
-        state = take(kind, source, state, one0, values0, slot, lanes)
-        state = take(kind, source, state, one1, values1, slot, lanes)
-        state = take(kind, source, state, one2, values2, slot, lanes)
-        state = take(kind, source, state, one3, values3, slot, lanes)
-        i += 4
-    while i < stop:
-        one = member(kind, source, padding, origin, i)
-        values = values_of(kind, state[0], rows, one[1], slot, lanes)
-        state = take(kind, source, state, one, values, slot, lanes)
-        i += 1
-    return state
 
 
 @device
@@ -167,17 +70,19 @@ def window_row(reduction, windows, state, window, slot, lanes):
 
 
 @device
-def reduce_segment(kind, source, windows, state, padding, origin, start, stop, slot, lanes):
+def reduce_segment(few, kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
-    windows : structs.Windows, what `windows_kernel` has made of the windows.
+    few : whether by `reduce_few`, a compile-time integer. windows : structs.Windows, what `windows_kernel` has made of
+    the windows.
     """
     reduction, _, _, _, _, _ = kind
     _, _, members, ids, factors, _ = source
     partials, partial_at, partial_sizes, folded = windows
-    n_windows = (stop - start) // WINDOW
-    if n_windows > 0:
-        first = (start + WINDOW - 1) // WINDOW
+    rest = start
+    if stop - start >= WINDOW:
+        n_windows, first = (stop - start) // WINDOW, (start + WINDOW - 1) // WINDOW
+        rest += n_windows * WINDOW
         largest = reduction == LARGEST or reduction == WINNER
         merged = reduction if largest else TOTAL, MEAN, SIZES, 0, 0, 1
         parts = Source(partials, partial_at, members, ids, factors, partial_sizes)
@@ -186,11 +91,15 @@ def reduce_segment(kind, source, windows, state, padding, origin, start, stop, s
             upto = min(last, first + WINDOW)
             if folded != 0 and upto - first == WINDOW:
                 some = window_row(reduction, windows, empty, first, slot, lanes)
+            elif few:
+                some = reduce_few(merged, parts, empty, 0, first, upto, slot, lanes)
             else:
                 some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
             state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
-    return reduce(kind, source, state, padding, origin, start + n_windows * WINDOW, stop, slot, lanes)
+    if few:
+        return reduce_few(kind, source, state, origin, rest, stop, slot, lanes)
+    return reduce(kind, source, state, padding, origin, rest, stop, slot, lanes)
 
 
 @device
@@ -242,6 +151,7 @@ def windows_kernel(kind, threads, lanes, width, vectors):
         Checked by: starts by the host or made on the device, ids by the host or by `check`.
         """
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        source, out = completed(source, out.partials), completed(out, out.partials)
         start, begin = window_at(segments, thread // lanes)
         if begin >= 0:
             reduce_window(source, padding, out, thread // lanes, start, begin, thread % lanes)
@@ -266,6 +176,7 @@ def fold_kernel(reduction, threads, lanes, width, vectors):
         """
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         lane, position = thread % lanes, thread // lanes * WINDOW * WINDOW
+        source, windows = completed(source, windows.partials), completed(windows, windows.partials)
         starts, base, partials = segments.starts, segments.base, windows.partials
         first, total = np.int64(-1), partials.dtype.type(0)
         if position < starts[segments.n] - base:
@@ -319,7 +230,7 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
             at = full(np.int32(-1), width, vectors)
             state = acc, at, scalar(0)
             if long:
-                state = reduce_segment(kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes)
+                state = reduce_segment(0, kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes)
             else:
                 state = reduce(kind, source, state, padding, np.int64(0), start, stop, slot, lanes)
             acc, at, size = state
@@ -359,6 +270,7 @@ def pool_kernel(kind, long, blocks, threads, lanes, width, vectors):
         by.
         """
         thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
+        source, windows = completed(source, out), completed(windows, out)
         if thread // lanes < segments.n:
             pool_bag(source, segments, padding, windows, out, source.winners, out, thread // lanes, thread % lanes)
 

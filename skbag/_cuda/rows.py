@@ -12,9 +12,10 @@ from numba import cuda
 
 from skbag._cuda.jit import device
 from skbag._cuda.norms import group_total, norm_of, power
-from skbag._cuda.pooling import OWN, reduce_segment
+from skbag._cuda.pooling import reduce_segment
+from skbag._cuda.reducing import OWN
 from skbag._cuda.storage import number_at, put_number
-from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, rounded_to, scatter, squares
+from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, rounded_to, scatter, squares
 from skbag._cuda.vector import as_row, as_rule, as_tile
 from skbag._rules.rounding import seed_of
 from skbag._rules.solvers import Solver
@@ -30,15 +31,14 @@ def gradient_of(kinds):
     @device
     def row_gradient(sources, windows, zeros, at, start, stop, slot, lanes, step, old):
         """Return a thread's columns of the gradient of a row, with the penalty; ``old`` are those of the row."""
-        zero, dtype = zeros[0][0], sources[0].rows.dtype
+        state, dtype = (zeros, at, zeros[0][0]), sources[0].rows.dtype
         origin = start if kind[5] else np.int64(0)
-        state = zeros, at, zero
         g, _, _ = reduce_segment(
-            kind, sources[0], windows[0], state, np.int64(-1), origin, start, stop, slot, lanes
+            1, kind, sources[0], windows[0], state, np.int64(-1), origin, start, stop, slot, lanes
         )  # fmt: skip
         if two:
             more, _, _ = reduce_segment(
-                other, sources[two], windows[two], state, np.int64(-1), origin, start, stop, slot, lanes
+                1, other, sources[two], windows[two], state, np.int64(-1), origin, start, stop, slot, lanes
             )  # fmt: skip
             if own:
                 more = as_row(zeros, as_tile(more) * -as_tile(old))
@@ -63,9 +63,11 @@ def rescale(scratch, values, row, first_slot, lanes, width, step, like):
     total = 0.0
     slot = first_slot
     while slot * width < dim:
+        part = 0.0
         for column in range(slot * width, (slot + 1) * width):
-            part = power(number_at(values, row, column), norm_type)
-            total = max(total, part) if norm_type == math.inf else total + part
+            one = power(number_at(values, row, column), norm_type)
+            part = max(part, one) if norm_type == math.inf else part + one
+        total = max(total, part) if norm_type == math.inf else total + part
         slot += lanes
     length = norm_of(group_total(scratch, total, lanes, norm_type == math.inf), norm_type)
     if length > max_norm or (step.exactly and length > 0):
@@ -121,7 +123,7 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
         if states > 1:
             second = gather(zeros, parameters.second, row, first_slot, lanes)
         if row_state:
-            state = parameters.state[row]
+            state = item(parameters.state, row)
         if not uniform:
             mean_square = 0.0
             if looks_back:
@@ -130,7 +132,7 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
                 while slot * width < dim:
                     here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
                     g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, here)
-                    total += np.float64(squares(g, slot, lanes, dim))
+                    total += squares(g, slot, lanes, dim)
                     slot += stride
                     if fits:
                         break

@@ -21,6 +21,16 @@ def shape_of(dim: int, itemsize: int) -> Shape:
     return lanes, width, min(most, -(-slots // lanes))
 
 
+def halved(shape: Shape) -> Shape:
+    """Return the shape for rows that change, from that for rows that are read: a warp has twice as many of narrow ones.
+
+    What a group does once for a row, finding it and the length of its step, is most of its work, and it waits in
+    between; a thread adds two loads of a row as two threads do.
+    """
+    lanes, width, vectors = shape
+    return (lanes // 2, width, 2) if vectors == 1 and lanes > 1 else shape
+
+
 def layer_shape_of(widths: tuple[int, ...], itemsize: int) -> Shape:
     """Return the shape for the rows of layers with inputs of several widths.
 

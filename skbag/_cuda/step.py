@@ -23,16 +23,16 @@ BAG_WINDOWS, FORWARD, ROW_WINDOWS, UPDATE, ALL = range(5)  # phases, and all of 
 
 
 @cache
-def train_kernel(which, back, layout, weighted, loss, valued, solver, activation, threads, shape, layer_shape):
+def train_kernel(which, back, layout, weighted, loss, valued, solver, activation, bounds, shape, layer_shape):
     """Make the kernel of mini-batches.
 
     which : a phase, or ALL. back : whether the table changes. layout : see `skbag._cuda.blocks`. weighted : whether
     members have weights. loss : ``skbag._rules.losses.Loss``. valued : whether targets have values. solver :
     ``skbag._rules.solvers.Solver``. activation : ``skbag._rules.activations.Activation`` of the hidden layers, None
-    without any. shape : threads of a group, columns of a load and loads of a thread, for rows of the table;
-    layer_shape : for those of all layers.
+    without any. bounds : threads of a block, and how many blocks a multiprocessor has registers for. shape : threads
+    of a group, columns of a load and loads of a thread, for rows of the table; layer_shape : for those of all layers.
     """
-    deep, shapes = int(activation is not None), (shape, layer_shape)
+    deep, shapes, threads = int(activation is not None), (shape, layer_shape), bounds[0]
     rules = loss.rule, solver.row, solver.element, *((activation.rule, activation.derivative) if deep else ())
     bag_windows = forward.windows_of(layout, weighted, threads, shape)
     go_forward = forward.forward_of(1, layout, weighted, loss, valued, back, activation, threads, *shapes)
@@ -42,7 +42,7 @@ def train_kernel(which, back, layout, weighted, loss, valued, solver, activation
 
     if which == ALL:
 
-        @kernel_of(*rules)
+        @kernel_of(*rules, bounds=bounds)
         def train(epoch, first, last):
             """Train on the mini-batches first <= k < last. epoch : Packed structs.Epoch; ends early if stop[0]."""
             grid = cuda.cg.this_grid()
@@ -62,7 +62,7 @@ def train_kernel(which, back, layout, weighted, loss, valued, solver, activation
     else:
         phase = (bag_windows, go_forward, row_windows, change)[which]
 
-        @kernel_of(*rules)
+        @kernel_of(*rules, bounds=bounds)
         def train(epoch, first, last):
             """Do one phase of the mini-batch ``first``. epoch : Packed structs.Epoch."""
             phase(epoch, first)

@@ -9,6 +9,7 @@ In Numba's CUDA simulator there are no intrinsics; the same functions are then p
 """
 
 import math
+import operator
 
 import numpy as np
 
@@ -17,6 +18,15 @@ from skbag._cuda.storage import SMALL, narrowed, number_at, rounded
 
 _ODD = 0x9E3779B1  # of a hash, with the steps of MurmurHash3's end
 _STEPS = (16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, None)
+
+
+def halved(totals, add):
+    """Return the sum of some numbers, as ``norms.group_total`` adds those of as many threads."""
+    while len(totals) > 1:
+        half = (len(totals) + 1) // 2
+        totals = [add(*totals[k::half]) if k + half < len(totals) else totals[k] for k in range(half)]
+    return totals[0]
+
 
 if SIMULATED:
 
@@ -68,8 +78,8 @@ if SIMULATED:
     def add_scaled(acc, row, weight, keep):
         return _each(lambda a, r: a + weight * r if keep else a, acc, row)
 
-    def add_where(acc, row, winners, member):
-        return _each(lambda a, r, w: a + r if w == member else a, acc, row, winners)
+    def add_where(acc, row, winners, member, keep):
+        return _each(lambda a, r, w: a + r if keep and w == member else a, acc, row, winners)
 
     def _wins(value, a):
         return a == a and not value <= a
@@ -84,11 +94,13 @@ if SIMULATED:
         return _each(lambda r: r / size, row)
 
     def squares(row, slot, lanes, dim):
-        total = row[0][0] * 0
+        totals = []
         for v, vector in enumerate(row):
+            total = vector[0] * 0
             for r in vector:
                 total += r * r if (slot + v * lanes + 1) * len(vector) <= dim else 0
-        return total
+            totals.append(np.float64(total))
+        return halved(totals, operator.add)
 
     def is_finite(row):
         return all(math.isfinite(r) for vector in row for r in vector)
@@ -121,7 +133,8 @@ else:
     def _slots(context, builder, signature, args, row_type, array_type):
         """For each vector: a wide pointer to its slot of the array's row, and whether the slot exists.
 
-        ``args`` are (array, row, slot, lanes). All offsets have 64 bits.
+        ``args`` are (array, row, slot, lanes). All offsets have 64 bits. Of a row that is an int32 one instruction
+        makes the address: bytes of a row have 32 bits then.
         """
         array, *numbers = args
         row, slot, lanes = (
@@ -132,14 +145,25 @@ else:
         width, scalar = row_type.dtype.count, context.get_value_type(array_type.dtype)
         dim = builder.extract_value(array.shape, 1)
         n_slots = builder.udiv(dim, _I64(width))
-        first = builder.mul(row, dim)
+        small = signature[0] == types.int32
+        first = _I64(0) if small else builder.mul(row, dim)
         wide = ir.VectorType(scalar, width) if width > 1 else scalar
         for v in range(row_type.count):
             at = builder.add(slot, builder.mul(lanes, _I64(v))) if v else slot
             exists = builder.icmp_signed("<", at, n_slots)
             at = builder.select(exists, at, builder.sub(n_slots, _I64(1)))
             pointer = builder.gep(array.data, [builder.add(first, builder.mul(at, _I64(width)))])
-            yield builder.addrspacecast(builder.bitcast(pointer, wide.as_pointer()), wide.as_pointer(1)), exists
+            pointer = builder.addrspacecast(builder.bitcast(pointer, wide.as_pointer()), wide.as_pointer(1))
+            if small:
+                n_bytes = builder.mul(builder.trunc(dim, _I32), _I32(array_type.dtype.bitwidth // 8))
+                address = builder.add(builder.ptrtoint(pointer, _I64), _wide_product(builder, numbers[0], n_bytes))
+                pointer = builder.inttoptr(address, pointer.type)
+            yield pointer, exists
+
+    def _wide_product(builder, a, b):
+        """Code for the product of two int32 in 64 bits, which the compiler would calculate with numbers of 64."""
+        product = ir.InlineAsm(ir.FunctionType(_I64, [_I32, _I32]), "mul.wide.s32 $0, $1, $2;", "=l,r,r")
+        return builder.call(product, [a, b])
 
     def _alignment(row_type, array_type):
         return row_type.dtype.count * array_type.dtype.bitwidth // 8
@@ -205,7 +229,9 @@ else:
             array_type = signature.args[0]
             given = context.make_array(array_type)(context, builder, value=args[0])
             n = context.cast(builder, args[1], signature.args[1], types.int64)
-            given.data = builder.gep(given.data, [n])
+            begin = builder.ptrtoint(builder.gep(given.data, [n]), _I64)  # added once, not to every index
+            begin = builder.call(ir.InlineAsm(ir.FunctionType(_I64, [_I64]), "mov.b64 $0, $1;", "=l,l"), [begin])
+            given.data = builder.inttoptr(begin, given.data.type)
             return given._getvalue()
 
         return array(array, n), codegen
@@ -298,16 +324,17 @@ else:
         return acc(acc, row, acc.dtype.dtype, types.boolean), codegen
 
     @intrinsic
-    def add_where(typingctx, acc, row, winners, member):
-        """acc + row in the columns where winners is ``member``, acc in the others."""
+    def add_where(typingctx, acc, row, winners, member, keep):
+        """acc + row in the columns where winners is ``member``, acc in the others, or in all if not ``keep``."""
 
         def codegen(context, builder, signature, args):
             def compute(a, r, w):
-                return builder.select(builder.icmp_signed("==", w, args[3]), builder.fadd(a, r), a)
+                wins = builder.and_(args[4], builder.icmp_signed("==", w, args[3]))
+                return builder.select(wins, builder.fadd(a, r), a)
 
             return _each(builder, compute, (acc, args[0]), (row, args[1]), (winners, args[2]))
 
-        return acc(acc, row, winners, winners.dtype.dtype), codegen
+        return acc(acc, row, winners, winners.dtype.dtype, types.boolean), codegen
 
     def _wins(builder, a, r, weight, keep):
         """Return weight * r, and whether it takes the place of a: a tie stays, and NaN is larger than any number."""
@@ -352,21 +379,22 @@ else:
 
     @intrinsic
     def squares(typingctx, row, slot, lanes, dim):
-        """Sum of the squares of the columns that exist; ``slot`` and ``lanes`` as in `gather`."""
+        """Sum of the squares of the columns that exist, in float64 but for those of a slot; see `gather`."""
         scalar, width = row.dtype.dtype, row.dtype.count
 
         def codegen(context, builder, signature, args):
-            values = list(elements(builder, row, args[0]))
-            total = zero = context.get_constant(scalar, 0)
+            values, totals = list(elements(builder, row, args[0])), []
             for v in range(row.count):
+                total = zero = context.get_constant(scalar, 0)
                 slot_ = builder.add(args[1], builder.mul(args[2], _I64(v)))
                 exists = builder.icmp_signed("<", builder.mul(slot_, _I64(width)), args[3])
                 for value in values[v * width : (v + 1) * width]:
                     value = builder.select(exists, value, zero)
                     total = builder.fma(value, value, total)
-            return total
+                totals.append(context.cast(builder, total, scalar, types.float64))
+            return halved(totals, builder.fadd)
 
-        return scalar(row, types.int64, types.int64, types.int64), codegen
+        return types.float64(row, types.int64, types.int64, types.int64), codegen
 
     @intrinsic
     def is_finite(typingctx, row):

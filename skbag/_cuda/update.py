@@ -4,14 +4,16 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import cuda
 
 from skbag._cuda import blocks, pooling
 from skbag._cuda.calls import nth
 from skbag._cuda.forward import extent
 from skbag._cuda.jit import device
-from skbag._cuda.pooling import TOTAL, WEIGHTS, window_at, window_of
+from skbag._cuda.place import block_index, n_blocks, thread_index
+from skbag._cuda.pooling import window_at, window_of
+from skbag._cuda.reducing import TOTAL, WEIGHTS
 from skbag._cuda.rows import finish_of, row_of
+from skbag._cuda.shapes import halved
 from skbag._cuda.structs import Segments, Source, Step
 from skbag._cuda.tile import item, prefetch, tail
 from skbag._rules.pooling import MEAN
@@ -103,8 +105,8 @@ def windows_of(back, layout, weighted, deep, threads, shape, layer_shape):
         """Fill epoch.windows and those of the layers for mini-batch k."""
         first, n_bags, begin = extent(epoch, k)
         n_rows = rows_of(epoch, n_bags)
-        thread = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        group, n_groups = thread // layer_lanes, np.int64(cuda.gridDim.x) * (threads // layer_lanes)
+        thread = block_index() * threads + thread_index()
+        group, n_groups = thread // layer_lanes, n_blocks() * (threads // layer_lanes)
         for number in range(epoch.plan.n_layers if deep else np.int64(1)):
             n_outputs = len(nth(epoch.layers, number).intercepts.values)
             for j in range(group, n_rows // pooling.WINDOW * n_outputs, n_groups):
@@ -112,7 +114,7 @@ def windows_of(back, layout, weighted, deep, threads, shape, layer_shape):
         if back and item(epoch.sorting.long, k) != 0:
             order_indptr = epoch.bags.order_indptr
             n_members = item(order_indptr, first + n_bags) - item(order_indptr, first)
-            group, n_groups = thread // lanes, np.int64(cuda.gridDim.x) * (threads // lanes)
+            group, n_groups = thread // lanes, n_blocks() * (threads // lanes)
             for window in range(group, n_members // pooling.WINDOW + 1, n_groups):
                 table_window(epoch, k, begin, window, thread % lanes)
 
@@ -126,7 +128,8 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
     ``back`` : the table changes. ``deep`` : there are hidden layers. What a unit of work needs of ``epoch`` is read
     when it begins: kept over the loop, it would take the registers of all.
     """
-    (lanes, width, _), layer_lanes = shape, layer_shape[0]
+    shape, layer_lanes = halved(shape), layer_shape[0]
+    lanes, width, _ = shape
     kinds = blocks.kinds_of_gradients(layout, weighted)
     change_table = row_of(kinds, solver, threads, *shape)
     change_layer = row_of((LAYER_KIND,), solver, threads, *layer_shape)
@@ -146,8 +149,8 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
     @device
     def change_output(epoch, k, n_rows, number, first):
         """Change the weights of some outputs of a layer."""
-        layer, steps, lane = nth(epoch.layers, number), epoch.steps, np.int64(cuda.threadIdx.x) % layer_lanes
-        row = first + cuda.threadIdx.x // layer_lanes
+        layer, steps, thread = nth(epoch.layers, number), epoch.steps, thread_index()
+        row, lane = first + thread // layer_lanes, thread % layer_lanes
         active = row < len(layer.intercepts.values)
         row = row if active else np.int64(0)
         length, alpha = steps[k, 3 * number + 3], steps[k, 3 * number + 4]
@@ -188,26 +191,40 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
             return (table_source(weighted, epoch, begin),)
 
     @device
+    def place_of(segments, rows, segment):
+        """Return the row of a segment, and where its members begin and end: nowhere if there is no such segment."""
+        row, start, end = rows.dtype.type(0), np.int32(0), np.int32(0)
+        if segment < segments.n:
+            row = item(rows, segment)
+            start = np.int32(item(segments.starts, segment) - segments.base)
+            end = np.int32(item(segments.starts, segment + 1) - segments.base)
+        return row, start, end
+
+    @device
     def change_rows(epoch, k, begin, unit):
-        """Change some rows of the table."""
-        plan, steps, lane = epoch.plan, epoch.steps, np.int64(cuda.threadIdx.x) % lanes
+        """Change rows of the table, those of a unit and of all that the block has after it.
+
+        What is two units ahead is known when a row is changed, and asked for.
+        """
+        plan, steps, thread = epoch.plan, epoch.steps, thread_index()
+        lane = thread % lanes
         segments, first = table_segments(epoch, k, begin)
-        segment = unit * together + cuda.threadIdx.x // lanes
-        active = segment < segments.n
-        start = end = row = np.int64(0)
-        if active:
-            start = np.int64(item(segments.starts, segment)) - begin
-            end = np.int64(item(segments.starts, segment + 1)) - begin
-            row = np.int64(item(epoch.sorting.rows, first + segment))
-        ahead, ahead_start, later = np.int64(-1), np.int64(0), segment + 2 * cuda.gridDim.x * together
-        if later < segments.n:
-            ahead = np.int64(item(epoch.sorting.rows, first + later))
-            ahead_start = np.int64(item(segments.starts, later))
         step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
-        sources = sources_of(epoch, begin)
-        change_table(sources, epoch.windows, step, epoch.table, epoch.stop, active, row, start, end, lane)
-        if ahead >= 0:
-            ask_for(epoch, ahead, ahead_start, lane)
+        sources, rows, stride = sources_of(epoch, begin), tail(epoch.sorting.rows, first), n_blocks() * together
+        own = np.int32(thread // lanes)  # numbers of segments, and places in a mini-batch, have 32 bits
+        segment = np.int32(unit * together + own)
+        here, after = place_of(segments, rows, segment), place_of(segments, rows, segment + stride)
+        while segment - own < segments.n:
+            later = place_of(segments, rows, segment + 2 * stride)
+            row, start, end = here
+            change_table(
+                sources, epoch.windows, step, epoch.table, epoch.stop, start < end, row, np.int64(start),
+                np.int64(end), lane,
+            )  # fmt: skip
+            row, start, end = later
+            if start < end:
+                ask_for(epoch, row, start + begin, lane)
+            here, after, segment = after, later, np.int32(segment + stride)
 
     @device
     def units_of(epoch, number):
@@ -233,20 +250,18 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
         if deep:
             for number in range(1, epoch.plan.n_layers):
                 n_layer += units_of(epoch, number)[1]
-        n_units = n_layer
+        unit, stride = block_index(), n_blocks()
+        while unit < n_layer:
+            number, own = np.int64(0), unit
+            if deep:
+                n_outputs, n_own = units_of(epoch, 0)
+                while own >= n_own:
+                    own -= n_own
+                    number += 1
+                    n_outputs, n_own = units_of(epoch, number)
+            change_part(epoch, k, n_rows, number, n_outputs, own)
+            unit += stride
         if back:
-            n_units += (table_segments(epoch, k, begin)[0].n + together - 1) // together
-        for unit in range(np.int64(cuda.blockIdx.x), n_units, cuda.gridDim.x):
-            if unit < n_layer:
-                number, own = np.int64(0), unit
-                if deep:
-                    n_outputs, n_own = units_of(epoch, 0)
-                    while own >= n_own:
-                        own -= n_own
-                        number += 1
-                        n_outputs, n_own = units_of(epoch, number)
-                change_part(epoch, k, n_rows, number, n_outputs, own)
-            elif back:
-                change_rows(epoch, k, begin, unit - n_layer)
+            change_rows(epoch, k, begin, unit - n_layer)
 
     return update

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skbag._cuda import blocks as kinds
 from skbag._cuda import head, hidden
 from skbag._cuda.device import THREADS, Device, DeviceArray
-from skbag._cuda.pooling import SQUARES
+from skbag._cuda.reducing import SQUARES
 from skbag._cuda.staging import Members, Slot
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model

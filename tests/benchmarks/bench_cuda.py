@@ -16,7 +16,6 @@ import platform
 import subprocess
 import sys
 import time
-from functools import partial
 
 import numpy as np
 from gpu_problems import (
@@ -229,25 +228,52 @@ def phases(setting):
         report.add(name, len(took) / setting.steps, sum(took) / setting.steps)
 
 
-def registers(setting):
-    """A step of threads with fewer registers, of which more run at once, against what the compiler chooses."""
-    from skbag._cuda import step
+def variants(setting):
+    """A step whose update is another one: with registers for other numbers of blocks, or groups as for reading rows."""
+    from skbag._cuda import parts, step, update
 
-    (n_bags, members), n_rows, jit = setting.batch, setting.training_rows[0], cuda.jit
-    problem = _drawn_bags(setting.steps * n_bags, members, n_rows)
-    report = Report(f"Registers of a thread in training, as above, {n_rows} rows", ["at most", "dim", "adagrad ms"])
-    for most in (None, 128) if not SIMULATED else (None,):
-        for dim in (64, 128):
-            step.train_kernel.cache_clear()
-            if most is not None:
-                cuda.jit = partial(jit, max_registers=most)
-            try:
-                epoch = our_epoch(*problem, n_rows, dim, "rowwise_adagrad", n_bags)
-                seconds = seconds_on_gpu({"run": epoch}, setting.rounds)["run"] / setting.steps
-            finally:
-                cuda.jit = jit
-            report.add(most or "255", dim, seconds * 1e3)
-    step.train_kernel.cache_clear()
+    (n_bags, members), n_rows = setting.batch, setting.training_rows[0]
+    problem = (*_drawn_bags(setting.steps * n_bags, members, n_rows), n_rows, 64, "rowwise_adagrad", n_bags)
+    report = Report(f"Variants of a step, as above, {n_rows} rows, dim 64", ["variant", "adagrad ms", "to the first"])
+    own = {(parts, "blocks_at_once"): parts.blocks_at_once, (update, "halved"): update.halved}
+    changed = {"as it is": {}, "groups as for reading": {(update, "halved"): lambda shape: shape}}
+    for n in (1, 3, 5) if not SIMULATED else (3,):
+        changed[f"registers for {n} blocks"] = {(parts, "blocks_at_once"): lambda *rest, n=n: n}
+    first = None
+    for name, functions in changed.items():
+        for (module, attribute), function in (own | functions).items():
+            setattr(module, attribute, function)
+        for factory in (step.train_kernel, update.update_of):
+            factory.cache_clear()
+        try:
+            seconds = seconds_on_gpu({"run": our_epoch(*problem)}, setting.rounds)["run"] / setting.steps
+        finally:
+            for (module, attribute), function in own.items():
+                setattr(module, attribute, function)
+        first = first or seconds
+        report.add(name, seconds * 1e3, seconds / first)
+    for factory in (step.train_kernel, update.update_of):
+        factory.cache_clear()
+
+
+def host(setting):
+    """What a call takes of the host: launches that pool one bag, none waited for, and partial_fit of a mini-batch."""
+    report = Report("Calls, microseconds of the host", ["call", "us"])
+    problem = Problem(100, 64, 2, 5)
+    calls = {mode: problem.ours(mode) for mode in ("sum", "mean", "max")} | {"sum, weights": problem.ours("sum", True)}
+    for name, call in calls.items():
+        call()
+        cuda.synchronize()
+        seconds = best_of(lambda call=call: [call() for _ in range(setting.calls)], setting.rounds)
+        cuda.synchronize()
+        report.add(f"one launch, {name}", seconds / setting.calls * 1e6)
+    n_rows, members = 256 if not SIMULATED else 4, 20
+    ids, y = _drawn_bags(n_rows, members, 10_000)
+    arrays = np.ones(ids.size, np.float32), ids.ravel(), np.arange(0, ids.size + 1, members)
+    X = csr_array(arrays, shape=(n_rows, 10_000))
+    model = EmbeddingBagClassifier(64, batch_size=n_rows, device="cuda", random_state=0)
+    model.partial_fit(X, y, classes=[0, 1, 2])
+    report.add(f"partial_fit of {n_rows} x {members}", best_of(lambda: model.partial_fit(X, y), setting.rounds) * 1e6)
 
 
 def transfers(setting):
@@ -328,6 +354,7 @@ class Setting:
         self.grid = (100, 50) if smoke else (1_000_000, 10_000_000)
         self.batch = (4, 3) if smoke else (65_536, 50)
         self.steps = 2 if smoke else 8
+        self.calls = 2 if smoke else 200
         self.training_rows = (100,) if smoke else (1_000_000, 10_000_000)
         self.batch_sizes = (16,) if smoke else (16, 64, 256, 1024, 4096)
         self.texts = (20, 100, 2) if smoke else (25_000, 100_000, 200)
@@ -335,7 +362,18 @@ class Setting:
 
 PARTS = {
     part.__name__: part
-    for part in (forward, against_peers, kinds_of_bags, steps, phases, registers, transfers, end_to_end, first_call)
+    for part in (
+        forward,
+        against_peers,
+        kinds_of_bags,
+        steps,
+        phases,
+        variants,
+        host,
+        transfers,
+        end_to_end,
+        first_call,
+    )
 }
 
 
