@@ -13,6 +13,7 @@ import sklearn
 from helpers import MODES, frames, learnt, random_csr, random_table
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.base import clone
+from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -165,7 +166,7 @@ def test_shares_are_those_of_the_weights():
     np.testing.assert_allclose([fitted.intercepts_[0][0], streamed.intercepts_[0][0]], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n_classes", "dim"), [(2, 16), (17, 32), (200, 64)])
+@pytest.mark.parametrize(("n_classes", "dim"), [(2, 16), (17, 32), (77, 128), (300, 256)])
 def test_the_table_is_as_wide_as_there_are_outputs(n_classes, dim):
     X, y = csr_array(np.tile(np.eye(n_classes), (3, 1))), np.tile(np.arange(n_classes), 3)
     assert EmbeddingBagClassifier(max_iter=1).fit(X, y).embeddings_.shape == (n_classes, dim)
@@ -176,6 +177,9 @@ def test_what_does_not_learn_or_is_no_sum_is_wider():
     X, y = csr_array(np.tile(np.eye(3), (3, 1))), np.tile(np.arange(3), 3)
     for params in ({"freeze": True}, {"mode": "max"}):
         assert EmbeddingBagClassifier(max_iter=1, **params).fit(X, y).embeddings_.shape == (3, 64)
+    X, y = csr_array(np.tile(np.eye(3), (100, 1))), np.arange(300) % 100
+    for output in ("sampled", "hierarchical"):
+        assert EmbeddingBagClassifier(max_iter=1, output=output).fit(X, y).embeddings_.shape == (3, 64)
     assert EmbeddingBagClassifier(init=np.ones((3, 5)), max_iter=1).fit(X, y).embeddings_.shape == (3, 5)
     assert EmbeddingBagClassifier(7, max_iter=1).fit(X, y).embeddings_.shape == (3, 7)
 
@@ -188,6 +192,29 @@ def test_defaults_learn_text():
         model = make_pipeline(vectorizer, EmbeddingBagClassifier(random_state=0)).fit(texts, labels)
         assert model.score(texts, labels) == 1
         assert model.predict(["a dog on a mat", "markets rose"]).tolist() == ["pets", "money"]
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (16,)])
+@pytest.mark.parametrize("factor", [1e-5, 1e-2, 1e2, 1e5])
+def test_defaults_learn_sums_of_any_scale(factor, hidden_layer_sizes):
+    X, y = make_classification(200, n_features=5, random_state=0)
+    params = {"mode": "sum", "hidden_layer_sizes": hidden_layer_sizes, "dtype": "float64", "random_state": 0}
+    one, other = (EmbeddingBagClassifier(4, **params).fit(Z, y) for Z in (X, X * factor))
+    assert one.score(X, y) > 0.9
+    np.testing.assert_allclose(other.predict_proba(X * factor), one.predict_proba(X), atol=0.1)
+
+
+def test_defaults_learn_means_as_well_as_sums_of_the_same_rows():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 1200)
+    words = np.where(rng.random((1200, 30)) < 0.1, y[:, None] * 20 + rng.integers(0, 20, (1200, 30)),
+                     rng.integers(80, 2000, (1200, 30)))  # fmt: skip
+    X = csr_array((np.ones(words.size), (np.repeat(np.arange(1200), 30), words.ravel())), shape=(1200, 2000))
+    train, test = slice(800), slice(800, None)
+    of_modes = {m: EmbeddingBagClassifier(mode=m, random_state=0).fit(X[train], y[train]) for m in ("sqrtn", "mean")}
+    scores = {mode: model.score(X[test], y[test]) for mode, model in of_modes.items()}
+    assert scores["sqrtn"] > 0.8
+    assert scores["mean"] > scores["sqrtn"] - 0.03
 
 
 @pytest.mark.parametrize("labels", [["b", "a"], ["b", "c", "a"], [3, -1], [2.0, 5.0], [False, True]])

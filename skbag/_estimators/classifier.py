@@ -70,9 +70,9 @@ class EmbeddingBagClassifier(
     ----------
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
-        least 16 and at most 64: outputs that are sums over the members have no use for more columns than there are
-        outputs. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init`` is a table, its
-        own width counts.
+        least 16 and at most 256: where outputs are sums over the members, each has a direction of its own then, and more
+        columns add nothing. It is 64 with ``freeze=True``, with hidden layers and in the mode "max", and where ``output`` is
+        not "full". When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 
@@ -146,12 +146,13 @@ class EmbeddingBagClassifier(
         ``learning_rate_init`` throughout. `partial_fit` cannot know where its stream ends and always uses "constant".
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
-        table that learns, this is the rate of the table, and "auto" is 0.5 for "log_loss", 0.4 for a softmax of three
-        or more classes, and 0.2 for the other losses; the rate of the linear layer is 0.15 times as large for
-        "log_loss", half of it for "hinge" and twice as large for the others, which was found by cross-validation on
-        texts. A table in ``init`` whose rows are longer than 0.3, as a root mean square, counts as one of that length
-        with a layer that is longer: "auto" then grows with the rows, and what is learnt does not depend on their scale.
-        With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer
+        table that learns, this is the rate of the table, and "auto" is 0.35 for "log_loss" with two classes, 0.28 with
+        more and 0.5 with labels, 0.4 for "squared_hinge" and "modified_huber" and 0.2 for "hinge"; the rate of the
+        linear layer is 0.15 times as large for "log_loss" and half of it for the others, which was found by
+        cross-validation on texts. "auto" then follows what X and ``init`` bring: where the modes "mean" and "sum" make
+        pooled rows shorter than "sqrtn" would, as a geometric mean over up to 1,000 rows of the first X, rows of the
+        table learn to be longer, and where they, or the rows of ``init``, are longer, the layer is shorter. So what is
+        learnt depends on no scale. With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer
         is what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
         0.003 for "adam" and 1.0 for "sgd".
     alpha : float or "auto", default="auto"
@@ -162,13 +163,12 @@ class EmbeddingBagClassifier(
     batch_size : int, default=16
         Number of rows of X per step. More rows than there are to train on mean all of them, and give the same bytes as
         their number does. Threads share the work of one mini-batch and wait for one another twice in each; no more
-        are used than a mini-batch has work for, some 131,000 multiplications each.
+        are used than a mini-batch has work for, some 33,000 multiplications each.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
         fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
         100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
-        count. It was found for the modes "sqrtn" and "sum"; the others learn more slowly and want more epochs or a
-        higher rate. Hidden layers on a frozen table get 5 times as many. ``n_iter_`` says how many there were.
+        count. It was found for the mode "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. Hidden layers on a frozen table get 5 times as many. ``n_iter_`` says how many there were.
         `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
@@ -314,7 +314,9 @@ class EmbeddingBagClassifier(
       [3]_: one number G per row, ``0.1 / batch_size ** 2`` before training, or with the number of rows to train on if
       that is smaller; `partial_fit` counts those of the first call. The entries of ``intercepts_`` have a G each. Steps
       become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
-      in all, of which texts have many, from long steps on little evidence.
+      in all, of which texts have many, from long steps on little evidence. Where a table learns with this solver, the
+      0.1 is 0.03 for "log_loss" with classes and 0.6 for "squared_hinge" and "modified_huber", and follows the scale of
+      X and ``init`` as the rate does.
     - "adagrad": the same with a G for each number: ``torch.optim.Adagrad`` on sparse gradients.
     - "adam": ``torch.optim.SparseAdam`` [5]_: ``m += 0.1 * (g - m)``, ``v += 0.001 * (g ** 2 - v)``, then
       ``r -= lr * sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t) * m / (sqrt(v) + 1e-8)`` with the number t of mini-batches so

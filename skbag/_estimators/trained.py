@@ -32,14 +32,21 @@ from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import sums_in
 from skbag._rules.solvers import SOLVERS
-from skbag._training.defaults import MOST_SCALE, Manner, default_dim, initial_layers, manner_of, scale_of
+from skbag._training.defaults import (
+    MOST_SCALE,
+    Manner,
+    default_dim,
+    initial_layers,
+    length_of_bags,
+    manner_of,
+    scale_of,
+)
 from skbag._training.loop import Schedule, epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import split
 
 Array = NDArray[Any]
 
-_INITIAL_STATE = 0.1  # over the square of the rows per step, as gradients are means: a row's state before training
 _NO_STATE = np.empty(0)
 
 Layers = Sequence[tuple[Array, Array]]  # coefficients and intercepts of each
@@ -255,9 +262,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         sizes = self._hidden_sizes
         if isinstance(dim, str):
             summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze and not sizes
-            dim = default_dim(targets.n_outputs, summed=bool(summed))
+            dim = default_dim(targets.n_outputs, summed=bool(summed) and self._some_outputs is None)
         table = self._new_table(bags, dim, rng)
-        self._held, self._start_scale = True, 1.0
+        self._held, self._start_scale, self._bag_length = True, 1.0, length_of_bags(bags, self._blocks.mode)
         if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
             if self._start_scale > MOST_SCALE / 10 and not self.freeze:
@@ -286,10 +293,12 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _initial_states(self, learnt: Any, n_rows: int, n_hidden: int) -> tuple[float, ...]:
         """Return what sums of squares of gradients begin at, for table, weights and intercepts and so many rows a step.
 
-        Longer rows of the table have shorter gradients, and those of the first layer are longer then.
+        Gradients are means over these rows.
         """
-        state, scale = _INITIAL_STATE / n_rows**2, self._manner(learnt).scale
-        return state / scale**2, state * scale**2, state, *(state, state) * n_hidden
+        manner = self._manner(learnt)
+        state = manner.state / n_rows**2
+        of_table, of_first = state / manner.longer**2, state * manner.shorter**2
+        return of_table, of_first, state, *(state, state) * n_hidden
 
     def _model(self) -> Model:
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
@@ -437,12 +446,14 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     def _manner(self, learnt: Any) -> Manner:
         """Return how the model is trained."""
-        scale, learns = vars(self).get("_start_scale", 1.0), not self.freeze and vars(self).get("_held", True)
+        fitted = vars(self)
+        scale, pooled = fitted.get("_start_scale", 1.0), fitted.get("_bag_length", 1.0)
+        learns = not self.freeze and fitted.get("_held", True)
         loss = self._loss_of(learnt)
         hidden = self.activation if self._hidden_sizes else None
         frozen = bool(self.freeze)
         return manner_of(
-            loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, hidden=hidden, frozen=frozen
+            loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, pooled=pooled, hidden=hidden, frozen=frozen
         )  # fmt: skip
 
     def _alpha(self, learnt: Any) -> float:

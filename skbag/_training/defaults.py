@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.bags import Bags
 from skbag._rules.activations import Activation
 from skbag._rules.losses import REGRESSION, Loss
+from skbag._rules.pooling import Mode, modes_of
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,12 @@ class Manner:
         The length that they are held to: at most, or exactly. Longer ones make few rows of the table decide.
     alpha : float
         Strength of the L2 penalty.
-    scale : float
-        How much longer the rows of the table are than drawn ones, and their gradients shorter.
+    state : float
+        What the states of "rowwise_adagrad" and "adagrad" are before training, times the square of the rows per step.
+    longer : float
+        How much longer the rows of the table become than drawn ones that "sqrtn" pools, and their gradients shorter.
+    shorter : float
+        How much shorter the weights of the first layer are, which reads pooled rows, and their gradients longer.
     hidden : float
         Times the rate of the table for hidden layers.
     hidden_length : float or None
@@ -44,46 +50,49 @@ class Manner:
     length: float
     norm: tuple[float, bool] | None
     alpha: float = 1e-4
-    scale: float = 1.0
+    state: float = 0.1
+    longer: float = 1.0
+    shorter: float = 1.0
     hidden: float = 1.0
     hidden_length: float | None = None
 
     def factors(self, n_hidden: int) -> list[tuple[float, float]]:
-        """Return for each layer what times the rate of the table is its rate, and what times that is its intercepts'.
-
-        The first layer is the one that reads pooled rows, and feels how long these are.
-        """
+        """Return for each layer what times the rate of the table is its rate, and times that its intercepts'."""
         if not n_hidden:
-            return [(self.layer, self.scale)]
-        s = self.scale
-        return [(self.hidden / s**2, s), *[(self.hidden / s, 1.0)] * (n_hidden - 1), (self.layer / s, 1.0)]
+            return [(self.layer, self.shorter)]
+        first, others = self.hidden / (self.shorter * self.longer), self.hidden / self.longer
+        return [(first, self.shorter), *[(others, 1.0)] * (n_hidden - 1), (self.layer / self.longer, 1.0)]
 
     def hidden_norms(self, n_hidden: int) -> list[tuple[float, bool] | None]:
         """Return the length that the weights of the units of each hidden layer are held to."""
         length = self.hidden_length
         if length is None:
             return [None] * n_hidden
-        return [(length if k else length / self.scale, True) for k in range(n_hidden)]
+        return [(length if k else length / self.shorter, True) for k in range(n_hidden)]
 
 
 _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  # one for table and layer
 
 _FROZEN = 5  # times as many epochs for hidden layers on a table that stays as it is, of classes
 _LOOKED_AT = 10_000  # rows of a table that is given
+_LOOKED_AT_BAGS = 1000
 _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
 
 
 @lru_cache(maxsize=64)
 def manner_of(
-    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, hidden: str | None = None,
-    frozen: bool = False,
+    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, pooled: float = 1.0,
+    hidden: str | None = None, frozen: bool = False,
 ) -> Manner:  # fmt: skip
     """Return how to train.
 
     Only "rowwise_adagrad" on a table that learns has rates apart and a layer that is held: other solvers do what those
     of torch do. Two classes have one output where a softmax would have two, whose difference is as long as the root
     of 2.
+
+    Pooled rows that are longer than those of a drawn table by "sqrtn" get a first layer that is shorter, with rates
+    that change in proportion: the model is the same. Where they are shorter, rows of the table become longer.
 
     Parameters
     ----------
@@ -93,26 +102,31 @@ def manner_of(
     learns : bool
         Whether the table is trained.
     scale : float
-        Of the rows that the table starts with, see `scale_of`. With rows s times as long, a layer 1 / s times as long
-        and rates that change both in proportion, the model is the same.
+        Of the rows that the table starts with, see `scale_of`.
+    pooled : float
+        How long bags are, see `length_of_bags`.
     hidden : str or None
         The activation of hidden layers; None if there are none.
     frozen : bool
         Whether the table stays as it is; a table that goes on with a free layer does not learn like a new one, either.
     """
     manner = _manner_of(loss, n_outputs, solver, learns=learns)
+    shorter = min(max(1.0, scale * pooled), MOST_SCALE)
+    longer = shorter / pooled
     if hidden is not None:
         manner = _with_hidden(manner, solver, hidden)
         if frozen:  # no table turns to directions that mean nothing, and long ones take many steps to unlearn
             manner = replace(manner, length=min(1.0, manner.length))
-        return manner if manner.norm is None else replace(
-            manner, rate=manner.rate * scale, alpha=manner.alpha / scale**2, scale=scale
-        )  # fmt: skip
     if manner.norm is None:
         return manner
-    (most, exactly), s = manner.norm, scale
-    return Manner(
-        manner.rate * s, manner.layer / s**2, manner.length / s, (most / s, exactly), manner.alpha / s**2, s
+    manner = replace(
+        manner, rate=manner.rate * longer, alpha=manner.alpha / longer**2, longer=longer, shorter=shorter
+    )  # fmt: skip
+    if hidden is not None:
+        return manner
+    most, exactly = manner.norm
+    return replace(
+        manner, layer=manner.layer / (shorter * longer), length=manner.length / shorter, norm=(most / shorter, exactly)
     )  # fmt: skip
 
 
@@ -131,19 +145,46 @@ def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
     return min(max(1.0, scale), MOST_SCALE)
 
 
+def length_of_bags(bags: Bags, mode: Mode) -> float:
+    """Return how long the weights of a bag's members are after pooling, by the geometric mean over bags.
+
+    That is how much longer a pooled row is than one of "sqrtn", for which, as for "max", it is 1. Of several modes the
+    longest counts: its gradients are what a row of the table feels.
+    """
+    modes = modes_of(mode)
+    if not {"sum", "mean"} & set(modes):
+        return 1.0
+    bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
+    some = bags.of_rows(np.arange(0, bags.n_rows, -(-bags.n_rows // _LOOKED_AT_BAGS)))
+    bag = np.repeat(np.arange(some.n_bags), np.diff(some.indptr))
+    weights = np.ones(len(bag)) if some.weights is None else np.abs(some.weights.astype(np.float64))
+    largest = weights.max(initial=0) or 1.0  # whose square could be infinite
+    weights /= largest
+    sums, squares = (np.bincount(bag, values, some.n_bags) for values in (weights, np.square(weights)))
+    filled = squares > 0
+    if not filled.any():
+        return 1.0
+    sums, lengths = sums[filled], np.sqrt(squares[filled])
+    logs = {"sum": np.log(lengths) + np.log(largest), "mean": np.log(lengths / sums)}
+    longest = float(np.exp(max(logs[name].mean() if name in logs else 0.0 for name in modes)))
+    return min(max(1 / MOST_SCALE, longest), MOST_SCALE)
+
+
 def _manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool) -> Manner:
     if solver != "rowwise_adagrad" or not learns:
         slower = 0.02 if solver == "sgd" and loss.name in REGRESSION else 1.0  # its gradients have no bound
         return Manner(_RATES[solver] * slower, 1.0, min(n_outputs**0.75, 10.0), None)
     length = np.sqrt(2) if n_outputs == 1 else 1.0
     if loss.name in ("log_loss", "cross_entropy"):
-        norm = (length, True) if n_outputs == 1 else (2.0, False)
-        rate, alpha = (0.4, 3e-5) if loss.normalized else (0.5, 1e-4)
-        return Manner(rate, 0.15, length, norm, alpha)
+        if n_outputs == 1:
+            return Manner(0.35, 0.15, length, (length, True), state=0.03)
+        if loss.normalized:
+            return Manner(0.28, 0.15, length, (2.0, False), 3e-5, state=0.03)
+        return Manner(0.5, 0.15, length, (2.0, False))  # of labels, each of them rare
     if loss.name == "hinge":
         return Manner(0.2, 0.5, 1.0, (1.0, True))
     if loss.name in ("squared_hinge", "modified_huber"):
-        return Manner(0.2, 2.0, 0.7, (0.7, True))
+        return Manner(0.4, 0.2, 0.7, (0.7, True), state=0.6)
     return Manner(0.3, 0.5, 1.0, (1.0, True))
 
 
@@ -165,8 +206,8 @@ def _with_hidden(manner: Manner, solver: str, activation: str) -> Manner:
 
 
 def default_dim(n_outputs: int, *, summed: bool) -> int:
-    """Return the width of a table: outputs that are sums of learnt rows use no more columns than there are outputs."""
-    return 1 << (min(64, max(16, n_outputs)) - 1).bit_length() if summed else 64
+    """Return the width of a table: as many columns as outputs that are sums of learnt rows, each has its direction."""
+    return 1 << (min(256, max(16, n_outputs)) - 1).bit_length() if summed else 64
 
 
 def default_epochs(loss: Loss, n_samples: int, *, frozen: bool = False) -> int:
