@@ -34,8 +34,8 @@ class EmbeddingBagRegressor(
     ----------
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
-        least 16 and at most 256: where outputs are sums over the members, each has a direction of its own then, and more
-        columns add nothing. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init``
+        least 16 and at most 256: where outputs are sums over the members, each has a direction of its own then, and
+        more columns add nothing. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init``
         is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
@@ -114,12 +114,12 @@ class EmbeddingBagRegressor(
     learning_rate_init : float or "auto", default="auto"
         The first learning rate; a plain factor of the step, without a unit. With the solver "rowwise_adagrad" and a
         table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half of it.
-        It then follows what X and ``init`` bring: where the modes "mean" and "sum" make pooled rows shorter than "sqrtn"
-        would, as a geometric mean over up to 1,000 rows of the first X, rows of the table learn to be longer, and where
-        they, or the rows of ``init``, are longer, the layer is shorter. So what is learnt depends on no scale. With
-        hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer is
-        what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
-        0.003 for "adam" and 0.02 for "sgd".
+        It then follows what X and ``init`` bring: where the modes "mean" and "sum" make pooled rows shorter than
+        "sqrtn" would, as a geometric mean over up to 1,000 rows of the first X, rows of the table learn to be longer,
+        and where they, or the rows of ``init``, are longer, the layer is shorter. So what is learnt depends on no
+        scale. With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the
+        last layer is what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and
+        "adagrad", 0.003 for "adam" and 0.02 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
         acts on the rows of the table that a mini-batch names, once per mini-batch, and on ``coefs_`` where their length
@@ -131,8 +131,9 @@ class EmbeddingBagRegressor(
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
         fewer the more rows there are to train on: ``38 / n_samples ** 0.3``, rounded, and at least 1. That is 10 for
-        100 rows, 5 for 1,000, 2 for 10,000 and 1 for 100,000; rows of weight 0 or held out do not
-        count. It was found for the mode "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
+        100 rows, 5 for 1,000, 2 for 10,000 and 1 for 100,000; rows of weight 0 or held out do not count. It was found
+        for the mode "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. ``n_iter_`` says how many there
+        were. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None
