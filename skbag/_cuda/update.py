@@ -161,9 +161,9 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
         )  # fmt: skip
 
     @device
-    def ask_for(epoch, row, start, lane):
+    def ask_for(epoch, table, row, start, lane):
         """Ask for a row that is changed two units later, its states, and the members that begin at ``start``."""
-        slot, table = lane, epoch.table
+        slot = 2 * lane  # memory comes in sectors of 32 bytes, two of the widest loads
         if lane == 0:
             prefetch(epoch.sorted.bags, start, 0, 1)
             if weighted:
@@ -174,7 +174,7 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
                 prefetch(table.first, row, slot, width)
             if states > 1:
                 prefetch(table.second, row, slot, width)
-            slot += lanes
+            slot += 2 * lanes
         if row_state and lane == 0:
             prefetch(table.state, row, 0, 1)
 
@@ -211,6 +211,7 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
         segments, first = table_segments(epoch, k, begin)
         step = Step(steps[k, 0], steps[k, 1], steps[k, 2], plan.by_freq != 0, plan.max_norm, plan.norm_type, False)
         sources, rows, stride = sources_of(epoch, begin), tail(epoch.sorting.rows, first), n_blocks() * together
+        table, stop = epoch.table, epoch.stop
         own = np.int32(thread // lanes)  # numbers of segments, and places in a mini-batch, have 32 bits
         segment = np.int32(unit * together + own)
         here, after = place_of(segments, rows, segment), place_of(segments, rows, segment + stride)
@@ -218,12 +219,12 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
             later = place_of(segments, rows, segment + 2 * stride)
             row, start, end = here
             change_table(
-                sources, epoch.windows, step, epoch.table, epoch.stop, start < end, row, np.int64(start),
+                sources, epoch.windows, step, table, stop, start < end, row, np.int64(start),
                 np.int64(end), lane,
             )  # fmt: skip
             row, start, end = later
             if start < end:
-                ask_for(epoch, row, start + begin, lane)
+                ask_for(epoch, table, row, start + begin, lane)
             here, after, segment = after, later, np.int32(segment + stride)
 
     @device
