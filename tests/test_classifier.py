@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sklearn
 from helpers import MODES, frames, learnt, random_csr, random_table
-from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, lil_array
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix, hstack, lil_array, vstack
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -179,7 +179,8 @@ def test_what_does_not_learn_or_is_no_sum_is_wider():
         assert EmbeddingBagClassifier(max_iter=1, **params).fit(X, y).embeddings_.shape == (3, 64)
     X, y = csr_array(np.tile(np.eye(3), (100, 1))), np.arange(300) % 100
     for output in ("sampled", "hierarchical"):
-        assert EmbeddingBagClassifier(max_iter=1, output=output).fit(X, y).embeddings_.shape == (3, 64)
+        model = EmbeddingBagClassifier(max_iter=1, output=output, n_negatives=10)  # of 100 or more it would be "full"
+        assert model.fit(X, y).embeddings_.shape == (3, 64)
     assert EmbeddingBagClassifier(init=np.ones((3, 5)), max_iter=1).fit(X, y).embeddings_.shape == (3, 5)
     assert EmbeddingBagClassifier(7, max_iter=1).fit(X, y).embeddings_.shape == (3, 7)
 
@@ -202,6 +203,44 @@ def test_defaults_learn_sums_of_any_scale(factor, hidden_layer_sizes):
     one, other = (EmbeddingBagClassifier(4, **params).fit(Z, y) for Z in (X, X * factor))
     assert one.score(X, y) > 0.9
     np.testing.assert_allclose(other.predict_proba(X * factor), one.predict_proba(X), atol=0.1)
+
+
+@pytest.mark.parametrize("mode", ["sum", ["mean", "sum"]])
+def test_defaults_learn_sums_beside_a_column_of_another_scale(mode):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 2000)
+    words = np.where(rng.random((2000, 40)) < 0.3, y[:, None] * 20 + rng.integers(0, 20, (2000, 40)),
+                     rng.integers(80, 1000, (2000, 40)))  # fmt: skip
+    texts = csr_array((np.full(words.size, 0.15), (np.repeat(np.arange(2000), 40), words.ravel())))
+    X = csr_array(hstack([texts, csr_array(1000 * rng.random((2000, 1)))]))
+    model = EmbeddingBagClassifier(mode=mode, random_state=0).fit(X[:1500], y[:1500])
+    assert model.score(X[1500:], y[1500:]) > 0.7
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_the_length_of_bags_is_that_of_the_rows_to_train_on(mode, partial):
+    rng = np.random.default_rng(0)
+    X, y = csr_array((rng.random((60, 8)) < 0.5) * 1.0), rng.integers(0, 2, 60)
+    more = vstack([X, csr_array(1000.0 * np.ones((40, 8)))], format="csr")
+    params = {"mode": mode, "shuffle": False, "random_state": 0, "max_iter": 1, "batch_size": 100}
+    models = EmbeddingBagClassifier(4, **params), EmbeddingBagClassifier(4, **params)
+    weights = np.repeat([1.0, 0.0], [60, 40])
+    fit = [(X, y, np.ones(60)), (more, np.append(y, np.zeros(40, int)), weights)]
+    for model, (Z, target, weight) in zip(models, fit, strict=True):
+        if partial:
+            model.partial_fit(Z, target, sample_weight=weight, classes=[0, 1])
+        else:
+            model.fit(Z, target, sample_weight=weight)
+    assert models[0]._bag_length == models[1]._bag_length
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_padding_does_not_make_bags_longer(X, y, mode):
+    padded = csr_array(hstack([csr_array(np.full((X.shape[0], 1), 30.0)), X]))
+    model = EmbeddingBagClassifier(4, mode=mode, random_state=0).fit(X, y)
+    other = EmbeddingBagClassifier(4, mode=mode, padding_idx=0, random_state=0).fit(padded, y)
+    assert other._bag_length == pytest.approx(model._bag_length, rel=1e-6)
 
 
 def test_defaults_learn_means_as_well_as_sums_of_the_same_rows():

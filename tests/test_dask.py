@@ -87,6 +87,7 @@ class Unchanged:
 @pytest.mark.parametrize(
     "parameters",
     [{"solver": solver} for solver in ("rowwise_adagrad", "adam", "sgd")]
+    + [{"mode": mode} for mode in ("sum", "mean", ["max", "mean"])]
     + [{"dtype": "float16", "solver": "adam"}, {"dtype": "bfloat16", "max_norm": 0.6}],
     ids=str,
 )

@@ -64,6 +64,11 @@ def facts_of(block: Any) -> tuple[str, tuple[int, ...]]:
     return type(block).__name__, tuple(map(int, getattr(block, "shape", ())))
 
 
+def rows_of(block: Any, rows: Array) -> Any:
+    """Return some rows of a block, as CSR or an array; run by a worker."""
+    return csr_matrix(block)[rows] if issparse(block) else np.asarray(block)[rows]
+
+
 def check_shapes(facts: Sequence[tuple[str, tuple[int, ...]]], name: str = "X") -> list[int]:
     """Return how many rows each block has.
 

@@ -19,6 +19,7 @@ from skbag._dask.blocks import (
     facts_of,
     is_lazy,
     joined,
+    rows_of,
 )
 from skbag._dask.rounds import Change, combine
 from skbag._dask.worker import Part, Update, forget, make_shard, run_part
@@ -27,7 +28,8 @@ from skbag._data.quantized import dtype_of, numbers_of, table_of
 from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import checked_weights, normalized, stream_of
-from skbag._training.defaults import default_epochs
+from skbag._rules.pooling import modes_of
+from skbag._training.defaults import default_epochs, looked_at
 from skbag._training.loop import Stopper
 
 Array = NDArray[Any]
@@ -80,6 +82,8 @@ class Job:
         goes_on = self.warm and not isinstance(fitted.random_state, np.random.RandomState)
         rng = deepcopy(fitted._rng) if goes_on else fitted._new_rng()
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=self.warm)
+        if not self.warm:
+            self._look_at(blocks, n_rows, used)
         self.model: Model = (
             fitted._model().copy() if self.warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         )
@@ -92,6 +96,19 @@ class Job:
         self.of_shards = list(self._of_shards(np.concatenate(([0], np.cumsum(n_rows))), targets, weights))
         self.n_steps = min(-(-part.n_rows // int(fitted.batch_size)) for part, _ in self.of_shards)
         self._make_shards(blocks)
+
+    def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array) -> None:
+        """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
+        rows, self.fitted._bag_length = looked_at(used), 1.0
+        if not {"sum", "mean"} & set(modes_of(self.fitted._blocks.mode)):
+            return
+        ends = np.cumsum(n_rows)
+        of_blocks = np.split(rows, np.searchsorted(rows, ends[:-1]))
+        of_blocks = [some - end + n for some, end, n in zip(of_blocks, ends, n_rows, strict=True)]
+        asked = [(block, some) for block, some in zip(blocks, of_blocks, strict=True) if len(some)]
+        with suppress(TypeError, ValueError):
+            parts = self.client.gather(self.client.map(rows_of, *zip(*asked, strict=True), pure=False))
+            self.fitted._look_at(self.fitted._check_bags(joined(parts), reset=False), np.arange(len(rows)))
 
     def _computed(self, lazy: Sequence[Any]) -> list[Any]:
         """Return futures of blocks."""

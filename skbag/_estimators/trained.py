@@ -30,7 +30,7 @@ from skbag._estimators.models import Models
 from skbag._estimators.run import Run
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import Loss
-from skbag._rules.pooling import sums_in
+from skbag._rules.pooling import modes_of, sums_in
 from skbag._rules.solvers import SOLVERS
 from skbag._training.defaults import (
     MOST_SCALE,
@@ -38,6 +38,7 @@ from skbag._training.defaults import (
     default_dim,
     initial_layers,
     length_of_bags,
+    looked_at,
     manner_of,
     scale_of,
 )
@@ -155,6 +156,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             strata = fitted._stratify(labels)
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
+        if not warm:
+            fitted._look_at(bags, used)
         model = (
             fitted._model().copy()
             if warm
@@ -187,6 +190,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
+        if first:
+            fitted._look_at(bags, np.flatnonzero(weights))
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
@@ -254,6 +259,11 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     # --- the fitted arrays
 
+    def _look_at(self, bags: Bags, used: Array) -> None:
+        """Learn how long bags are, of the rows of X to train on."""
+        asks = bool({"sum", "mean"} & set(modes_of(self._blocks.mode))) and len(used) > 0
+        self._bag_length = length_of_bags(bags.of_rows(looked_at(used)), self._blocks.mode) if asks else 1.0
+
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,
         *, whole: bool = False,
@@ -264,7 +274,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze and not sizes
             dim = default_dim(targets.n_outputs, summed=bool(summed) and self._some_outputs is None)
         table = self._new_table(bags, dim, rng)
-        self._held, self._start_scale, self._bag_length = True, 1.0, length_of_bags(bags, self._blocks.mode)
+        self._held, self._start_scale = True, 1.0
         if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
             if self._start_scale > MOST_SCALE / 10 and not self.freeze:

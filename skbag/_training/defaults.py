@@ -76,6 +76,7 @@ _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  
 _FROZEN = 5  # times as many epochs for hidden layers on a table that stays as it is, of classes
 _LOOKED_AT = 10_000  # rows of a table that is given
 _LOOKED_AT_BAGS = 1000
+_USUAL = 3  # times the usual weight
 _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
 
@@ -119,12 +120,12 @@ def manner_of(
             manner = replace(manner, length=min(1.0, manner.length))
     if manner.norm is None:
         return manner
+    most, exactly = manner.norm
     manner = replace(
         manner, rate=manner.rate * longer, alpha=manner.alpha / longer**2, longer=longer, shorter=shorter
     )  # fmt: skip
     if hidden is not None:
         return manner
-    most, exactly = manner.norm
     return replace(
         manner, layer=manner.layer / (shorter * longer), length=manner.length / shorter, norm=(most / shorter, exactly)
     )  # fmt: skip
@@ -145,28 +146,40 @@ def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
     return min(max(1.0, scale), MOST_SCALE)
 
 
+def looked_at(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return those of the rows of X to train on that `length_of_bags` is asked about."""
+    return rows[:: max(1, -(-len(rows) // _LOOKED_AT_BAGS))]
+
+
 def length_of_bags(bags: Bags, mode: Mode) -> float:
     """Return how long the weights of a bag's members are after pooling, by the geometric mean over bags.
 
     That is how much longer a pooled row is than one of "sqrtn", for which, as for "max", it is 1. Of several modes the
-    longest counts: its gradients are what a row of the table feels.
+    longest counts: its gradients are what a row of the table feels. Members that are padding do not count, and in a
+    sum a weight counts as three times the usual one at most: a layer that is short for the sake of a column of another
+    scale would not see the others.
     """
-    modes = modes_of(mode)
-    if not {"sum", "mean"} & set(modes):
+    names, n = modes_of(mode), bags.n_members
+    bag = np.repeat(np.arange(bags.n_bags), np.diff(bags.indptr))
+    weights = np.ones(n) if bags.weights is None else np.abs(bags.weights[:n].astype(np.float64))
+    counts = weights > 0
+    if bags.padding_idx is not None:
+        counts &= bags.indices[:n] != bags.padding_idx
+    if not counts.any():
         return 1.0
-    bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
-    some = bags.of_rows(np.arange(0, bags.n_rows, -(-bags.n_rows // _LOOKED_AT_BAGS)))
-    bag = np.repeat(np.arange(some.n_bags), np.diff(some.indptr))
-    weights = np.ones(len(bag)) if some.weights is None else np.abs(some.weights.astype(np.float64))
-    largest = weights.max(initial=0) or 1.0  # whose square could be infinite
+    bag, weights = bag[counts], weights[counts]
+    largest = weights.max()  # whose square could be infinite
     weights /= largest
-    sums, squares = (np.bincount(bag, values, some.n_bags) for values in (weights, np.square(weights)))
-    filled = squares > 0
-    if not filled.any():
-        return 1.0
-    sums, lengths = sums[filled], np.sqrt(squares[filled])
-    logs = {"sum": np.log(lengths) + np.log(largest), "mean": np.log(lengths / sums)}
-    longest = float(np.exp(max(logs[name].mean() if name in logs else 0.0 for name in modes)))
+    most = _USUAL * np.median(weights)
+    sums, squares, cut = (
+        np.bincount(bag, values, bags.n_bags)
+        for values in (weights, np.square(weights), np.square(np.minimum(weights, most)))
+    )
+    some = cut > 0
+    logs = {
+        "sum": np.log(cut[some]) / 2 + np.log(largest), "mean": np.log(squares[some]) / 2 - np.log(sums[some])
+    }  # fmt: skip
+    longest = float(np.exp(max(logs[name].mean() if name in logs else 0.0 for name in names)))
     return min(max(1 / MOST_SCALE, longest), MOST_SCALE)
 
 
