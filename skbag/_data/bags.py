@@ -299,7 +299,8 @@ def _integers_of(objects: Array, name: str) -> Array:
 
 def index_pair(indices: Array, indptr: Array, name: str) -> tuple[Array, Array]:
     """Both index arrays frozen, and of one dtype: int64 as soon as one of them is."""
-    indices, indptr = as_ids(indices, f"{name}.indices"), as_ids(indptr, f"{name}.indptr")
+    if not (type(indices) is type(indptr) is np.ndarray and indices.dtype in _ID_DTYPES and indptr.dtype in _ID_DTYPES):
+        indices, indptr = as_ids(indices, f"{name}.indices"), as_ids(indptr, f"{name}.indptr")
     if indices.ndim != 1 or indptr.ndim != 1:
         raise ValueError(f"{name}.indices and indptr must be 1-D, got {indices.ndim}-D and {indptr.ndim}-D.")
     dtype = indices.dtype if indices.dtype == indptr.dtype else np.dtype(np.int64)

@@ -28,6 +28,8 @@ INFINITY = Options(Real, {np.inf})
 
 def check_sizes(sizes: Any, name: str) -> tuple[int, ...]:
     """Return sizes of layers, one or several, as a tuple; ValueError if one is no positive integer."""
+    if type(sizes) is tuple and not sizes:
+        return ()
     if isinstance(sizes, Integral) and not isinstance(sizes, bool):
         sizes = (sizes,)
     if isinstance(sizes, str) or not np.iterable(sizes):

@@ -137,9 +137,9 @@ class Run:
         features = on_host(estimator._features_of(self.bags, table))
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*rows_of_targets(self.targets, used), self.targets.n_outputs)
-        loss = estimator._loss_of(self.learnt)
+        loss, alpha = estimator._loss_of(self.learnt), estimator._alpha(estimator._manner(self.learnt))
         self.losses = convex.solve(
-            self.model, features[used], some, self.weights[used], loss, estimator._alpha(self.learnt), max_iter
+            self.model, features[used], some, self.weights[used], loss, alpha, max_iter
         )
         arrays = [parameters.values for parameters in self.model.parameters()[1:]]
         if not (np.isfinite(self.losses[-1]) and all(np.isfinite(array).all() for array in arrays)):

@@ -445,7 +445,8 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _objective(self, learnt: Any) -> Objective:
         """Return what a step does."""
         norm = None if self.max_norm is None else (float(self.max_norm), float(self.norm_type))
-        manner, alpha, blocks = self._manner(learnt), self._alpha(learnt), self._blocks
+        manner, blocks = self._manner(learnt), self._blocks
+        alpha = self._alpha(manner)
         held, hidden = manner.norm, manner.hidden_norms(len(self._hidden_sizes))
         return Objective(
             blocks.mode, self._training_loss(learnt), SOLVERS[self.solver], alpha, norm,
@@ -466,9 +467,9 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, pooled=pooled, hidden=hidden, frozen=frozen
         )  # fmt: skip
 
-    def _alpha(self, learnt: Any) -> float:
+    def _alpha(self, manner: Manner) -> float:
         """Return the strength of the penalty."""
-        return self._manner(learnt).alpha if isinstance(self.alpha, str) else float(self.alpha)
+        return manner.alpha if isinstance(self.alpha, str) else float(self.alpha)
 
     def _schedule(self, learnt: Any, name: str, n_epochs: int, n_batches: int) -> Schedule:
         manner, rate = self._manner(learnt), self.learning_rate_init
