@@ -27,7 +27,7 @@ def fit(
 
     The blocks of X are joined to shards, one for each worker. In each round every worker trains on some mini-batches of
     its shard, from the same model; then what all have learnt is put together. Only rows of the table that mini-batches
-    of the round have named travel, and no block of X does; for the modes "sum" and "mean" up to 1,000 rows of X are
+    of the round have named travel, and no block of X does; for the modes "sum" and "mean" up to 256 rows of X are
     looked at here before.
 
     Parameters

@@ -151,7 +151,7 @@ class EmbeddingBagClassifier(
         linear layer is 0.15 times as large for "log_loss", 0.2 times for "squared_hinge" and "modified_huber" and half
         of it for "hinge", which was found by cross-validation on texts. "auto" then follows what X and ``init`` bring:
         where the modes "mean" and "sum" make pooled rows shorter than "sqrtn" would, as a geometric mean over up to
-        1,000 rows to train on, of the first X, rows of the table learn to be longer, and where they, or the rows of
+        256 rows to train on, of the first X, rows of the table learn to be longer, and where they, or the rows of
         ``init``, are longer, the layer is shorter. So what is learnt depends on no scale. For a "sum" a value counts as
         three times the median at most, as a column of another scale is to leave room for the others. A number is taken
         as it is: for the "mean" of 100 members "auto" is ten times what is said above. With hidden layers "auto" is 0.6

@@ -175,7 +175,7 @@ class ExplainedMixin:
         >>> from sklearn.feature_extraction.text import CountVectorizer
         >>> from sklearn.pipeline import make_pipeline
         >>> from skbag import EmbeddingBagClassifier
-        >>> texts = ["cats purr", "stocks fell", "cats and dogs", "stocks rose"] * 5
+        >>> texts = ["cats", "stocks fell", "cats and dogs", "stocks"] * 5
         >>> model = make_pipeline(CountVectorizer(), EmbeddingBagClassifier(random_state=0))
         >>> model = model.fit(texts, ["pets", "money", "pets", "money"] * 5)
         >>> strongest = model[-1].top_features(1, feature_names=model[:-1].get_feature_names_out())

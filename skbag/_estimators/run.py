@@ -138,9 +138,7 @@ class Run:
         max_iter = None if isinstance(estimator.max_iter, str) else int(estimator.max_iter)
         some = Targets(*rows_of_targets(self.targets, used), self.targets.n_outputs)
         loss, alpha = estimator._loss_of(self.learnt), estimator._alpha(estimator._manner(self.learnt))
-        self.losses = convex.solve(
-            self.model, features[used], some, self.weights[used], loss, alpha, max_iter
-        )
+        self.losses = convex.solve(self.model, features[used], some, self.weights[used], loss, alpha, max_iter)
         arrays = [parameters.values for parameters in self.model.parameters()[1:]]
         if not (np.isfinite(self.losses[-1]) and all(np.isfinite(array).all() for array in arrays)):
             raise ValueError(

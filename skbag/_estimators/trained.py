@@ -262,7 +262,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
     def _look_at(self, bags: Bags, used: Array) -> None:
         """Learn how long bags are, of the rows of X to train on."""
         asks = bool({"sum", "mean"} & set(modes_of(self._blocks.mode))) and len(used) > 0
-        self._bag_length = length_of_bags(bags.of_rows(looked_at(used)), self._blocks.mode) if asks else 1.0
+        self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode) if asks else 1.0
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,

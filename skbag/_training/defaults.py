@@ -75,7 +75,8 @@ _RATES = {"sgd": 1.0, "rowwise_adagrad": 0.05, "adagrad": 0.05, "adam": 0.003}  
 
 _FROZEN = 5  # times as many epochs for hidden layers on a table that stays as it is, of classes
 _LOOKED_AT = 10_000  # rows of a table that is given
-_LOOKED_AT_BAGS = 1000
+_ROWS = 256  # that are looked at
+_TOGETHER = 8
 _USUAL = 3  # times the usual weight
 _SHORT = 0.3  # rows of this length are trained as drawn ones
 MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its length to a tenth (max_norm adds 1e-7)
@@ -148,39 +149,45 @@ def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
 
 def looked_at(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return those of the rows of X to train on that `length_of_bags` is asked about."""
-    return rows[:: max(1, -(-len(rows) // _LOOKED_AT_BAGS))]
+    return rows[:: max(1, -(-len(rows) // _ROWS))]
 
 
-def length_of_bags(bags: Bags, mode: Mode) -> float:
-    """Return how long the weights of a bag's members are after pooling, by the geometric mean over bags.
+def length_of_bags(bags: Bags, rows: NDArray[np.intp], mode: Mode) -> float:
+    """Return how long the weights of a bag's members are after pooling, by the geometric mean over bags of some rows.
 
     That is how much longer a pooled row is than one of "sqrtn", for which, as for "max", it is 1. Of several modes the
-    longest counts: its gradients are what a row of the table feels. Members that are padding do not count, and in a
-    sum a weight counts as three times the usual one at most: a layer that is short for the sake of a column of another
-    scale would not see the others.
+    longest counts: its gradients are what a row of the table feels.
     """
-    names, n = modes_of(mode), bags.n_members
-    bag = np.repeat(np.arange(bags.n_bags), np.diff(bags.indptr))
+    bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
+    pieces = (bags.of_rows(rows[k : k + _TOGETHER]) for k in range(0, len(rows), _TOGETHER))
+    sums, means = np.hstack([_log_lengths(some) for some in pieces])
+    if not len(sums):
+        return 1.0
+    logs = {"sum": sums.mean(), "mean": means.mean()}
+    longest = float(np.exp(max(logs.get(name, 0.0) for name in modes_of(mode))))
+    return min(max(1 / MOST_SCALE, longest), MOST_SCALE)
+
+
+def _log_lengths(bags: Bags) -> NDArray[np.float64]:
+    """Return logarithms of the lengths of the weights of bags that have some, (2, n): for "sum", and for "mean".
+
+    Members that are padding do not count, and in a sum a weight counts as three times the usual one at most: a layer
+    that is short for the sake of a column of another scale would not see the others.
+    """
+    bag, n = np.repeat(np.arange(bags.n_bags), np.diff(bags.indptr)), bags.n_members
     weights = np.ones(n) if bags.weights is None else np.abs(bags.weights[:n].astype(np.float64))
     counts = weights > 0
     if bags.padding_idx is not None:
         counts &= bags.indices[:n] != bags.padding_idx
     if not counts.any():
-        return 1.0
+        return np.empty((2, 0))
     bag, weights = bag[counts], weights[counts]
     largest = weights.max()  # whose square could be infinite
     weights /= largest
-    most = _USUAL * np.median(weights)
-    sums, squares, cut = (
-        np.bincount(bag, values, bags.n_bags)
-        for values in (weights, np.square(weights), np.square(np.minimum(weights, most)))
-    )
+    usual = np.minimum(weights, _USUAL * np.median(weights))
+    sums, squares, cut = (np.bincount(bag, values, bags.n_bags) for values in (weights, weights**2, usual**2))
     some = cut > 0
-    logs = {
-        "sum": np.log(cut[some]) / 2 + np.log(largest), "mean": np.log(squares[some]) / 2 - np.log(sums[some])
-    }  # fmt: skip
-    longest = float(np.exp(max(logs[name].mean() if name in logs else 0.0 for name in names)))
-    return min(max(1 / MOST_SCALE, longest), MOST_SCALE)
+    return np.stack([np.log(cut[some]) / 2 + np.log(largest), np.log(squares[some]) / 2 - np.log(sums[some])])
 
 
 def _manner_of(loss: Loss, n_outputs: int, solver: str, *, learns: bool) -> Manner:
