@@ -85,9 +85,11 @@ def test_arrays_of_dlpack_are_taken_without_a_copy(cuda, monkeypatch, mode, kind
     assert [array.streams for array in names] == [[1]] * 3  # their library makes the default stream wait, once
 
 
-def test_arrays_of_dlpack_are_trained_on(cuda):
+@pytest.mark.parametrize("mode", ["sqrtn", "sum", "mean"])
+def test_arrays_of_dlpack_are_trained_on(cuda, mode):
     X, y = reference.canonical(random_csr()), np.arange(12) % 3
-    fits = [EmbeddingBagClassifier(4, max_iter=1, device=cuda, random_state=0).fit(Z, y) for Z in (X, csr_of(X))]
+    params = {"mode": mode, "max_iter": 1, "device": cuda, "random_state": 0}
+    fits = [EmbeddingBagClassifier(4, **params).fit(Z, y) for Z in (X, csr_of(X))]
     np.testing.assert_array_equal(fits[1].embeddings_, fits[0].embeddings_)
     np.testing.assert_array_equal(fits[1].predict(csr_of(X)), fits[0].predict(X))
 
