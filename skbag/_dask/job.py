@@ -83,7 +83,7 @@ class Job:
         rng = deepcopy(fitted._rng) if goes_on else fitted._new_rng()
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=self.warm)
         if not self.warm:
-            self._look_at(blocks, n_rows, used)
+            self._look_at(blocks, n_rows, used, learnt)
         self.model: Model = (
             fitted._model().copy() if self.warm else fitted._new_model(bags, learnt, targets, weights, len(used), rng)
         )
@@ -97,7 +97,7 @@ class Job:
         self.n_steps = min(-(-part.n_rows // int(fitted.batch_size)) for part, _ in self.of_shards)
         self._make_shards(blocks)
 
-    def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array) -> None:
+    def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array, learnt: Any) -> None:
         """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
         rows, self.fitted._bag_length = looked_at(used), 1.0
         if not {"sum", "mean"} & set(modes_of(self.fitted._blocks.mode)):
@@ -108,7 +108,8 @@ class Job:
         asked = [(block, some) for block, some in zip(blocks, of_blocks, strict=True) if len(some)]
         with suppress(TypeError, ValueError):
             parts = self.client.gather(self.client.map(rows_of, *zip(*asked, strict=True), pure=False))
-            self.fitted._look_at(self.fitted._check_bags(joined(parts), reset=False), np.arange(len(rows)))
+            bags = self.fitted._check_bags(joined(parts), reset=False)
+            self.fitted._look_at(bags, np.arange(len(rows)), learnt)
 
     def _computed(self, lazy: Sequence[Any]) -> list[Any]:
         """Return futures of blocks."""

@@ -157,7 +157,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
             used, left_out = split(used, fitted.validation_fraction, None if strata is None else strata[used], rng)
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
         if not warm:
-            fitted._look_at(bags, used)
+            fitted._look_at(bags, used, learnt)
         model = (
             fitted._model().copy()
             if warm
@@ -191,7 +191,7 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
         rng = fitted._new_rng() if first else fitted._rng
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
-            fitted._look_at(bags, np.flatnonzero(weights))
+            fitted._look_at(bags, np.flatnonzero(weights), learnt)
         model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
@@ -259,10 +259,12 @@ class TrainedEmbeddingBag(CallbackSupport, EmbeddingBagBase):
 
     # --- the fitted arrays
 
-    def _look_at(self, bags: Bags, used: Array) -> None:
+    def _look_at(self, bags: Bags, used: Array, learnt: Any) -> None:
         """Learn how long bags are, of the rows of X to train on."""
         asks = bool({"sum", "mean"} & set(modes_of(self._blocks.mode))) and len(used) > 0
-        self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode) if asks else 1.0
+        self._bag_length = 1.0
+        if asks:
+            self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,

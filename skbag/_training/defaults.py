@@ -152,18 +152,20 @@ def looked_at(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     return rows[:: max(1, -(-len(rows) // _ROWS))]
 
 
-def length_of_bags(bags: Bags, rows: NDArray[np.intp], mode: Mode) -> float:
+def length_of_bags(bags: Bags, rows: NDArray[np.intp], mode: Mode, loss: Loss) -> float:
     """Return how long the weights of a bag's members are after pooling, by the geometric mean over bags of some rows.
 
     That is how much longer a pooled row is than one of "sqrtn", for which, as for "max", it is 1. Of several modes the
-    longest counts: its gradients are what a row of the table feels.
+    longest counts: its gradients are what a row of the table feels. A sum for a loss of numbers goes by the root mean
+    square: a few rows that are much longer than the others have errors that grow with them, and decide what is learnt.
     """
     bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
     pieces = (bags.of_rows(rows[k : k + _TOGETHER]) for k in range(0, len(rows), _TOGETHER))
     sums, means = np.hstack([_log_lengths(some) for some in pieces])
     if not len(sums):
         return 1.0
-    logs = {"sum": sums.mean(), "mean": means.mean()}
+    of_sums = (np.logaddexp.reduce(2 * sums) - np.log(len(sums))) / 2 if loss.name in REGRESSION else sums.mean()
+    logs = {"sum": of_sums, "mean": means.mean()}
     longest = float(np.exp(max(logs.get(name, 0.0) for name in modes_of(mode))))
     return min(max(1 / MOST_SCALE, longest), MOST_SCALE)
 
