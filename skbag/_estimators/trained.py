@@ -159,6 +159,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             fitted._keep(model, learnt, rng, 1, curve)
             fitted._keep_scores(None, loss)
             attributes = self._with_fit_of(fitted)
+            if first:  # nothing can be taken back, and a GPU makes room for the next call: it may be interrupted
+                trainer.forget()
             self.__dict__ = attributes
         except BaseException:
             if self.__dict__ is not attributes and not first:
@@ -166,7 +168,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
                 rng._bit_generator.state = before
                 del curve[n_before:]
             raise
-        trainer.forget()
+        if not first:
+            trainer.forget()
         return self
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any, learnt: Any) -> Any:
