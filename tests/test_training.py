@@ -362,6 +362,15 @@ def test_a_stream_counts_the_rows_of_its_first_call(solver):
     assert states[0] == states[1] == states[2]
 
 
+@pytest.mark.parametrize(("n_rows", "batch_size", "counted"), [(1, 16, 16), (20, 16, 16), (1, 1, 1), (40, 99, 40)])
+def test_the_first_state_of_a_stream(n_rows, batch_size, counted):
+    X, y = larger(60, 9)
+    model = EmbeddingBagClassifier(4, batch_size=batch_size, alpha=0, random_state=0)
+    model.partial_fit(X[:n_rows], y[:n_rows], classes=range(5), sample_weight=np.full(n_rows, 1e-300))
+    state = model._manner(model._learnt).state
+    np.testing.assert_allclose(model._solver_state[0][0], state / counted**2, rtol=1e-12)
+
+
 def test_more_threads_than_rows_or_outputs():
     X, y = larger(5, 4)
     y = np.array([0, 1, 0, 1, 1])

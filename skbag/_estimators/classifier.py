@@ -317,11 +317,11 @@ class EmbeddingBagClassifier(
       shrinks a row by ``max(0, 1 - lr * alpha)``, as in SGDClassifier, so that a large ``alpha`` does not diverge.
     - "rowwise_adagrad": ``G += mean(g ** 2)``, then ``r -= lr / (sqrt(G) + 1e-10) * g``, as in FBGEMM and TorchRec
       [3]_: one number G per row, ``0.1 / batch_size ** 2`` before training, or with the number of rows to train on if
-      that is smaller; `partial_fit` counts those of the first call. The entries of ``intercepts_`` have a G each. Steps
-      become shorter the more gradient a row has seen. What G is at first keeps a row that is named two or three times
-      in all, of which texts have many, from long steps on little evidence. Where a table learns with this solver, the
-      0.1 is 0.03 for "log_loss" with classes and 0.6 for "squared_hinge" and "modified_huber", and follows the scale of
-      X and ``init`` as the rate does.
+      that is smaller; `partial_fit` counts those of the first call, as 16 at least: a stream of single rows wants
+      ``batch_size=1``. The entries of ``intercepts_`` have a G each. Steps become shorter the more gradient a row has
+      seen. What G is at first keeps a row that is named two or three times in all, of which texts have many, from long
+      steps on little evidence. Where a table learns with this solver, the 0.1 is 0.03 for "log_loss" with classes and
+      0.6 for "squared_hinge" and "modified_huber", and follows the scale of X and ``init`` as the rate does.
     - "adagrad": the same with a G for each number: ``torch.optim.Adagrad`` on sparse gradients.
     - "adam": ``torch.optim.SparseAdam`` [5]_: ``m += 0.1 * (g - m)``, ``v += 0.001 * (g ** 2 - v)``, then
       ``r -= lr * sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t) * m / (sqrt(v) + 1e-8)`` with the number t of mini-batches so

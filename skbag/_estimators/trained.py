@@ -26,6 +26,8 @@ from skbag._training.validation import split
 
 Array = NDArray[Any]
 
+_FEW = 16  # rows of the first call of a stream count as so many at least: they may be fewer by chance
+
 
 class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
     """A table and a linear layer that are trained together."""
@@ -143,7 +145,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
             fitted._look_at(bags, np.flatnonzero(weights), learnt)
-        model = fitted._new_model(bags, learnt, targets, weights, bags.n_rows, rng) if first else fitted._model()
+        n = max(bags.n_rows, _FEW)
+        model = fitted._new_model(bags, learnt, targets, weights, n, rng) if first else fitted._model()
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
