@@ -28,8 +28,7 @@ from skbag._data.quantized import dtype_of, numbers_of, table_of
 from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import checked_weights, normalized, stream_of
-from skbag._rules.pooling import modes_of
-from skbag._training.defaults import default_epochs, looked_at
+from skbag._training.defaults import default_epochs, follows_rows, looked_at
 from skbag._training.loop import Stopper
 
 Array = NDArray[Any]
@@ -100,7 +99,7 @@ class Job:
     def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array, learnt: Any) -> None:
         """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
         rows, self.fitted._bag_length = looked_at(used), 1.0
-        if not {"sum", "mean"} & set(modes_of(self.fitted._blocks.mode)):
+        if not follows_rows(self.fitted._blocks.mode):
             return
         ends = np.cumsum(n_rows)
         of_blocks = np.split(rows, np.searchsorted(rows, ends[:-1]))

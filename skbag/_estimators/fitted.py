@@ -23,12 +23,13 @@ from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.models import Models
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import Loss
-from skbag._rules.pooling import modes_of, sums_in
+from skbag._rules.pooling import sums_in
 from skbag._rules.solvers import SOLVERS
 from skbag._training.defaults import (
     MOST_SCALE,
     Manner,
     default_dim,
+    follows_rows,
     initial_layers,
     length_of_bags,
     looked_at,
@@ -80,9 +81,8 @@ class FittedLayers(EmbeddingBagBase):
 
     def _look_at(self, bags: Bags, used: Array, learnt: Any) -> None:
         """Learn how long bags are, of the rows of X to train on."""
-        asks = bool({"sum", "mean"} & set(modes_of(self._blocks.mode))) and len(used) > 0
         self._bag_length = 1.0
-        if asks:
+        if follows_rows(self._blocks.mode) and len(used):
             self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
 
     def _new_model(

@@ -147,6 +147,11 @@ def scale_of(table: NDArray[Any], padding_idx: int | None = None) -> float:
     return min(max(1.0, scale), MOST_SCALE)
 
 
+def follows_rows(mode: Mode) -> bool:
+    """Whether rates follow how long bags are, see `length_of_bags`: "sqrtn" and "max" make all of them alike."""
+    return bool({"sum", "mean"} & set(modes_of(mode)))
+
+
 def looked_at(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return those of the rows of X to train on that `length_of_bags` is asked about."""
     return rows[:: max(1, -(-len(rows) // _ROWS))]
