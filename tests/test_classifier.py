@@ -254,6 +254,8 @@ def test_defaults_learn_means_as_well_as_sums_of_the_same_rows():
     scores = {mode: model.score(X[test], y[test]) for mode, model in of_modes.items()}
     assert scores["sqrtn"] > 0.8
     assert scores["mean"] > scores["sqrtn"] - 0.03
+    losses = [model.loss_curve_[-1] for model in of_modes.values()]
+    assert losses[1] == pytest.approx(losses[0], abs=0.02)  # at the rates of "sqrtn" 40 times as large
 
 
 @pytest.mark.parametrize("labels", [["b", "a"], ["b", "c", "a"], [3, -1], [2.0, 5.0], [False, True]])
