@@ -5,7 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 from helpers import random_csr
+from scipy.sparse import csr_array
 
+from skbag import EmbeddingBagClassifier
 from skbag._backends import get_backend, get_trainer
 from skbag._data.bags import bags_from_csr
 from skbag._data.model import Model, Objective, Parameters, Rates
@@ -42,3 +44,16 @@ def test_a_call_is_taken_back_whatever_was_trained_before(n_jobs):
         trainer, model = make_trainer(*kinds[k], n_jobs)
         trainer.epoch(np.arange(90), Rates(0.1))
         trainer.forget()
+
+
+def test_what_calls_long_ago_kept_is_kept_again():
+    """Calls have numbers from 1 to 255: a row that call 1 kept, and none after it, is kept by the next call 1."""
+    model = EmbeddingBagClassifier(4, batch_size=1, shuffle=False, random_state=0)
+    one, other, both = (csr_array(np.eye(2)[rows]) for rows in ([0, 0], [1, 1], [0, 1]))
+    model.partial_fit(both, [0, 1], classes=[0, 1])  # no call that could be taken back
+    for X in (one, *[other] * 254):
+        model.partial_fit(X, [0, 1])
+    before = model.embeddings_.tobytes()
+    with pytest.raises(ValueError, match="diverges"):
+        model.partial_fit(both, [0, 1], sample_weight=[1, 1e300])
+    assert model.embeddings_.tobytes() == before

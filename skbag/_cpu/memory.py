@@ -6,6 +6,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+LINE = 64  # bytes of a cache line
 _BYTES = ir.IntType(8).as_pointer()
 
 
@@ -70,6 +71,23 @@ def copy_bytes(typingctx, target, source, n_bytes):
         return context.get_dummy_value()
 
     return types.none(types.uintp, types.uintp, types.uintp), codegen
+
+
+@intrinsic
+def stream_line(typingctx, target, source):
+    """Copy a cache line to an address where one begins, past the caches: nobody reads it soon.
+
+    Others see it after the next atomic step of this thread.
+    """
+
+    def codegen(context, builder, signature, args):
+        line = ir.VectorType(ir.IntType(64), LINE // 8)
+        to, of = (builder.inttoptr(address, line.as_pointer()) for address in args)
+        store = builder.store(builder.load(of, align=1), to, align=LINE)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.none(types.uintp, types.uintp), codegen
 
 
 @intrinsic

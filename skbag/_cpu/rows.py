@@ -10,27 +10,44 @@ import numpy as np
 from skbag._cpu.calls import call
 from skbag._cpu.head import prefetch_row, row_address
 from skbag._cpu.jit import inlined, part
-from skbag._cpu.memory import copy_bytes, fetch_add, item, item_bytes, load_acquire, prefetch_item, put
+from skbag._cpu.memory import (
+    LINE,
+    copy_bytes,
+    fetch_add,
+    item,
+    item_bytes,
+    load_acquire,
+    prefetch_item,
+    put,
+    stream_line,
+)
 from skbag._cpu.sharing import STOP
 from skbag._cpu.sorting import sorted_pairs
+
+_CACHED = 1 << 22  # bytes: with more of them, what is kept of rows would drive out what is read again
 
 
 @inlined
 def _copy_row(rows, row, to, to_row):
-    """to[to_row] = rows[row]."""
+    """to[to_row] = rows[row]; past the caches if ``to``, which begins with a cache line, is larger than they are."""
     n_bytes = np.uintp(rows.shape[1]) * item_bytes(rows)
-    copy_bytes(row_address(to, to_row), row_address(rows, row), n_bytes)
+    target, source = row_address(to, to_row), row_address(rows, row)
+    if n_bytes % LINE == 0 and np.uintp(len(to)) * n_bytes > _CACHED:
+        for at in range(np.uintp(0), n_bytes, np.uintp(LINE)):
+            stream_line(target + at, source + at)
+    else:
+        copy_bytes(target, source, n_bytes)
 
 
 @inlined
 def _keep(plan, table, rows, n_rows, fresh, undo):
     """Keep rows as they are before the first step that changes them; a row may come twice."""
-    n, touched = 0, undo.touched
+    n, touched, call = 0, undo.touched, item(undo.n_rows, 1)
     for r in range(n_rows):
         row = item(rows, r)
         put(fresh, n, row)
-        if item(touched, row) == 0:
-            put(touched, row, 1)
+        if item(touched, row) != call:
+            put(touched, row, call)
             n += 1
     if n == 0:
         return
@@ -107,7 +124,7 @@ def rows_kernel(gathers):
         n, where = sorted_pairs(len(parts.firsts), part, n_bits, member_bits, members.ids, lists, parts.counts[part])
         pairs, mask = lists.pairs[part, where], (1 << member_bits) - 1
         values, state, first, second = table.values, table.state, table.first, table.second
-        row_state, element_states, most = plan.row_state, plan.element_states, len(rows)
+        row_state, element_states, most, keeps = plan.row_state, plan.element_states, len(rows), len(undo.touched) > 0
         start = stop = 0
         while start < n and not load_acquire(tickets, STOP):
             n_rows = 0
@@ -116,6 +133,8 @@ def rows_kernel(gathers):
                 prefetch_row(values, row)
                 if row_state:
                     prefetch_item(state, row)
+                if keeps:
+                    prefetch_item(undo.touched, row)
                 if element_states > 0:
                     prefetch_row(first, row)
                 if element_states > 1:
@@ -127,7 +146,7 @@ def rows_kernel(gathers):
                 put(stops, n_rows, stop)
                 n_rows += 1
                 start = stop
-            if len(undo.touched) > 0:
+            if keeps:
                 _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
             if gathers:
                 sums, weights = parts.sums[part], parts.weights[part]

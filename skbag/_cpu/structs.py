@@ -210,8 +210,8 @@ class Leaves(NamedTuple):
 class Undo(NamedTuple):
     """What rows of the table, or of the last layer, were before a call; nothing is kept if touched has no length."""
 
-    touched: Any  # (n_rows,) uint8: whether a row is kept
-    n_rows: Any  # (1,) int64: how many are
+    touched: Any  # (n_rows,) uint8: the number of the call that last kept a row
+    n_rows: Any  # (2,) int64: how many are kept; the number of this call
     rows: Any  # (n,) int64: which
     values: Any  # Parameters of the kept rows
     state: Any

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from skbag._cpu import structs
 from skbag._data.model import Parameters
+from skbag._data.quantized import empty_table
 from skbag._rules.solvers import Solver
 
 Array = NDArray[Any]
 
-_MOST_BYTES = 1 << 28  # that are kept; new memory costs a step of many rows a third of its time
-_spare: dict[str, tuple[Any, structs.Undo]] = {}  # by name, with what it is for; ``touched`` is all 0
+_MOST_BYTES = 1 << 29  # that are kept; new memory costs a step of many rows a third of its time
+_LAST = 255  # call that a uint8 can number
+_spare: dict[str, tuple[Any, structs.Undo]] = {}  # by name, with what it is for
 
 
 def take(table: Parameters | structs.Parameters, n_members: int, solver: Solver, name: str = "table") -> structs.Undo:
@@ -25,9 +27,14 @@ def take(table: Parameters | structs.Parameters, n_members: int, solver: Solver,
     if undo is None or kind != _kind(table, solver) or len(undo.rows) < n_rows:
         arrays = values, table.state if solver.row_state else table.state[:0], table.first, table.second
         undo = structs.Undo(
-            np.zeros(len(values), np.uint8), np.zeros(1, np.int64), np.empty(n_rows, np.int64),
-            *(np.empty((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in arrays),
+            np.zeros(len(values), np.uint8), np.zeros(2, np.int64), np.empty(n_rows, np.int64),
+            *(empty_table((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in arrays),
         )  # fmt: skip
+    call = int(undo.n_rows[1]) + 1  # so that rows of the calls before need no look
+    if call > _LAST:
+        undo.touched[:] = 0
+        call = 1
+    undo.n_rows[:] = 0, call
     return undo
 
 
@@ -36,7 +43,7 @@ def _nothing(ndim: int, values: np.dtype[Any], state: np.dtype[Any], elements: n
     """Return what keeps no rows; nothing is written to it."""
     none = (0,) * ndim
     return structs.Undo(
-        np.zeros(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.int64),
+        np.zeros(0, np.uint8), np.zeros(2, np.int64), np.empty(0, np.int64),
         np.empty(none, values), np.empty(0, state), np.empty(none, elements), np.empty(none, elements),
     )  # fmt: skip
 
@@ -45,8 +52,6 @@ def give_back(table: Parameters, undo: structs.Undo, solver: Solver, name: str =
     """Keep the memory for the next call; ``undo`` must not be used any more."""
     if not len(undo.rows):
         return
-    undo.touched[undo.rows[: undo.n_rows[0]]] = 0
-    undo.n_rows[0] = 0
     if sum(array.nbytes for array in undo) <= _MOST_BYTES:
         _spare[name] = _kind(table, solver), undo
 
