@@ -218,16 +218,18 @@ def head_kernel(lanes, block, loss):
         tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
         outer = full(zero, 0, block, 1, 1)
         n = len(coef)
+        for p in range(begin, end):  # one loop after the other: what follows waits for no row alone
+            linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)
         for p in range(begin, end):
             bag = order[first + p]
-            linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)
             for i in range(indptr[bag], indptr[bag + 1]):
                 put(target, item(indices, i), item(values, i) if len(values) > 0 else coef.dtype.type(1))
             scale = zero + sample_weight[bag] / n_bags
             losses[p] = np.float64(derive(outer, outputs, p, n, np.uintp(target.ctypes.data), None, scale)) * scale
             for i in range(indptr[bag], indptr[bag + 1]):
                 put(target, item(indices, i), zero)
-            if len(gradients) > 0:
+        if len(gradients) > 0:
+            for p in range(begin, end):
                 weighted_rows(tile, wide, lanes, coef, None, 0, n, outputs, p, gradients, p)
 
     return head

@@ -95,6 +95,16 @@ def _sums(lengths: Array) -> Array:
     return ends
 
 
+def _most(lengths: Array, n_together: int, needed: int) -> int:
+    """Return how much room so many things of these lengths need in any order, which is no less than ``needed``.
+
+    But not much more than that, if few of them are long.
+    """
+    n_others = len(lengths) - n_together
+    longest = np.partition(lengths, n_others)[n_others:] if n_others > 0 else lengths
+    return min(int(longest.sum()), needed + needed // 2)
+
+
 class Trainer:
     """Trains a model on one set of checked bags; holds the scratch memory of its mini-batches.
 
@@ -147,7 +157,7 @@ class Trainer:
         )
         self._scratch: _Scratch | None = model.made.pop(self._kind, None)
         self._undo = take(model.table, bags.n_members if undo and not objective.freeze else 0, objective.solver)
-        n_touched = int(self._n_entries.sum()) if undo else 0
+        n_touched = int(self._n_entries.sum()) if undo and some is not None else 0
         self._layer_undo = take(model.layers[-1].weights, n_touched, objective.solver, "layer")
         self._copied = [each for each in model.parameters()[1:] if some is None or each is not model.layers[-1].weights]
         self._before = [parameters.copy() for parameters in self._copied] if undo else []
@@ -194,7 +204,8 @@ class Trainer:
             start = perf_counter()
             if self._run(order, order_indptr, starts, rates, scratch, losses, range(first, first + n), n_threads):
                 return float("nan")
-            self._pace.note(n_threads, n, perf_counter() - start)
+            if self._pace.n_threads > 1:
+                self._pace.note(n_threads, n, perf_counter() - start)
             first += n
         self.model.n_steps += n_batches
         return float(losses @ ((edges[1:] - edges[:-1]) / len(order)))
@@ -289,6 +300,7 @@ class Trainer:
         found = self._scratch
         if found is None or n_members > found.n_members or n_entries > found.n_entries:
             shape, n, back = self._shape, self.batch_size, not self.objective.freeze
+            n_members, n_entries = _most(self.lengths, n, n_members), _most(self._n_entries, n, n_entries)
             outputs, longest = self.objective.outputs, int(self._n_entries.max(initial=1))
             won = "max" in modes_of(self.blocks.mode)
             batch = batch_memory(shape, n, n_members, won=won, back=back, some=outputs is not None)

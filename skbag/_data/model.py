@@ -91,6 +91,10 @@ class Model:
         """Return a copy of all arrays."""
         return self.like(parameters.copy() for parameters in self.parameters())
 
+    def is_writable(self) -> bool:
+        """Return whether the arrays that others see, of a model that was trained before, may still be written to."""
+        return all(parameters.values.flags.writeable for parameters in self.parameters())
+
     def writable(self, dtype: np.dtype[Any]) -> Self:
         """Return the model if its arrays are C-contiguous, writable and of its dtypes; or one with copies of those."""
         found = []

@@ -149,15 +149,18 @@ def warn_of_scales(bags: Bags, mode: Mode) -> None:
     if mode not in RELATIVE or bags.weights is None or bags.n_fields > 1:
         return
     n = min(_LOOKED_AT, bags.n_members)
-    columns, place = np.unique(bags.indices[:n], return_inverse=True)
-    if len(columns) < _COLUMNS:
+    by_column = np.argsort(bags.indices[:n])
+    sorted_columns = bags.indices[by_column]
+    firsts = np.flatnonzero(np.diff(sorted_columns, prepend=-1))
+    if len(firsts) < _COLUMNS:
         return
-    weights = np.abs(bags.weights[:n].astype(np.float64))
-    total, count = np.bincount(place, weights), np.bincount(place)
+    columns, count = sorted_columns[firsts], np.diff(firsts, append=n)
+    total = np.add.reduceat(np.abs(bags.weights[by_column].astype(np.float64)), firsts)
+    n_few = int(_FEW * len(columns))
+    if np.partition(total, -n_few)[-n_few:].sum() < _SHARE * total.sum():
+        return
     order = np.argsort(-total)
     few = int(np.searchsorted(np.cumsum(total[order]), _SHARE * total.sum())) + 1
-    if few > _FEW * len(columns):
-        return
     size, others = (np.median((total / count)[some]) for some in (order[:few], order[few:]))
     if size > _TIMES * others:
         share = total[order[:few]].sum() / total.sum()

@@ -121,7 +121,11 @@ def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
             some[:] = generator.standard_normal(out=drawn[: len(some)])
         else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
             whole = bits.random_raw((len(some) + 1) // 2).astype("<u8", copy=False).view("<i4")[: len(some)]
-            np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
+            if dim & (dim - 1):
+                np.multiply(whole, 2.0**-31 / dim, out=some, casting="same_kind")
+            else:  # the same numbers: a power of two rounds nothing, and there is no need for float64
+                some[:] = whole
+                some *= some.dtype.type(2.0**-31 / dim)
 
     def fill_bits(some: Array) -> None:
         if some.dtype.kind == "f":

@@ -92,7 +92,8 @@ class Classes:
             values = None if self.kind == LABELS else labels.data
             return Targets(labels.indices.astype(np.int64), labels.indptr.astype(np.int64), values, self.n_outputs)
         if self.n_outputs == 1:
-            indptr = np.concatenate(([0], np.cumsum(labels))).astype(np.int64)
+            indptr = np.zeros(len(labels) + 1, np.int64)
+            np.cumsum(labels, out=indptr[1:])
             return Targets(np.zeros(indptr[-1], np.int64), indptr, None, 1)
         return Targets(labels.astype(np.int64), np.arange(len(labels) + 1), None, self.n_outputs)
 
@@ -198,13 +199,16 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
                 stacklevel=6,
             )
         return found, matrix
-    if known is None and classes is None:
+    plain = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU"  # which can be nothing but classes
+    if known is None and classes is None and not plain:
         check_classification_targets(y)
     if known is not None:
         _check_same_kind(known, CLASSES)
     y = column_or_1d(y, warn=True)
     if classes is None:
         classes, codes = np.unique(y, return_inverse=True)
+        if plain and 2 * len(classes) >= n_samples:  # it warns of so many
+            check_classification_targets(y)
     else:
         codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
         unseen = np.setdiff1d(y, classes)

@@ -278,7 +278,11 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         return X
     if issparse(X) and X.ndim == 2:
         known = not reset and X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
-        if known and X.format == "csr" and X.dtype.kind in "biuf" and X.shape[0] >= min_samples:
+        plain = X.format == "csr" and X.dtype.kind in "biuf" and X.shape[0] >= min_samples and X.shape[1] > 0
+        if plain and (reset or known):
+            if reset:
+                estimator.n_features_in_ = X.shape[1]
+                vars(estimator).pop("feature_names_in_", None)
             return X  # validate_data, which takes longer than a small call, would find nothing
         check_source(X)
     elif not issparse(X):

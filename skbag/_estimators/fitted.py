@@ -135,8 +135,10 @@ class FittedLayers(EmbeddingBagBase):
         """Return the fitted arrays to train on; writable copies where they are not (memory-mapped ones)."""
         dtype = vars(self)["embeddings_"].dtype
         models = self._models or Models()
-        model = models.get("train", *self._trained()) or self._model_of_arrays()
-        return get_trainer(self.device).keep(model, dtype)
+        kept = models.get("train", *self._trained())
+        if kept is not None and kept.is_writable():
+            return kept
+        return get_trainer(self.device).keep(kept or self._model_of_arrays(), dtype)
 
     def _trained(self) -> tuple[tuple[Any, ...], Any]:
         """Return the fitted attributes that training changes, and the options that a model of them depends on."""

@@ -31,13 +31,15 @@ class Progress:
         self.estimator = estimator
         self.call = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context: Any = None
+        self.task: Any = None  # the epoch; None if no callback hears of it
         self.fitted: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         if hasattr(self.estimator, "_init_callback_context"):
             self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
             self.context.call_on_fit_task_begin(**self.call)
-            self._next()
+            if getattr(self.estimator, "_skl_callbacks", ()):
+                self._next()
         return self
 
     def _next(self) -> None:
@@ -49,7 +51,7 @@ class Progress:
 
         ``fitted`` returns the fitted attributes so far; ``n_done`` is the number of epochs so far.
         """
-        if self.context is None:
+        if self.task is None:
             return False
         self.fitted |= fitted()
         stop = self.task.call_on_fit_task_end(**self.call, reconstruction_attributes=self.fitted)
