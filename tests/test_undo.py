@@ -57,3 +57,17 @@ def test_what_calls_long_ago_kept_is_kept_again():
     with pytest.raises(ValueError, match="diverges"):
         model.partial_fit(both, [0, 1], sample_weight=[1, 1e300])
     assert model.embeddings_.tobytes() == before
+
+
+@pytest.mark.parametrize("dim", [16, 24])  # rows that are a cache line, and others
+def test_many_rows_are_taken_back(dim):
+    """More than the caches hold go past them."""
+    n_rows, n_members = 1100, 64
+    n = n_rows * n_members
+    X = csr_array((np.ones(n), np.random.default_rng(0).permutation(n), np.arange(0, n + 1, n_members)))
+    y = np.arange(n_rows) % 2
+    model = EmbeddingBagClassifier(dim, batch_size=550, shuffle=False, random_state=0).partial_fit(X, y, classes=[0, 1])
+    before = model.embeddings_.tobytes()
+    with pytest.raises(ValueError, match="diverges"):
+        model.partial_fit(X, y, sample_weight=np.r_[np.ones(n_rows - 1), 1e300])
+    assert model.embeddings_.tobytes() == before
