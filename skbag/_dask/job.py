@@ -22,13 +22,14 @@ from skbag._dask.blocks import (
     rows_of,
 )
 from skbag._dask.rounds import Change, combine
-from skbag._dask.worker import Part, Update, forget, make_shard, run_part
+from skbag._dask.worker import Part, Update, forget, make_shard, run_part, sums_of_shard
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import dtype_of, numbers_of, table_of
 from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import checked_weights, normalized, stream_of
 from skbag._training.defaults import default_epochs, follows_rows, looked_at
+from skbag._training.evidence import evidence_of
 from skbag._training.loop import Stopper
 
 Array = NDArray[Any]
@@ -47,6 +48,14 @@ class Round(NamedTuple):
     n_shards: int
     loss: float
     n_bytes: int
+
+
+def _fill_of(array: Array) -> Any:
+    """Return what makes an array again: None if it is empty, a number if all are that, else itself."""
+    if not array.size:
+        return None
+    first = array.flat[0]
+    return first if (array == first).all() else array.copy()
 
 
 class Job:
@@ -89,12 +98,25 @@ class Job:
         self.learnt, self.rng, self.n_used = learnt, rng if goes_on else stream_of(rng), len(used)
         self.lite = self._without_arrays()
         self.objective = fitted._objective(learnt)
-        self.start = self._start(bags.padding_idx)
         self.changed = np.zeros(len(self.model.table.values), np.bool_)
         self.cuts = cut_in_shards(n_rows, min(n_shards or len(client_workers(self.client)), len(n_rows)))
         self.of_shards = list(self._of_shards(np.concatenate(([0], np.cumsum(n_rows))), targets, weights))
         self.n_steps = min(-(-part.n_rows // int(fitted.batch_size)) for part, _ in self.of_shards)
         self._make_shards(blocks)
+        if not self.warm:
+            self._divide_states(targets, weights, n_rows)
+        self.start = self._start(bags.padding_idx)
+
+    def _divide_states(self, targets: Targets, weights: Array, n_rows: list[int]) -> None:
+        """Divide the first states of columns by what all shards say of them, see ``evidence``."""
+        residuals = self.fitted._residuals_of(self.learnt, targets, weights)
+        if residuals is None:
+            return
+        ends = np.concatenate(([0], np.cumsum(n_rows)))
+        parts = [residuals[ends[some.start] : ends[some.stop]] for some in self.cuts]
+        parts = [part[part[:, -1] > 0] for part in parts]  # a shard leaves out rows without weight
+        sums = self.client.gather(self.client.map(sums_of_shard, self.shards, parts, pure=False))
+        self.model.table.state /= evidence_of(sum(sums[1:], sums[0]))
 
     def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array, learnt: Any) -> None:
         """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
@@ -157,7 +179,7 @@ class Job:
         if self.warm or self.fitted._drawn is None:
             return None
         table, *others = self.model.parameters()
-        fills = tuple(array.reshape(-1)[0] if len(array) else None for array in table.arrays()[1:])
+        fills = tuple(map(_fill_of, table.arrays()[1:]))
         drawn = *self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills
         none = Parameters(*(array[:0] for array in table.arrays()))
         return drawn, self.model.like((none, *others)).copy()

@@ -17,6 +17,7 @@ from skbag._data.model import Model, Parameters
 from skbag._data.quantized import numbers_of, table_of, values_of
 from skbag._data.table import copied, draw_table
 from skbag._data.targets import Targets
+from skbag._training.evidence import sums_of
 
 Array = NDArray[Any]
 
@@ -60,7 +61,9 @@ class Update:
     def n_bytes(self) -> int:
         """How many bytes of numbers it has."""
         whole = () if self.whole is None else (some.arrays() for some in self.whole.parameters())
-        return self.change.n_bytes + sum(array.nbytes for arrays in whole for array in arrays)
+        fills = () if self.drawn is None else (np.asarray(fill) for fill in self.drawn[-1] if fill is not None)
+        arrays = [*(array for arrays in whole for array in arrays), *fills]
+        return self.change.n_bytes + sum(array.nbytes for array in arrays)
 
     def model(self, estimator: Any) -> Model:
         """Return a new model."""
@@ -136,6 +139,11 @@ def run_part(shard: Shard, part: Part, update: Update) -> Change | None:
         except BaseException:
             _copy.forget()
             raise
+
+
+def sums_of_shard(shard: Shard, residuals: Array) -> Array:
+    """Return what the rows of a shard say of columns, see ``evidence.sums_of``."""
+    return sums_of(shard.bags, residuals)
 
 
 def make_shard(estimator: Any, blocks: list[Any], first: int, targets: Targets, weights: Array | None) -> Shard:

@@ -29,6 +29,7 @@ from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
+from skbag._training.evidence import residuals_of
 
 Array = NDArray[Any]
 
@@ -322,6 +323,11 @@ class EmbeddingBagClassifier(
       seen. What G is at first keeps a row that is named two or three times in all, of which texts have many, from long
       steps on little evidence. Where a table learns with this solver, the 0.1 is 0.03 for "log_loss" with classes and
       0.6 for "squared_hinge" and "modified_huber", and follows the scale of X and ``init`` as the rate does.
+      With classes as y, or their probabilities, it is divided by ``0.3 + 0.7 * s / mean(s)``, where s is
+      ``|sum(t - p)| ** 2 / (m + 5) ** 2`` over the m rows of X that name the column: t is 1 for the class of a row, 0
+      for the others, p are the shares of the classes, and the mean is over the members of X. So columns whose rows
+      agree learn faster, and those that come once, or with every class, slower. In a stream the rows are those of the
+      first call. Wang and Manning scale columns for the same reason [13]_.
     - "adagrad": the same with a G for each number: ``torch.optim.Adagrad`` on sparse gradients.
     - "adam": ``torch.optim.SparseAdam`` [5]_: ``m += 0.1 * (g - m)``, ``v += 0.001 * (g ** 2 - v)``, then
       ``r -= lr * sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t) * m / (sqrt(v) + 1e-8)`` with the number t of mini-batches so
@@ -373,6 +379,8 @@ class EmbeddingBagClassifier(
     .. [11] M. Iyyer, V. Manjunatha, J. Boyd-Graber, H. Daume III: Deep Unordered Composition Rivals Syntactic Methods
        for Text Classification, 2015.
     .. [12] X. Glorot, Y. Bengio: Understanding the Difficulty of Training Deep Feedforward Neural Networks, 2010.
+    .. [13] S. Wang, C. Manning: Baselines and Bigrams: Simple, Good Sentiment and Topic Classification, 2012. There a
+       column is multiplied by the logarithm of the ratio of its shares in two classes.
 
     Examples
     --------
@@ -736,6 +744,12 @@ class EmbeddingBagClassifier(
         if self._tree is not None:
             return self._tree.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
+
+    def _residuals_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array | None:
+        alike = learnt.kind == LABELS or self._some_outputs is not None
+        if alike or self.freeze or self.solver != "rowwise_adagrad":
+            return None
+        return residuals_of(targets, weights)
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
         return {"classes_": learnt.classes}

@@ -36,6 +36,7 @@ from skbag._training.defaults import (
     manner_of,
     scale_of,
 )
+from skbag._training.evidence import evidence_of, sums_of
 from skbag._training.loop import Schedule
 
 Array = NDArray[Any]
@@ -65,6 +66,10 @@ class FittedLayers(EmbeddingBagBase):
         """Return the loss of the outputs that a step touches."""
         return self._loss_of(learnt)
 
+    def _residuals_of(self, learnt: Any, targets: Targets, weights: Array) -> Array | None:
+        """Return what evidence for columns is made of; None where all learn alike."""
+        return None
+
     def _constant_outputs(self, targets: Targets, weights: Array) -> Any:
         """Return which outputs have one target in all samples, at which the intercepts begin."""
         return slice(0)
@@ -85,9 +90,14 @@ class FittedLayers(EmbeddingBagBase):
         if follows_rows(self._blocks.mode) and len(used):
             self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
 
+    def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> Any:
+        """Return how much columns say about y, of rows with a weight: by that their first states are divided."""
+        residuals = self._residuals_of(learnt, targets, weights)
+        return 1.0 if residuals is None else evidence_of(sums_of(bags, residuals))
+
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,
-        *, whole: bool = False,
+        *, whole: bool = False, evidence: Any = 1.0,
     ) -> Model:  # fmt: skip
         dim = self.embedding_dim
         sizes = self._hidden_sizes
@@ -108,7 +118,7 @@ class FittedLayers(EmbeddingBagBase):
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]
         start = self._start_of(learnt, targets, weights)
-        states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
+        of_table, *states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
         manner, activation = self._manner(learnt), ACTIVATIONS[self.activation]
         if self.freeze and not sizes:
             manner = replace(manner, length=0.0)
@@ -117,6 +127,7 @@ class FittedLayers(EmbeddingBagBase):
         if whole:  # the first rows of a stream may be alike by chance
             layers[-2][self._constant_outputs(targets, weights)] = 0
         arrays = values_of(table), *(np.ascontiguousarray(array, table.dtype) for array in layers)
+        states = [of_table / evidence, *states]
         parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
         model = Model.of(parameters, 0, activation, self._tree)
         return get_trainer(self.device).keep(model, table.dtype)

@@ -11,8 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
+from skbag._data.bags import Bags
 from skbag._data.blocks import check_mode
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
+from skbag._data.model import Model
 from skbag._data.sources import warn_of_scales
 from skbag._data.targets import IN_A_STREAM, Targets
 from skbag._estimators.base import EmbeddingBagBase
@@ -111,11 +113,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=warm)
         if not warm:
             fitted._look_at(bags, used, learnt)
-        model = (
-            fitted._model().copy()
-            if warm
-            else fitted._new_model(bags, learnt, targets, weights, len(used), rng, whole=True)
-        )
+        model = fitted._model().copy() if warm else fitted._first_model(bags, learnt, targets, weights, used, rng)
         rng = rng if goes_on else stream_of(rng)
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
@@ -126,6 +124,15 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._keep_scores(run)
         self.__dict__ = self._with_fit_of(fitted)
         return self
+
+    def _first_model(
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, used: Array, rng: np.random.RandomState
+    ) -> Model:
+        """Return the model before training on the rows that are used."""
+        counted = np.zeros(len(weights))
+        counted[used] = weights[used]
+        evidence = self._evidence(bags, learnt, targets, counted)
+        return self._new_model(bags, learnt, targets, weights, len(used), rng, whole=True, evidence=evidence)
 
     def _new_rng(self) -> np.random.RandomState:
         return check_random_state(self.random_state)
@@ -145,8 +152,10 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
             fitted._look_at(bags, np.flatnonzero(weights), learnt)
-        n = max(bags.n_rows, _FEW)
-        model = fitted._new_model(bags, learnt, targets, weights, n, rng) if first else fitted._model()
+        model = fitted._model() if not first else fitted._new_model(
+            bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng,
+            evidence=fitted._evidence(bags, learnt, targets, weights),
+        )  # fmt: skip
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls

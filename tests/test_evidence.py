@@ -1,0 +1,145 @@
+"""What columns say about classes before training, and that training knows it."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from skbag import EmbeddingBagClassifier
+from skbag._data.bags import bags_from_csr
+from skbag._data.targets import Targets
+from skbag._training.evidence import evidence_of, residuals_of, sums_of
+
+
+def some_rows(n_classes, n_rows=80, n_columns=30, seed=0):
+    """Return X with stored zeros and columns that no row names, and classes."""
+    rng = np.random.default_rng(seed)
+    X = csr_array(rng.integers(1, 4, (n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.2)).astype(np.float32)
+    X.data[::7] = 0
+    X.resize((n_rows, n_columns + 2))
+    return X, rng.integers(0, n_classes, n_rows)
+
+
+def targets_of(y, n_classes):
+    if n_classes == 2:
+        return Targets(np.zeros(y.sum(), np.int64), np.concatenate(([0], np.cumsum(y))), None, 1)
+    return Targets(y, np.arange(len(y) + 1), None, n_classes)
+
+
+def bags_of(X, padding_idx=None):
+    return bags_from_csr(X, dtype=np.float32, weighted=True, padding_idx=padding_idx, without_zeros=False)
+
+
+def expected(X, y, n_classes, weights, padding_idx=None):
+    """Return the evidence by its formula, in float64."""
+    named = (X.toarray() != 0).astype(float)
+    if padding_idx is not None:
+        named[:, padding_idx] = 0
+    weights = weights / weights[weights > 0].mean()
+    one_hot = np.eye(n_classes)[y]
+    residuals = one_hot - np.average(one_hot, axis=0, weights=weights)
+    mean_square = np.average((residuals**2).sum(axis=1), weights=weights)
+    counts = weights @ named
+    said = ((named.T @ (weights[:, None] * residuals)) ** 2).sum(axis=1) / mean_square / (counts + 5) ** 2 + 1e-3
+    evidence = 0.3 + 0.7 * said / np.average(said, weights=counts)
+    return np.where(counts > 0, evidence, 1)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 3])
+@pytest.mark.parametrize("n_classes", [2, 3, 16])
+def test_evidence_is_that_of_its_formula(n_classes, padding_idx):
+    X, y = some_rows(n_classes)
+    weights = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+    sums = sums_of(bags_of(X, padding_idx), residuals_of(targets_of(y, n_classes), 7 * weights))
+    np.testing.assert_allclose(evidence_of(sums), expected(X, y, n_classes, weights, padding_idx), rtol=1e-4)
+
+
+def test_many_classes_are_projected():
+    X, y = some_rows(100, n_rows=3000)
+    y[X.toarray()[:, 5] != 0] = 4
+    sums = sums_of(bags_of(X), residuals_of(targets_of(y, 100), np.ones(len(y))))
+    assert sums.shape[1] == 17
+    evidence, exact = evidence_of(sums), expected(X, y, 100, np.ones(len(y)))
+    assert evidence[5] == evidence.max() == pytest.approx(exact[5], rel=0.5)
+
+
+def test_columns_whose_rows_agree_say_more_than_one_row_and_that_more_than_rows_that_do_not():
+    y = np.tile([0, 1], 50)
+    agree, once, differ = (y == 1).astype(int), np.eye(100, dtype=int)[0], np.ones(100, int)
+    X = csr_array(np.column_stack([agree, once, differ]))
+    evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 2), np.ones(100))))
+    assert evidence[0] > 1.5 > evidence[1] > evidence[2]
+
+
+def test_dense_columns_all_say_the_same():
+    y = np.random.default_rng(0).integers(0, 3, 200)
+    X = csr_array(np.ones((200, 4)))
+    evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 3), np.random.default_rng(1).random(200))))
+    np.testing.assert_allclose(evidence, 1, rtol=1e-4)
+
+
+def test_no_rows_no_members_and_one_class_say_nothing():
+    X, y = some_rows(2)
+    for some, weights in ((0 * y, np.ones(80)), (y, np.zeros(80))):
+        evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(some, 2), weights)))
+        np.testing.assert_allclose(evidence, 1, rtol=1e-6)
+    nothing = sums_of(bags_of(csr_array((80, 4), dtype=np.float32)), residuals_of(targets_of(y, 2), np.ones(80)))
+    assert evidence_of(nothing).tolist() == [1.0] * 4
+
+
+def first_states(model):
+    """Return what the states of the table were before steps that are too short to change them."""
+    return model._solver_state[0][0] * int(model.batch_size) ** 2 / model._manner(model._learnt).state
+
+
+def without_gradient(**parameters):
+    """Return a classifier whose gradients are next to nothing, by weights that partial_fit takes as they are."""
+    return EmbeddingBagClassifier(4, alpha=0, random_state=0, **parameters)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge", "modified_huber"])
+def test_first_states_are_divided_by_the_evidence(loss, n_classes):
+    X, y = some_rows(n_classes)
+    model = without_gradient(loss=loss).partial_fit(X, y, classes=range(n_classes), sample_weight=np.full(80, 1e-200))
+    np.testing.assert_allclose(1 / first_states(model), expected(X, y, n_classes, np.ones(80)), rtol=1e-4)
+
+
+def test_labels_and_frozen_tables_and_other_solvers_have_no_evidence():
+    X, y = some_rows(3)
+    weights = np.full(80, 1e-200)
+    labels = without_gradient().partial_fit(X, np.eye(3, dtype=int)[y], sample_weight=weights)
+    assert len(np.unique(labels._solver_state[0][0])) == 1
+    frozen = without_gradient(freeze=True).partial_fit(X, y, classes=range(3), sample_weight=weights)
+    assert len(np.unique(frozen._solver_state[0][0])) == 1
+    adagrad = without_gradient(solver="adagrad").partial_fit(X, y, classes=range(3), sample_weight=weights)
+    assert len(np.unique(adagrad._solver_state[0][1])) == 1
+
+
+def test_probabilities_that_are_certain_say_what_classes_say():
+    X, y = some_rows(3)
+    soft = np.eye(3)[y] * (1 - 1e-9) + 1e-9 / 3
+    of_classes, of_shares = (EmbeddingBagClassifier(4, random_state=0).fit(X, some) for some in (y, soft))
+    np.testing.assert_allclose(of_classes.embeddings_, of_shares.embeddings_, rtol=1e-3, atol=1e-5)
+
+
+def test_rows_held_out_say_nothing(monkeypatch):
+    seen = []
+
+    def noted(targets, weights):
+        seen.append(weights)
+        return residuals_of(targets, weights)
+
+    monkeypatch.setattr("skbag._estimators.classifier.residuals_of", noted)
+    X, y = some_rows(2)
+    EmbeddingBagClassifier(4, early_stopping=True, validation_fraction=0.25, random_state=0).fit(X, y)
+    assert np.count_nonzero(seen[0]) == 60
+
+
+def test_classes_are_learnt_from_columns_that_agree_in_fewer_epochs():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 600)
+    signal = rng.random((600, 20)) < np.where(y == 1, 0.15, 0.05)[:, None]
+    noise = rng.random((600, 4000)) < 0.005
+    X, model = csr_array(np.hstack([signal, noise]).astype(np.float32)), EmbeddingBagClassifier(random_state=0)
+    importances = model.fit(X[:300], y[:300]).feature_importances_
+    assert importances[:20].mean() > 3 * importances[20:].mean()
