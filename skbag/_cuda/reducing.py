@@ -76,10 +76,25 @@ def values_of(kind, acc, rows, row, slot, lanes):
 
 
 @device
+def take_four(kind, source, state, one0, one1, one2, one3, slot, lanes):
+    """Take four members, as `member` describes them, into (acc, at, size), in order.
+
+    Their rows are loaded before the first is used: loads in flight are what keeps the memory busy.
+    """
+    rows = source[0]
+    values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
+    values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
+    values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
+    values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
+    state = take(kind, source, state, one0, values0, slot, lanes)
+    state = take(kind, source, state, one1, values1, slot, lanes)
+    state = take(kind, source, state, one2, values2, slot, lanes)
+    return take(kind, source, state, one3, values3, slot, lanes)
+
+
+@device
 def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
     """Take the members start <= i < stop into (acc, at, size), in order.
-
-    Four rows are loaded before the first is used: loads in flight are what keeps the memory busy.
 
     acc : columns of the sum or maximum. at : of these, which member has the maximum. size : of the bag, see `take`.
     WINNER : ``at`` becomes the first member that has the maximum; of windows, what ``winners`` says of the window.
@@ -92,14 +107,7 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
         one1 = member(kind, source, padding, origin, i + 1)
         one2 = member(kind, source, padding, origin, i + 2)
         one3 = member(kind, source, padding, origin, i + 3)
-        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
-        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
-        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
-        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
-        state = take(kind, source, state, one0, values0, slot, lanes)
-        state = take(kind, source, state, one1, values1, slot, lanes)
-        state = take(kind, source, state, one2, values2, slot, lanes)
-        state = take(kind, source, state, one3, values3, slot, lanes)
+        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
         i += 4
     while i < stop:
         one = member(kind, source, padding, origin, i)
@@ -116,22 +124,14 @@ def reduce_few(kind, source, state, origin, start, stop, slot, lanes):
     Every member counts. What is missing of four is the last member once more, which is loaded and not taken. Members
     and rows are below 2**31.
     """
-    rows, last = source[0], np.int32(stop - 1)
-    i = np.int32(start)
+    i, last = np.int32(start), np.int32(stop - 1)
     while i <= last:
         i1, i2, i3 = np.int32(i + 1), np.int32(i + 2), np.int32(i + 3)
         one0 = one_of_few(kind, source, origin, i, last)
         one1 = one_of_few(kind, source, origin, i1, last)
         one2 = one_of_few(kind, source, origin, i2, last)
         one3 = one_of_few(kind, source, origin, i3, last)
-        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
-        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
-        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
-        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
-        state = take(kind, source, state, one0, values0, slot, lanes)
-        state = take(kind, source, state, one1, values1, slot, lanes)
-        state = take(kind, source, state, one2, values2, slot, lanes)
-        state = take(kind, source, state, one3, values3, slot, lanes)
+        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
         i = np.int32(i + 4)
     return state
 
