@@ -21,7 +21,7 @@ from skbag._dask.blocks import (
     joined,
     rows_of,
 )
-from skbag._dask.rounds import Change, combine
+from skbag._dask.rounds import Change, combine, weighted_mean
 from skbag._dask.worker import Part, Update, forget, make_shard, run_part, sums_of_shard
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import dtype_of, numbers_of, table_of
@@ -50,12 +50,14 @@ class Round(NamedTuple):
     n_bytes: int
 
 
-def _fill_of(array: Array) -> Any:
-    """Return what makes an array again: None if it is empty, a number if all are that, else itself."""
+def _fill_of(array: Array) -> tuple[Any, Array, Array] | None:
+    """Return what makes an array again: the number that most have, and where there are others; None if it is empty."""
     if not array.size:
         return None
-    first = array.flat[0]
-    return first if (array == first).all() else array.copy()
+    numbers, counts = np.unique(array, return_counts=True)
+    fill = numbers[counts.argmax()]
+    others = np.flatnonzero(array != fill)
+    return fill, others, array.reshape(-1)[others]
 
 
 class Job:
@@ -225,13 +227,14 @@ class Job:
         stopper = Stopper(fitted.tol or 0.0, fitted.n_iter_no_change)
         seed = int(self.rng.randint(0, 2**32, dtype=np.uint32)) if fitted.shuffle else None
         for epoch in range(n_epochs):
-            total = np.zeros(2)
+            of_rounds, n_rows = [], []
             for number in range(n_rounds):
                 change, n_bytes = self._round(seed, n_epochs, epoch, n_rounds, number)
-                total += change.loss * change.n_rows, change.n_rows
+                of_rounds.append(change.loss)
+                n_rows.append(change.n_rows)
                 if on_round is not None:
                     on_round(Round(epoch, n_epochs, number, n_rounds, len(self.shards), change.loss, n_bytes))
-            losses.append(float(total[0] / total[1]))
+            losses.append(weighted_mean(of_rounds, n_rows))
             if fitted.verbose:
                 print(f"Epoch {len(losses)}, loss {losses[-1]:.6f}")
             if stopper.update(losses[-1]) and fitted.tol is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skbag._data.bags import Bags
 from skbag._data.model import Model, Objective, Parameters
@@ -174,8 +174,14 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
             others[2 * k] = _held(others[2 * k][0], float(length), 2.0, exactly=bool(exactly)), *others[2 * k][1:]
     return Change(
         rows, table, tuple(others), n_steps, np.empty(0), int(n_rows.sum()),
-        float(n_rows @ [change.loss for change in changes]) / float(n_rows.sum()),
+        weighted_mean([change.loss for change in changes], n_rows),
     )  # fmt: skip
+
+
+def weighted_mean(values: Sequence[float], weights: ArrayLike) -> float:
+    """Return a mean; of one value that value, to the bit."""
+    weights = np.asarray(weights, np.float64)
+    return float(weights / weights.sum() @ values)
 
 
 def _held(values: Array, length: float, kind: float, *, exactly: bool = False) -> Array:

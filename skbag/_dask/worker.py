@@ -55,14 +55,14 @@ class Update:
     version: int
     change: Change
     whole: Model | None = None  # another model, and the change is of that one; its table has no rows if it is drawn
-    drawn: Any = None  # init, seed, shape, dtype, padding_idx, and what the states of a row begin at
+    drawn: Any = None  # init, seed, shape, dtype, padding_idx, and what states begin at, see `_filled`
 
     @property
     def n_bytes(self) -> int:
         """How many bytes of numbers it has."""
         whole = () if self.whole is None else (some.arrays() for some in self.whole.parameters())
-        fills = () if self.drawn is None else (np.asarray(fill) for fill in self.drawn[-1] if fill is not None)
-        arrays = [*(array for arrays in whole for array in arrays), *fills]
+        fills = () if self.drawn is None else (fill for fill in self.drawn[-1] if fill is not None)
+        arrays = [array for some in (*whole, *fills) for array in some]
         return self.change.n_bytes + sum(array.nbytes for array in arrays)
 
     def model(self, estimator: Any) -> Model:
@@ -79,14 +79,20 @@ class Update:
             values = values_of(estimator._rescaled(table_of(values)))
             numbers = numbers_of(values[:0]).dtype
             sizes = (shape[0], np.dtype(np.float64)), (shape, numbers), (shape, numbers)
-            states = (
-                np.empty((0, shape[1]), kind) if fill is None else np.full(size, fill, kind)
-                for fill, (size, kind) in zip(fills, sizes, strict=True)
-            )
-            table = Parameters(values, *states)
+            table = Parameters(values, *(_filled(*size, fill) for size, fill in zip(sizes, fills, strict=True)))
         model = self.whole.like((table, *(some.copy() for some in others)))
         self.change.put_into(model)
         return model
+
+
+def _filled(shape: tuple[int, ...], dtype: np.dtype[Any], fill: tuple[Any, Array, Array] | None) -> Array:
+    """Return an array by the number that most have, and the others; without numbers if there is none."""
+    if fill is None:
+        return np.empty((0, *shape[1:]), dtype)
+    number, places, others = fill
+    array = np.full(shape, number, dtype)
+    array.reshape(-1)[places] = others
+    return array
 
 
 class Copy:
