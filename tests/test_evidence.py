@@ -130,7 +130,7 @@ def test_rows_held_out_say_nothing(monkeypatch):
         seen.append(weights)
         return residuals_of(targets, weights)
 
-    monkeypatch.setattr("skbag._estimators.classifier.residuals_of", noted)
+    monkeypatch.setattr("skbag._estimators.fitted.residuals_of", noted)
     X, y = some_rows(2)
     EmbeddingBagClassifier(4, early_stopping=True, validation_fraction=0.25, random_state=0).fit(X, y)
     assert np.count_nonzero(seen[0]) == 60

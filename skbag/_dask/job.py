@@ -29,7 +29,7 @@ from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import checked_weights, normalized, stream_of
 from skbag._training.defaults import default_epochs, follows_rows, looked_at
-from skbag._training.evidence import evidence_of
+from skbag._training.evidence import evidence_of, residuals_of
 from skbag._training.loop import Stopper
 
 Array = NDArray[Any]
@@ -111,9 +111,9 @@ class Job:
 
     def _divide_states(self, targets: Targets, weights: Array, n_rows: list[int]) -> None:
         """Divide the first states of columns by what all shards say of them, see ``evidence``."""
-        residuals = self.fitted._residuals_of(self.learnt, targets, weights)
-        if residuals is None:
+        if not self.fitted._has_evidence(self.learnt):
             return
+        residuals = residuals_of(targets, weights)
         ends = np.concatenate(([0], np.cumsum(n_rows)))
         parts = [residuals[ends[some.start] : ends[some.stop]] for some in self.cuts]
         parts = [part[part[:, -1] > 0] for part in parts]  # a shard leaves out rows without weight
@@ -222,7 +222,8 @@ class Job:
         fitted, losses = self.fitted, []
         earlier = fitted.loss_curve_ if self.warm else []
         n_rounds = min(n_rounds, self.n_steps)
-        n_epochs = default_epochs(fitted._loss_of(self.learnt), self.n_used)
+        evident = fitted._has_evidence(self.learnt)
+        n_epochs = default_epochs(fitted._loss_of(self.learnt), self.n_used, evident=evident)
         n_epochs = n_epochs if isinstance(fitted.max_iter, str) else int(fitted.max_iter)
         stopper = Stopper(fitted.tol or 0.0, fitted.n_iter_no_change)
         seed = int(self.rng.randint(0, 2**32, dtype=np.uint32)) if fitted.shuffle else None

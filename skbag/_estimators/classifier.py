@@ -29,7 +29,6 @@ from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
-from skbag._training.evidence import residuals_of
 
 Array = NDArray[Any]
 
@@ -171,11 +170,11 @@ class EmbeddingBagClassifier(
         are used than a mini-batch has work for, some 33,000 multiplications each.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
-        fewer the more rows there are to train on: ``55 / n_samples ** 0.3``, rounded, and at least 1. That is 14 for
-        100 rows, 7 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
-        count. It was found for the mode "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. Hidden
-        layers on a frozen table get 5 times as many. ``n_iter_`` says how many there were. `partial_fit` makes one
-        epoch per call.
+        fewer the more rows there are to train on: ``48 / n_samples ** 0.3``, rounded, and at least 1. That is 12 for
+        100 rows, 6 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
+        count. With labels, other solvers and an ``output`` that is not "full" the 48 is 55. It was found for the mode
+        "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. Hidden layers on a frozen table get 5 times
+        55. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None
@@ -745,11 +744,9 @@ class EmbeddingBagClassifier(
             return self._tree.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
 
-    def _residuals_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array | None:
-        alike = learnt.kind == LABELS or self._some_outputs is not None
-        if alike or self.freeze or self.solver != "rowwise_adagrad":
-            return None
-        return residuals_of(targets, weights)
+    def _has_evidence(self, learnt: Classes) -> bool:
+        learns = self.solver == "rowwise_adagrad" and not self.freeze
+        return learns and learnt.kind != LABELS and self._some_outputs is None
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
         return {"classes_": learnt.classes}

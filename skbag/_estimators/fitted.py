@@ -36,7 +36,7 @@ from skbag._training.defaults import (
     manner_of,
     scale_of,
 )
-from skbag._training.evidence import evidence_of, sums_of
+from skbag._training.evidence import evidence_of, residuals_of, sums_of
 from skbag._training.loop import Schedule
 
 Array = NDArray[Any]
@@ -66,9 +66,9 @@ class FittedLayers(EmbeddingBagBase):
         """Return the loss of the outputs that a step touches."""
         return self._loss_of(learnt)
 
-    def _residuals_of(self, learnt: Any, targets: Targets, weights: Array) -> Array | None:
-        """Return what evidence for columns is made of; None where all learn alike."""
-        return None
+    def _has_evidence(self, learnt: Any) -> bool:
+        """Return whether columns learn by what they say of y before training."""
+        return False
 
     def _constant_outputs(self, targets: Targets, weights: Array) -> Any:
         """Return which outputs have one target in all samples, at which the intercepts begin."""
@@ -91,9 +91,8 @@ class FittedLayers(EmbeddingBagBase):
             self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
 
     def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> Any:
-        """Return how much columns say about y, of rows with a weight: by that their first states are divided."""
-        residuals = self._residuals_of(learnt, targets, weights)
-        return 1.0 if residuals is None else evidence_of(sums_of(bags, residuals))
+        """Return how much columns say of y in rows with a weight: by that their first states are divided."""
+        return evidence_of(sums_of(bags, residuals_of(targets, weights))) if self._has_evidence(learnt) else 1.0
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,

@@ -89,7 +89,10 @@ class Run:
             return
         n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_rows))
         automatic = isinstance(estimator.max_iter, str)
-        n_default = default_epochs(estimator._loss_of(self.learnt), len(self.used), frozen=bool(estimator.freeze))
+        n_default = default_epochs(
+            estimator._loss_of(self.learnt), len(self.used), frozen=bool(estimator.freeze),
+            evident=estimator._has_evidence(self.learnt),
+        )  # fmt: skip
         n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
         schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
         best, stopped = self._epochs(schedule, progress)
