@@ -4,16 +4,19 @@ from functools import cache
 from typing import Any
 
 import numba
+from numba.core import ir, types
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.compiler_machinery import PassManager
-from numba.extending import register_jitable
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.typing.templates import infer_global
+from numba.core.untyped_passes import IRProcessing
+from numba.extending import intrinsic
 
 from skbag._compiled.cache import KernelCache
 from skbag._compiled.dispatch import enabled, kept
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 
 class _Ingredient(JITCodeLibrary):
@@ -25,8 +28,8 @@ class _Ingredient(JITCodeLibrary):
     def _optimize_final_module(self) -> None:
         pass
 
-    def _finalize_specific(self) -> None:
-        pass
+    def _finalize_final_module(self) -> None:
+        self._finalized = True  # not added to the engine, which makes machine code of all that it has
 
 
 _LEFT_OUT = {  # passes of Numba over what kernels have none of: a tenth of the time to compile
@@ -34,6 +37,46 @@ _LEFT_OUT = {  # passes of Numba over what kernels have none of: a tenth of the 
     "InlineOverloads", "LiteralPropagationSubPipelinePass", "LiteralUnroll", "MakeFunctionToJitFunction",
     "NoPythonSupportedFeatureValidation", "NopythonRewrites", "RewriteDynamicRaises", "WithLifting",
 }  # fmt: skip
+
+
+def _extremum(symbol: str) -> Any:
+    """Return Python's `max` or `min` of two numbers, of which Numba would compile a function for each pair of types."""
+
+    def typed(typingctx: Any, x: Any, y: Any) -> Any:
+        kind = typingctx.unify_types(x, y)
+        floats = isinstance(kind, types.Float)
+        if not floats and kind not in types.signed_domain:
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            first, second = args
+            later = (builder.fcmp_ordered if floats else builder.icmp_signed)(symbol, second, first)
+            return builder.select(later, second, first)
+
+        return kind(kind, kind), codegen
+
+    return intrinsic(typed)
+
+
+_SHORT = {max: _extremum(">"), min: _extremum("<")}
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Shorten(FunctionPass):
+    """Puts what is compiled sooner in the place of functions of Python."""
+
+    _name = "skbag_shorten"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        for block in state.func_ir.blocks.values():
+            for assign in block.find_insts(ir.Assign):
+                value = assign.value
+                if isinstance(value, ir.Global) and value.value in (max, min):
+                    assign.value = ir.Global(value.name, _SHORT[value.value], value.loc)
+        return True
 
 
 class _KernelCompiler(Compiler):
@@ -46,25 +89,29 @@ class _KernelCompiler(Compiler):
             for some, description in whole.passes:
                 if some.__name__ not in _LEFT_OUT:
                     pipeline.add_pass(some, description)
+                if some is IRProcessing:
+                    pipeline.add_pass(_Shorten, "larger and smaller numbers")
             pipeline.finalize()
             pipelines.append(pipeline)
         return pipelines
 
 
-class _IngredientCompiler(_KernelCompiler):
+class IngredientCompiler(_KernelCompiler):
     """Compiles without what would make the code callable from Python, too."""
+
+    without: tuple[str, ...] = "no_compile", "no_cpython_wrapper", "no_cfunc_wrapper"
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, args: Any, *more: Any) -> None:
         if library is None:
             library = _Ingredient(targetctx.codegen(), "skbag")
         super().__init__(typingctx, targetctx, library, args, *more)
-        for name in ("no_compile", "no_cpython_wrapper", "no_cfunc_wrapper"):
+        for name in self.without:
             setattr(self.state.flags, name, True)
 
 
 def _kept(function: Any, **wrappers: bool) -> Any:
     with enabled():
-        dispatcher = numba.njit(pipeline_class=_KernelCompiler, **_OPTIONS, **wrappers)(function)
+        dispatcher = numba.njit(pipeline_class=_KernelCompiler, **OPTIONS, **wrappers)(function)
     return kept(dispatcher, KernelCache(dispatcher, CompileResultCacheImpl))
 
 
@@ -81,7 +128,7 @@ def part(function: Any) -> Any:
 def inlined(function: Any) -> Any:
     """Compile a helper that becomes part of the kernel that calls it."""
     with enabled():
-        dispatcher = numba.njit(forceinline=True, pipeline_class=_IngredientCompiler, **_OPTIONS)(function)
+        dispatcher = numba.njit(forceinline=True, pipeline_class=IngredientCompiler, **OPTIONS)(function)
     add_overload = dispatcher.add_overload
 
     def add(compiled: Any) -> None:
@@ -95,5 +142,7 @@ def inlined(function: Any) -> Any:
 
 @cache
 def as_rule(function: Any) -> Any:
-    """Let kernels call a function of ``skbag._rules``, or one like it."""
-    return register_jitable(forceinline=True)(function)
+    """Let kernels call a function of ``skbag._rules``, or one like it, by its name or by what this returns."""
+    dispatcher = inlined(function)
+    infer_global(function, types.Dispatcher(dispatcher))
+    return dispatcher

@@ -24,8 +24,8 @@ def begin_of(blocks, block, n):
     n_blocks, shares = blocks
     if block == n_blocks:
         return n
-    left = 1 - 0.5 / shares
-    return np.intp(n * ((1 - left**block) / (1 - left**n_blocks)))
+    left = 1 - 0.5 / shares  # to the power of a whole number is a function that Numba would have to compile
+    return np.intp(n * ((1 - left ** np.float64(block)) / (1 - left ** np.float64(n_blocks))))
 
 
 @inlined
