@@ -276,9 +276,12 @@ with ThreadPoolExecutor(8) as pool:
 assert results == results[:1] * 8
 embedding([0], table)
 from numba.core.dispatcher import Dispatcher
+from skbag._cpu.shaped import Shaped
 kernels = [d for d in gc.get_objects() if issubclass(type(d), Dispatcher) and d.signatures]
-print(sum(sum(d.stats.cache_misses.values()) for d in kernels))
-print(sum(sum(d.stats.cache_hits.values()) for d in kernels))
+parts = [d for d in gc.get_objects() if issubclass(type(d), Shaped) and d.cache_hits + d.cache_misses]
+assert parts
+print(sum(sum(d.stats.cache_misses.values()) for d in kernels) + sum(d.cache_misses for d in parts))
+print(sum(sum(d.stats.cache_hits.values()) for d in kernels) + sum(d.cache_hits for d in parts))
 print(*np.ravel(results[0]))
 """
 EXPECTED = [6, 8, 10, 12, 14, 16]

@@ -306,7 +306,7 @@ def test_only_rules_of_the_package_are_on_disk(tmp_path, monkeypatch, rule, hits
 
 
 @pytest.mark.parametrize("make", [
-    lambda solver: update_kernel.__wrapped__(4, 1, True, solver),
+    lambda solver: update_kernel.__wrapped__(solver),
     lambda solver: head_kernel.__wrapped__(4, 4, Loss("", solver.element)),
 ])  # fmt: skip
 def test_kernels_of_a_rule_are_the_same_in_every_process(make):
@@ -317,13 +317,28 @@ def test_kernels_of_a_rule_are_the_same_in_every_process(make):
         cache._identity(make(OUTSIDE[0]))
 
 
+def test_max_and_min_in_kernels_are_those_of_python():
+    """Which of two equal ones, or of NaN and a number, comes back goes by their order."""
+
+    @kernel
+    def both(x, y):
+        return max(x, y), min(x, y)
+
+    numbers = [0.0, -0.0, 1.5, -np.inf, np.nan, 0, 2, -3]
+    for x in numbers:
+        for y in numbers:
+            expected = [str(float(number)) for number in (max(x, y), min(x, y))]
+            assert [str(float(number)) for number in both(x, y)] == expected, (x, y)
+    assert both(np.int32(-5), np.int64(1 << 40)) == (1 << 40, -5)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_words_of_rules_mean_in_kernels_what_they_mean_in_numpy(dtype):
     """At the ends of the dtype, too, and of NaN, which a loss must not hide."""
 
     @kernel
     def compute(x, y, out):
-        tile, size = full(x.dtype.type(0), 0, 4, 1, 1), item_bytes(x)
+        tile, size = full(x.dtype.type(0), 4, 1), item_bytes(x)
         for i in range(0, len(x), 4):
             at = np.uintp(i) * size
             one = load(tile, np.uintp(x.ctypes.data) + at, 0)

@@ -13,6 +13,7 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -217,30 +218,42 @@ class KernelCache:
         name = f"{self._name}-{DIGEST[:16]}-{hashlib.sha256(key).hexdigest()[:32]}{SUFFIX}"
         return os.path.join(where, name), key
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled code for a signature, or None if there is none that can be used."""
-        target_context.refresh()  # as Numba's does
+    def load(self, signature: Any, codegen: Any, rebuild: Callable[[bytes], Any]) -> Any:
+        """Return what ``rebuild`` makes of what was saved for a signature, or None if there is nothing to be used."""
         try:
-            entry = self.entry(sig, target_context.codegen())
+            entry = self.entry(signature, codegen)
             payload = entry and read(*entry)
-            if not payload:
-                return None
-            compiled = self._implementation.rebuild(target_context, pickle.loads(payload))
-            return compiled if tuple(compiled.signature.args) == tuple(sigutils.normalize_signature(sig)[0]) else None
+            return rebuild(payload) if payload else None
         except MemoryError:
             raise
         except Exception:
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep compiled code if that is possible; if it is not, this process has it all the same."""
+    def save(self, signature: Any, codegen: Any, reduce: Callable[[], bytes | None]) -> None:
+        """Keep what ``reduce()`` returns if that is possible; if it is not, this process has it all the same."""
         try:
-            entry = self.entry(sig, data.codegen)
+            entry = self.entry(signature, codegen)
+            payload = entry and reduce()
             # the files may have been replaced since they were imported: then this code is of no version
-            if entry and self._implementation.check_cachable(data) and _digest() == DIGEST:
-                write(*entry, dumps(self._implementation.reduce(data)))
+            if entry and payload and _digest() == DIGEST:
+                write(*entry, payload)
                 _sweep(os.path.dirname(entry[0]))
         except MemoryError:
             raise
         except Exception:
             return
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled code for a signature, or None if there is none that can be used."""
+        target_context.refresh()  # as Numba's does
+
+        def rebuild(payload: bytes) -> Any:
+            compiled = self._implementation.rebuild(target_context, pickle.loads(payload))
+            return compiled if tuple(compiled.signature.args) == tuple(sigutils.normalize_signature(sig)[0]) else None
+
+        return self.load(sig, target_context.codegen(), rebuild)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep compiled code if that is possible; if it is not, this process has it all the same."""
+        made = self._implementation
+        self.save(sig, data.codegen, lambda: dumps(made.reduce(data)) if made.check_cachable(data) else None)

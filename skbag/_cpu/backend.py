@@ -13,7 +13,7 @@ from skbag._cpu import calls, checking, structs
 from skbag._cpu import pooling as kernels
 from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
-from skbag._cpu.tile import LARGEST, TOTAL
+from skbag._cpu.tiling import LARGEST, TOTAL, Tiling
 from skbag._data.bags import Bags, frozen, is_relative
 from skbag._data.found import Found
 from skbag._data.quantized import arrays_of
@@ -70,15 +70,15 @@ def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
     return 1 << max(4, (8192 // row_bytes).bit_length() - 1), 1  # a power of two: few kernels
 
 
-def layout(table: Array) -> tuple[int, ...]:
-    """Return what a kernel is made for: lanes, vectors, copies, ahead, every, single, whole; see ``reduce_kernel``."""
+def layout(table: Array) -> Tiling:
+    """Return what a kernel that reduces bags of rows of a table is made for."""
     dim, itemsize = table.shape[1], table.itemsize
     aligned = dim * itemsize > _LINE or table.__array_interface__["data"][0] % _LINE == 0
     return _layout(dim, itemsize, table.nbytes, aligned)
 
 
 @lru_cache(maxsize=64)
-def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, ...]:
+def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> Tiling:
     row_bytes = dim * itemsize
     lanes, vectors = tile_of(dim, max(itemsize, 4))
     single, whole = dim <= lanes * vectors, False
@@ -89,29 +89,22 @@ def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> tuple[int, 
     ahead, every = _prefetching(n_bytes, row_bytes, vectors)
     if itemsize < 4:  # vectors of floats are read from less than half a line
         every = max(1, _LINE // (lanes * itemsize))
-    return lanes, vectors, _copies(vectors), ahead, every, int(single), int(whole)
-
-
-def reduce_of(layout: tuple[int, ...], kind: int) -> Any:
-    """Return the kernel that reduces bags of rows of a layout."""
-    lanes, vectors, copies, ahead, every, _, whole = layout
-    return kernels.reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind)
+    return Tiling(lanes, vectors, _copies(vectors), ahead, every, int(single), int(whole))
 
 
 @lru_cache(maxsize=256)
 def _reduce_address(
-    layout: tuple[int, ...], stored: np.dtype[Any], dtype: np.dtype[Any], ids: np.dtype[Any], kind: int,
-    weighted: bool, scaled: bool, padded: bool,
+    tiling: Tiling, stored: np.dtype[Any], dtype: np.dtype[Any], ids: np.dtype[Any], kind: int, weighted: bool,
+    scaled: bool, padded: bool,
 ) -> int:  # fmt: skip
-    """Return the address of `reduce_of` for bags as they are given: what they have is what its code depends on."""
+    """Return the address of ``pooling.reduce_kernel``'s kernel for bags as they are given: its code depends on that."""
     numbers, places = frozen(np.empty(1, dtype)), frozen(np.empty(1, ids))
     example = structs.Reduction(
         frozen(np.empty((1, 1), stored)), numbers if weighted else None, numbers if scaled else None, places,
         0 if padded else None, frozen(np.empty(1, stored)), places, places, np.empty(1, dtype), np.empty(1, np.int64),
         np.empty((1, 1), dtype), frozen(np.zeros(1, np.int64)),
     )  # fmt: skip
-    kinds = map(calls.kind_of, (example, *(0,) * 5))
-    return calls.address_of(reduce_of(layout, kind), *kinds)
+    return kernels.reduce_kernel(kind).address(tiling, *map(calls.kind_of, (example, *(0,) * 5)))
 
 
 def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
@@ -281,7 +274,7 @@ def _pass(
     """Pool bags in modes that share a pass, of which each has its place in a row; return the ``progress``."""
     values, scales = arrays_of(table)
     dim, dtype, maximum, kind = table.shape[1], table.dtype, modes == ("max",), layout(values)
-    span, together, multipliers = kind[0] * kind[1], kernels.BAGS_TOGETHER, None if maximum else bags.weights
+    span, together, multipliers = kind.span, kernels.BAGS_TOGETHER, None if maximum else bags.weights
     if values.itemsize < 4:
         span, together = dim, _BAGS_IN_CACHE
     if factors is not None:

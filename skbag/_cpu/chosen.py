@@ -115,8 +115,8 @@ def chosen_head_kernel(lanes, block, loss, tree):
         z, goals, factors = chosen.outputs[part_], chosen.outputs[part_, 1], chosen.outputs[part_, 2]
         offsets = chosen.offsets
         zero, dim, itemsize = coef.dtype.type(0), coef.shape[1], item_bytes(coef)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
-        outer = full(zero, 0, block, 1, 1)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        outer = full(zero, block, 1)
         n_parts, n_drawn = len(parts.firsts), 0
         if not tree:
             n_drawn = _draw(chosen, number, drawn)

@@ -2,13 +2,13 @@
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
+from skbag._cpu.operations import operation
 from skbag._cpu.storage import ir_of, narrowed, rounded_for
 from skbag._cpu.tile import add, splat, sum_of_lanes, vector_pointers
 
 
-@intrinsic
+@operation
 def lane_sum(typingctx, tile):
     """Sum of the lanes of the first vector."""
 
@@ -18,7 +18,7 @@ def lane_sum(typingctx, tile):
     return tile.scalar(tile), codegen
 
 
-@intrinsic
+@operation
 def add_scaled(typingctx, tile, scale, other):
     """The first copy of ``tile + scale * other``."""
 
@@ -43,7 +43,7 @@ def _columns(builder, tile, tail):
         yield columns
 
 
-@intrinsic
+@operation
 def from_column(typingctx, tile, tail, first):
     """The first copy of the tile with 0 in the columns before ``first``."""
 
@@ -58,7 +58,7 @@ def from_column(typingctx, tile, tail, first):
     return tile(tile, types.intp, types.intp), codegen
 
 
-@intrinsic
+@operation
 def dot(typingctx, tile, other, tail):
     """The sum over the columns of the products of two tiles' first copies."""
 
@@ -77,7 +77,7 @@ def dot(typingctx, tile, other, tail):
     return tile.scalar(tile, other, types.intp), codegen
 
 
-@intrinsic
+@operation
 def multiply_add(typingctx, acc, one, other):
     """The first copy of ``acc + one * other``, lane by lane."""
 
@@ -91,7 +91,7 @@ def multiply_add(typingctx, acc, one, other):
     return acc(acc, one, other), codegen
 
 
-@intrinsic
+@operation
 def total_sum(typingctx, tile):
     """Sum of the lanes of all vectors of the first copy."""
 
@@ -104,7 +104,7 @@ def total_sum(typingctx, tile):
     return tile.scalar(tile), codegen
 
 
-@intrinsic
+@operation
 def before_column(typingctx, tile, last):
     """The first vector of the tile with 0 in the lanes from ``last`` on."""
 
@@ -118,7 +118,7 @@ def before_column(typingctx, tile, last):
     return tile(tile, types.intp), codegen
 
 
-@intrinsic
+@operation
 def join_at(typingctx, old, new, tail, first):
     """The first copy of ``old`` in the columns before ``first``, of ``new`` from there on."""
 
@@ -133,7 +133,7 @@ def join_at(typingctx, old, new, tail, first):
     return old(old, old, types.intp, types.intp), codegen
 
 
-@intrinsic
+@operation
 def rounded_to(typingctx, tile, table, seed, begin, tail):
     """The first copy of the tile, the columns of a row of a table from ``begin`` on, as that stores them.
 
@@ -164,7 +164,7 @@ def rounded_to(typingctx, tile, table, seed, begin, tail):
     return tile(tile, table, types.uint32, types.intp, types.intp), codegen
 
 
-@intrinsic
+@operation
 def store_in(typingctx, tile, table, address, tail):
     """Write the first copy of the tile, which `rounded_to` has made, to a row of a table."""
 

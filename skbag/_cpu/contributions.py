@@ -78,7 +78,7 @@ def product_kernel(lanes):
         table : (n_rows, dim), scales : (n_rows,), what multiplies its rows, or None, ids : (n,) in range, coef :
         (n_outputs, dim), in. blocks, progress : see ``sharing``. out : (n, n_outputs), out.
         """
-        tile = full(coef.dtype.type(0), 0, lanes, 1, 1)
+        tile = full(coef.dtype.type(0), lanes, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             for j in range(begin_of(blocks, block, len(ids)), begin_of(blocks, block + 1, len(ids))):
@@ -132,7 +132,7 @@ def weigh_kernel(lanes):
 
         For table and scales see `product_kernel`, for the others `spread`.
         """
-        tile = full(coef.dtype.type(0), 0, lanes, 1, 1)
+        tile = full(coef.dtype.type(0), lanes, 1)
         some = shares[fetch_add(progress, THREAD, 1)]
         n_members = np.intp(item(indptr, len(indptr) - 1))
         block = fetch_add(progress, NEXT, 1)
@@ -175,7 +175,7 @@ def credit_kernel(lanes):
         Of equal ones the first. pooled : (n_bags, dim), the maxima, in. left : (n_threads, vectors of a row) int64,
         scratch: a bit for each column whose maximum was not met yet. For the others see `weigh_kernel`.
         """
-        tile, dim = full(coef.dtype.type(0), 0, lanes, 1, 1), table.shape[1]
+        tile, dim = full(coef.dtype.type(0), lanes, 1), table.shape[1]
         some, reading = left[fetch_add(progress, THREAD, 1)], of_table(tile, table)
         n_members = np.intp(item(indptr, len(indptr) - 1))
         block = fetch_add(progress, NEXT, 1)

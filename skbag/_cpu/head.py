@@ -19,7 +19,7 @@ from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import item, item_bytes, prefetch_address, put
 from skbag._cpu.tile import (
     add_window,
-    fold_rows,
+    fold_row,
     full,
     load,
     store,
@@ -120,7 +120,7 @@ def weighted_rows(tile, wide, lanes, rows, ids, start, n, weights, q, out, p):
             total = wide
             for k in range(first, min(n, first + most)):
                 address = row_address(rows, _nth(ids, start + k)) + offset
-                total = fold_rows(total, (address,), (weights[q, k],), (WIDE - 1) * lanes)
+                total = fold_row(total, address, weights[q, k], (WIDE - 1) * lanes)
             if n > most:
                 total = add_window(total, memory, first == 0)
         store(total, row_address(out, p) + offset, (WIDE - 1) * lanes)
@@ -132,7 +132,7 @@ def weighted_rows(tile, wide, lanes, rows, ids, start, n, weights, q, out, p):
             acc = tile
             for k in range(first, min(n, first + most)):
                 address = row_address(rows, _nth(ids, start + k)) + offset
-                acc = fold_rows(acc, (address,), (weights[q, k],), 0)
+                acc = fold_row(acc, address, weights[q, k], 0)
             if n > most:
                 acc = add_window(acc, memory, first == 0)
         store(acc, row_address(out, p) + offset, 0)
@@ -215,8 +215,8 @@ def head_kernel(lanes, block, loss):
         coef, intercept, inputs, outputs = layer.coef, layer.intercept, layer.inputs, layer.outputs
         losses, gradients = batch.losses, layer.gradients
         zero = coef.dtype.type(0)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
-        outer = full(zero, 0, block, 1, 1)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        outer = full(zero, block, 1)
         n = len(coef)
         for p in range(begin, end):  # one loop after the other: what follows waits for no row alone
             linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)

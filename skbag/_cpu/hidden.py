@@ -27,8 +27,8 @@ def forward_kernel(lanes, block, activation):
         """
         coef, intercept, inputs, outputs = layer.coef, layer.intercept, layer.inputs, layer.outputs
         zero, n = coef.dtype.type(0), len(coef)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
-        outer = full(zero, 0, block, 1, 1)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        outer = full(zero, block, 1)
         for p in range(begin, end):
             linear(tile, wide, lanes, inputs, p, coef, intercept, outputs)
             base = row_address(outputs, p)
@@ -55,8 +55,8 @@ def back_kernel(lanes, block, activation):
         """
         coef, outputs, deltas, gradients = layer.coef, layer.outputs, layer.deltas, layer.gradients
         zero, n = coef.dtype.type(0), len(coef)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
-        outer = full(zero, 0, block, 1, 1)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        outer = full(zero, block, 1)
         for p in range(begin, end):
             base, of_outputs = row_address(deltas, p), row_address(outputs, p)
             for k in range(0, n, block):

@@ -4,46 +4,25 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from skbag._cpu.operations import operation
 from skbag._cpu.storage import ir_of
-from skbag._cpu.tile import call_llvm, splat, suffix_of
+from skbag._cpu.tile import call_llvm, fold, splat, suffix_of
 
 
-@intrinsic
-def row_addresses(typingctx, tile, base, row_bytes, spare, indices, padding_idx, member):
-    """Where the rows of the members from ``member`` on lie, a tuple of as many as the tile has copies.
-
-    ``spare`` stands for the row of a member that ``padding_idx``, if it is not None, takes out.
-    """
-    result = types.UniTuple(base, tile.copies)
-
-    def codegen(context, builder, signature, args):
-        _, base_, row_bytes_, spare_, indices_, padding_, member_ = args
-        view = context.make_array(indices)(context, builder, indices_)
-        if not isinstance(padding_idx, types.NoneType):
-            padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
-        addresses = []
-        for k in range(len(result)):
-            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
-            row = builder.mul(context.cast(builder, index, indices.dtype, types.intp), row_bytes_)
-            address = builder.add(base_, row)
-            if not isinstance(padding_idx, types.NoneType):
-                address = builder.select(builder.icmp_signed("!=", index, padding_), address, spare_)
-            addresses.append(address)
-        return context.make_tuple(builder, result, addresses)
-
-    return result(tile, base, row_bytes, spare, indices, padding_idx, types.intp), codegen
+def _item(context, builder, array, value, place):
+    """Code for an item of a 1-D array."""
+    return builder.load(builder.gep(context.make_array(array)(context, builder, value).data, [place]))
 
 
-@intrinsic
+@operation
 def all_below(typingctx, tile, indices, member, limit):
     """Whether 0 <= index < limit for the next members, as many as the tile has copies."""
 
     def codegen(context, builder, signature, args):
         _, indices_, member_, limit_ = args
-        view = context.make_array(indices)(context, builder, indices_)
         result = ir.Constant(ir.IntType(1), 1)
         for k in range(tile.copies):
-            index = builder.load(builder.gep(view.data, [builder.add(member_, ir.Constant(member_.type, k))]))
+            index = _item(context, builder, indices, indices_, builder.add(member_, ir.Constant(member_.type, k)))
             index = context.cast(builder, index, indices.dtype, types.intp)  # as unsigned, a negative one is huge
             result = builder.and_(result, builder.icmp_unsigned("<", index, limit_))
         return result
@@ -51,43 +30,41 @@ def all_below(typingctx, tile, indices, member, limit):
     return types.boolean(tile, indices, types.intp, types.uintp), codegen
 
 
-@intrinsic
-def multipliers_of(typingctx, tile, weights, scales, indices, padding_idx, member, like):
-    """What multiplies the rows of the members from ``member`` on: (weights[member] * scales[indices[member]], ...).
+@operation
+def fold_members(typingctx, tile, like, rows, multipliers, scales, indices, padding_idx, member, tail):
+    """The tile with the rows of the members from ``member`` on taken in, as many as the tile ``like`` has copies.
 
-    As many as the tuple ``like`` has; None stands for ones, and comes back where both are. In a maximum the scale of a
-    row that stands for a member that ``padding_idx`` takes out is infinite.
+    Row i of ``rows``, (where the first begins, how many bytes each has, where the row lies that stands for a member
+    that ``padding_idx``, if it is not None, takes out), times multipliers[member] * scales[i]; None stands for ones. In
+    a maximum the scale of a row that stands for a member that was taken out is infinite.
     """
-    floats = [array.dtype for array in (weights, scales) if not isinstance(array, types.NoneType)]
-    result = types.UniTuple(floats[0], len(like)) if floats else types.none
-    spares = not isinstance(scales, types.NoneType) and not isinstance(padding_idx, types.NoneType) and tile.maximum
+    padded, weighted, scaled = (not isinstance(kind, types.NoneType) for kind in (padding_idx, multipliers, scales))
 
     def codegen(context, builder, signature, args):
-        _, weights_, scales_, indices_, padding_, member_, _ = args
-        if not floats:
-            return context.get_dummy_value()
-
-        def read(array, value, place):
-            return builder.load(builder.gep(context.make_array(array)(context, builder, value).data, [place]))
-
-        values = []
-        for k in range(len(result)):
+        acc, _, rows_, multipliers_, scales_, indices_, padding_, member_, tail_ = args
+        base, row_bytes, spare = (builder.extract_value(rows_, k) for k in range(3))
+        if padded:
+            padding_ = context.cast(builder, padding_, padding_idx, indices.dtype)
+        addresses, weights = [], []
+        for k in range(like.copies):
             place = builder.add(member_, ir.Constant(member_.type, k))
-            weight = scale = None
-            if not isinstance(weights, types.NoneType):
-                weight = read(weights, weights_, place)
-            if not isinstance(scales, types.NoneType):
-                index = read(indices, indices_, place)
-                scale = read(scales, scales_, context.cast(builder, index, indices.dtype, types.intp))
-                if spares:
-                    padding = context.cast(builder, padding_, padding_idx, indices.dtype)
+            index = _item(context, builder, indices, indices_, place)
+            row = context.cast(builder, index, indices.dtype, types.intp)
+            address = builder.add(base, builder.mul(row, row_bytes))
+            factors = [_item(context, builder, multipliers, multipliers_, place)] if weighted else []
+            if scaled:
+                scale = _item(context, builder, scales, scales_, row)
+                if padded and tile.maximum:
                     infinite = ir.Constant(scale.type, float("inf"))
-                    scale = builder.select(builder.icmp_signed("!=", index, padding), scale, infinite)
-            both = weight is not None and scale is not None
-            values.append(builder.fmul(weight, scale) if both else weight if scale is None else scale)
-        return context.make_tuple(builder, result, values)
+                    scale = builder.select(builder.icmp_signed("!=", index, padding_), scale, infinite)
+                factors.append(scale)
+            if padded:
+                address = builder.select(builder.icmp_signed("!=", index, padding_), address, spare)
+            addresses.append(address)
+            weights.append(builder.fmul(*factors) if len(factors) == 2 else factors[0] if factors else None)
+        return fold(builder, tile, acc, addresses, weights if weighted or scaled else None, tail_)
 
-    return result(tile, weights, scales, indices, padding_idx, types.intp, like), codegen
+    return tile(tile, like, rows, multipliers, scales, indices, padding_idx, types.intp, types.intp), codegen
 
 
 def _first_lanes(builder, n, lanes):
@@ -105,7 +82,7 @@ def _masked(context, builder, array, value, start, inside, otherwise):
     return call_llvm(builder, "llvm.masked.load", otherwise.type, [pointer, align, inside, otherwise], suffix)
 
 
-@intrinsic
+@operation
 def add_sizes(typingctx, tile, weights, indices, start, stop, padding_idx, squared):
     """Add |w|, or w * w where ``squared``, of the members start, start + 1, ... to the lanes of the tile.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
-from skbag._cpu import calls, chosen, forward, head, hidden, predict, rows, step, structs, update
+from skbag._cpu import calls, chosen, forward, head, hidden, pooling, predict, rows, step, structs, update
 from skbag._cpu.scratch import (
     Shape,
     batch_memory,
@@ -20,7 +20,7 @@ from skbag._cpu.scratch import (
     parts_memory,
     step_of,
 )
-from skbag._cpu.tile import LARGEST, SQUARES, TOTAL
+from skbag._cpu.tiling import LARGEST, SQUARES, TOTAL, Tiling
 from skbag._cpu.undo import take
 from skbag._data.bags import frozen
 from skbag._data.blocks import Blocks
@@ -145,7 +145,7 @@ def reduce_address(layout: tuple[int, ...], kind: tuple[Any, ...], by: int) -> i
     """
     kinds = _kinds(*kind)
     reduction = kinds.unweighted if by == LARGEST else kinds.reduction
-    return calls.address_of(cpu.reduce_of(layout, by), reduction, *(kinds.count,) * 5)
+    return pooling.reduce_kernel(by).address(Tiling(*layout), reduction, *(kinds.count,) * 5)
 
 
 def reduce_addresses(layout: tuple[int, ...], shape: Shape) -> tuple[int, int]:
@@ -184,21 +184,21 @@ def hidden_addresses(n_inputs: int, kind: tuple[Any, ...], activation: Activatio
 
 @lru_cache(maxsize=64)
 def update_addresses(dim: int, kind: tuple[Any, ...], solver: Solver) -> tuple[int, int]:
-    """Return the addresses of ``update.update_kernel``'s and ``update.add_kernel``'s kernels; 0 if there is none.
+    """Return the addresses of ``update.update_kernel``'s kernel and of ``update.add``; 0 if there is none.
 
     For the table; with a ``kind`` whose ``stored`` is its dtype, for a layer.
     """
     kinds, dtype, stored = _kinds(*kind), *kind[:2]
     count, tickets, tile = kinds.count, kinds.tickets, _tile_of(dim, dtype)
-    updating = calls.address_of(
-        update.update_kernel(*tile, solver),
-        kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table,
+    updating = update.update_kernel(solver).address(
+        tile, kinds.terms, count, kinds.weights, count, kinds.ids, kinds.rows, kinds.parts, count, count, kinds.table,
         kinds.bias, kinds.step, count, kinds.rate, tickets,
     )  # fmt: skip
     adding = 0
     if solver.linear and stored == dtype:
-        arguments = kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
-        adding = calls.address_of(update.add_kernel(*tile), *arguments)
+        adding = update.add.address(
+            tile, kinds.batch, kinds.parts, count, count, count, kinds.rate, kinds.table, tickets
+        )  # fmt: skip
     return updating, adding
 
 
@@ -259,14 +259,13 @@ def gather_address(dim: int, kind: tuple[Any, ...], blocks: Blocks) -> int:
         return 0
     kinds = _kinds(*kind)
     count = kinds.count
-    return calls.address_of(
-        update.gather_kernel(*_tile_of(dim, kind[0]), bool(blocks.interaction)),
-        kinds.terms, count, kinds.table, kinds.batch, kinds.parts, count, count,
-    )  # fmt: skip
+    return update.gather_kernel(bool(blocks.interaction)).address(
+        _tile_of(dim, kind[0]), kinds.terms, count, kinds.table, kinds.batch, kinds.parts, count, count
+    )
 
 
-def _tile_of(dim: int, dtype: np.dtype[Any]) -> tuple[int, int, bool]:
-    """Return the tile by which rows of a width are changed, and whether one holds a row."""
+def _tile_of(dim: int, dtype: np.dtype[Any]) -> Tiling:
+    """Return the tile by which rows of a width are changed."""
     lanes = lanes_of(dim, dtype)
     n_vectors = -(-dim // lanes)
-    return lanes, min(n_vectors, update.MOST_VECTORS), n_vectors <= update.MOST_VECTORS
+    return Tiling(lanes, min(n_vectors, update.MOST_VECTORS), single=int(n_vectors <= update.MOST_VECTORS))

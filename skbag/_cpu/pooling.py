@@ -13,30 +13,31 @@ from skbag._cpu.checking import in_range, increases, is_extreme, rising
 from skbag._cpu.columns import (
     lane_sum,
 )
-from skbag._cpu.jit import inlined, kernel, part
-from skbag._cpu.members import add_sizes, all_below, multipliers_of, row_addresses
+from skbag._cpu.jit import inlined, kernel
+from skbag._cpu.members import add_sizes, all_below, fold_members
 from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_item, put
+from skbag._cpu.shaped import shaped
 from skbag._cpu.sharing import DONE, EXTREME, INVALID, NEXT, THREAD, UNSORTED, begin_of, first_bag
 from skbag._cpu.storage import number_at
 from skbag._cpu.structs import Reduction
 from skbag._cpu.tile import (
-    LARGEST,
     add_window,
     divide,
     fold_copies,
-    fold_rows,
     full,
     is_finite,
     load,
-    n_copies,
     of_table,
     one_copy,
+    open_tile,
     prefetch,
+    prefetch_all,
     scaled,
     store,
     window,
     window_memory,
 )
+from skbag._cpu.tiling import LARGEST
 from skbag._rules.pooling import MAX, SQRTN, SUM
 
 BAGS_TOGETHER = 64  # bags that a part of a kernel is called for
@@ -74,13 +75,10 @@ def _is_weighed(weights, indices, start, stop, padding_idx):
 
 
 @inlined
-def _reduce_window(
-    acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every,
-    whole,
-):  # fmt: skip
+def _reduce_window(acc, rows, n_rows, tail, multipliers, scales, indices, padding_idx, start, stop):
     """Return what `reduce_bag` does for some members; the tile stays in registers throughout."""
-    copies = n_copies(acc)
-    single = one_copy(acc)
+    copies, ahead, single = acc.copies, acc.ahead, one_copy(acc)
+    base, row_bytes, _ = rows
     i = start
     last = stop - copies
     furthest = len(indices) - copies - ahead
@@ -91,40 +89,30 @@ def _reduce_window(
             if ahead > 0:
                 for j in range(copies):
                     soon = np.intp(item(indices, i + step + j))
-                    prefetch(acc, base + np.uintp(soon) * row_bytes, tail, every, whole)
+                    prefetch(acc, base + np.uintp(soon) * row_bytes, tail)
                     if scales is not None:
                         prefetch_item(scales, soon)
-            rows = row_addresses(acc, base, row_bytes, spare, indices, padding_idx, i)
-            factors = multipliers_of(acc, multipliers, scales, indices, padding_idx, i, rows)
-            acc = fold_rows(acc, rows, factors, tail)
+            acc = fold_members(acc, acc, rows, multipliers, scales, indices, padding_idx, i, tail)
             i += copies
     for _ in range(copies - 1):  # unrolled: at most so many are left
         if i < stop and all_below(single, indices, i, n_rows):
-            row = row_addresses(single, base, row_bytes, spare, indices, padding_idx, i)
-            acc = fold_rows(acc, row, multipliers_of(acc, multipliers, scales, indices, padding_idx, i, row), tail)
+            acc = fold_members(acc, single, rows, multipliers, scales, indices, padding_idx, i, tail)
             i += 1
     return fold_copies(acc), i
 
 
 @inlined
-def reduce_bag(
-    acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every,
-    whole,
-):  # fmt: skip
+def reduce_bag(acc, rows, n_rows, tail, multipliers, scales, indices, padding_idx, start, stop):
     """Return the tile with the rows of the members start <= i < stop taken in, window by window.
 
     Also return where it ended: at ``stop``, or at the first of some members of which one is not in range(n_rows).
-    ``base`` and ``spare`` are addresses: of the tile's first column in row 0, and in the row that stands for a member
-    that padding_idx takes out. ``ahead``, ``every`` and ``whole`` are those of ``reduce_kernel``.
+    For ``rows``, of which a tile's first column is meant, see ``members.fold_members``.
     """
     memory, most = window_memory(acc), window(acc)
     i = start
     while True:
         upto = min(stop, i + most)
-        tile, end = _reduce_window(
-            acc, base, n_rows, row_bytes, spare, tail, multipliers, scales, indices, padding_idx, i, upto, ahead, every,
-            whole,
-        )  # fmt: skip
+        tile, end = _reduce_window(acc, rows, n_rows, tail, multipliers, scales, indices, padding_idx, i, upto)
         if stop - start > most:
             tile = add_window(tile, memory, i == start)
         if end < upto or upto == stop:
@@ -133,28 +121,25 @@ def reduce_bag(
 
 
 @cache
-def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
-    """Make the kernel that reduces bags, for tiles of ``vectors`` vectors of ``lanes`` scalars, in ``copies`` copies.
+def reduce_kernel(kind):
+    """Make the kernel that reduces bags; ``kind`` is what is sought.
 
-    Rows are prefetched ``ahead`` members ahead, 0 for not at all: the cache line of every ``every``-th vector.
-    ``whole`` says that a row fills a tile and is whole cache lines or in one; ``kind`` what is sought: `TOTAL`, the
-    sum; `LARGEST`, the maximum; `SQUARES`, the sum of squares.
+    `TOTAL`, the sum; `LARGEST`, the maximum; `SQUARES`, the sum of squares.
 
     Its inner loop keeps one tile of the output row in registers for the whole bag. The last tile of a row overlaps the
     one before.
     """
-    span = lanes * vectors
     neutral = -np.inf if kind == LARGEST else 0.0
 
-    @part
+    @shaped
     def reduce(reduction, first, last, begin, end, sized):
         """out[b] = sum or maximum of multipliers[i] * row i over starts[b] <= i < stops[b]; or zeros.
 
         Row i is table[indices[i]], times scales[indices[i]] if there are scales.
 
-        For the bags first <= b < last, and the tiles that start at the columns begin, begin + lanes * vectors, ... of
-        those before ``end``. It is written at each of the places k of the row. If there are sizes, n for each place,
-        sums are divided by sizes[k * n + b - sized]; where that is 0 a row is zeros.
+        For the bags first <= b < last, and the tiles that start at the columns begin, begin + span, ... of those before
+        ``end``. It is written at each of the places k of the row. If there are sizes, n for each place, sums are
+        divided by sizes[k * n + b - sized]; where that is 0 a row is zeros.
 
         reduction : structs.Reduction, in; out, out. progress : [INVALID] becomes 1 if an id is out of range; it is
         looked at before its row is read. [EXTREME] if a sum with multipliers is not finite.
@@ -164,10 +149,12 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
         sizes, progress, places = reduction.sizes, reduction.progress, reduction.places
         n_places, n_sizes = len(places), len(sizes) // len(places)
         zero = out.dtype.type(0)
+        zeros, tile = open_tile(zero, kind), of_table(open_tile(out.dtype.type(neutral), kind), table)
+        span, whole = tile.span, tile.whole
         n_rows, dim = np.uintp(len(table)), span if whole else table.shape[1]
         itemsize, out_itemsize = item_bytes(table), item_bytes(out)
         row_bytes, out_bytes = np.uintp(dim) * itemsize, np.uintp(out.shape[1]) * out_itemsize
-        tail = span - lanes if whole else min(span, dim) - lanes
+        tail = (span if whole else min(span, dim)) - tile.lanes
         for column in range(begin, end, span):
             begins = np.uintp(max(0, min(column, dim - span)))
             offset = begins * itemsize
@@ -175,9 +162,9 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
             target = np.uintp(out.ctypes.data) + begins * out_itemsize
             for bag in range(first, last):
                 start, stop = np.intp(item(reduction.starts, bag)), np.intp(item(reduction.stops, bag))
+                rows = base, row_bytes, spare
                 acc, until = reduce_bag(
-                    of_table(full(out.dtype.type(neutral), kind, lanes, vectors, copies), table), base, n_rows,
-                    row_bytes, spare, tail, multipliers, scales, indices, padding_idx, start, stop, ahead, every, whole,
+                    tile, rows, n_rows, tail, multipliers, scales, indices, padding_idx, start, stop
                 )  # fmt: skip
                 if until < stop:
                     progress[INVALID] = 1
@@ -191,7 +178,7 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
                         if size != 0 and kind != LARGEST:
                             result = divide(acc, size)
                     if size == 0:
-                        result = full(zero, kind, lanes, vectors, copies)
+                        result = zeros
                     store(result, row + np.uintp(item(places, k)) * out_itemsize, tail)
 
     return reduce
@@ -200,7 +187,7 @@ def reduce_kernel(lanes, vectors, copies, ahead, every, whole, kind):
 @inlined
 def _find_sizes(mode, first, last, weights, indices, indptr, padding_idx, sizes, to, progress):
     """sizes[to + b - first] = what the sum of bag b is divided by; tells ``progress`` if that is not precise."""
-    lanes = full(sizes.dtype.type(0), 0, _SIZE_LANES, 1, 1)
+    lanes = full(sizes.dtype.type(0), _SIZE_LANES, 1)
     for bag in range(first, last):
         start, stop = np.intp(item(indptr, bag)), np.intp(item(indptr, bag + 1))
         if mode == SUM:
@@ -273,7 +260,7 @@ def pool(
 
 @cache
 def lookup_kernel(lanes, vectors, ahead, single, whole):
-    """Make the row copying kernel for tiles as in ``reduce_kernel``; ``single`` says that a row fits in one."""
+    """Make the row copying kernel for tiles; see ``tile.Tiling``."""
     span = lanes * vectors
 
     @kernel
@@ -288,7 +275,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         row_bytes = np.uintp(dim) * itemsize
         tail = span - lanes if whole else min(span, dim) - lanes
         prefetch_until = len(indices) - ahead
-        tile = of_table(full(out.dtype.type(0), 0, lanes, vectors, 1), table)
+        tile = of_table(full(out.dtype.type(0), lanes, vectors), table)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             first, last = begin_of(blocks, block, len(indices)), begin_of(blocks, block + 1, len(indices))
@@ -304,7 +291,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
                 for column in range(0, 1 if single else dim, span):
                     begins = np.uintp(max(0, min(column, dim - span)))
                     if ahead > 0:
-                        prefetch(tile, soon + begins * itemsize, tail, 1, whole)
+                        prefetch_all(tile, soon + begins * itemsize, tail, whole)
                     row = load(tile, source + begins * itemsize, tail)
                     if scales is not None:
                         row = scaled(row, item(scales, np.intp(item(indices, i))))

@@ -95,8 +95,8 @@ def predict_kernel(lanes, vector):
         squares = stored(squares_of(forward, batch, layout, progress))
         maxima = stored(maxima_of(forward, batch, layout, progress))
         zero, n_outputs, place = coef.dtype.type(0), len(coef), t * len(batch.pooled)
-        tile, wide = full(zero, 0, lanes, 1, 1), full(zero, 0, lanes, WIDE, 1)
-        outer = full(zero, 0, vector, 1, 1)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        outer = full(zero, vector, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             begin = first_bag(blocks, block, indptr) // n_fields

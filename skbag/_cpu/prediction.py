@@ -27,7 +27,7 @@ from skbag._cpu.scratch import (
     nothing,
 )
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED
-from skbag._cpu.tile import LARGEST
+from skbag._cpu.tiling import LARGEST
 from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks
 from skbag._data.model import Model

@@ -7,50 +7,21 @@ width that is no multiple of ``lanes`` ends in a vector that overlaps the one be
 The rows that a tile takes in may be stored in fewer bytes than it computes in, see ``storage``: `of_table`.
 
 Addresses are plain integers and nothing is checked: the bags are validated before a kernel sees them.
+
+A tile may be open: how many lanes, vectors and copies it has is not known yet, see ``operations``.
 """
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import intrinsic
 
 from skbag._cpu.memory import ask_for
+from skbag._cpu.operations import operation, waiting
 from skbag._cpu.storage import ir_of, widened
+from skbag._cpu.tiling import SQUARES, TOTAL, Tile, Tiling, vectors_of
 
 _BYTES = ir.IntType(8).as_pointer()
-TOTAL, LARGEST, SQUARES = range(3)  # what a tile takes in rows by: their sum, maximum or the sum of their squares
 _WINDOW = 256  # rows whose sum is rounded at every step; the sums of windows lose nothing
-
-
-class Tile(types.Type):
-    """Numba type of ``copies`` tiles of ``vectors`` vectors of ``lanes`` scalars, that take in rows by a kind.
-
-    ``stored`` is the dtype of the arrays whose rows are read.
-    """
-
-    def __init__(self, scalar, lanes, vectors, copies, kind, stored=None):
-        self.scalar, self.lanes, self.vectors, self.copies, self.kind = scalar, lanes, vectors, copies, kind
-        self.stored = stored or scalar
-        super().__init__(name=f"Tile({scalar}, {lanes}, {vectors}, {copies}, {kind}, {self.stored})")
-
-    @property
-    def maximum(self):
-        return self.kind == LARGEST
-
-    @property
-    def itemsize(self):
-        return self.scalar.bitwidth // 8
-
-    def reading(self, stored=None):
-        """The type of tiles like this one that read rows of another dtype; of scalars by default."""
-        return Tile(self.scalar, self.lanes, self.vectors, self.copies, self.kind, stored)
-
-
-@register_model(Tile)
-class TileModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type):
-        vector = ir.VectorType(ir_of(fe_type.scalar), fe_type.lanes)
-        super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.vectors * fe_type.copies))
 
 
 def splat(builder, value, lanes):
@@ -127,33 +98,42 @@ def _combine(tile, builder, acc, row, weight=None):
     return (_max if tile.maximum else add)(builder, acc, row, weight)
 
 
+def _filled(context, builder, signature, args):
+    tile = signature.return_type
+    vector = splat(builder, args[0], tile.lanes)
+    acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+    for v in range(tile.vectors * tile.copies):
+        acc = builder.insert_value(acc, vector, v)
+    return acc
+
+
 @intrinsic(prefer_literal=True)
-def full(typingctx, value, kind, lanes, vectors, copies):
-    """A tile filled with ``value``; all but the value must be compile-time integers."""
-    shape = lanes, vectors, copies, kind
-    if not all(isinstance(number, types.IntegerLiteral) for number in shape):
+def full(typingctx, value, lanes, vectors):
+    """A tile of one copy that adds up rows, filled with ``value``; all but the value must be compile-time integers."""
+    if not all(isinstance(number, types.IntegerLiteral) for number in (lanes, vectors)):
         return None
-    tile = Tile(value, *(number.literal_value for number in shape))
+    tile = Tile(value, Tiling(lanes.literal_value, vectors.literal_value), TOTAL)
+    return tile(value, lanes, vectors), _filled
 
-    def codegen(context, builder, signature, args):
-        vector = splat(builder, args[0], tile.lanes)
-        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
-        for v in range(tile.vectors * tile.copies):
-            acc = builder.insert_value(acc, vector, v)
-        return acc
 
-    return tile(value, kind, lanes, vectors, copies), codegen
+_fill = waiting("fill", lambda signature: _filled)
+
+
+@intrinsic(prefer_literal=True)
+def open_tile(typingctx, value, kind):
+    """An open tile filled with ``value``; ``kind`` must be a compile-time integer."""
+    if not isinstance(kind, types.IntegerLiteral):
+        return None
+    return Tile(value, None, kind.literal_value)(value, kind), _fill
 
 
 @intrinsic
 def one_copy(typingctx, tile):
-    """A tile of the same shape with one copy, of undefined content: what ``row_addresses`` takes one row by."""
-    single = Tile(tile.scalar, tile.lanes, tile.vectors, 1, tile.kind, tile.stored)
-
-    def codegen(context, builder, signature, args):
-        return ir.Constant(context.get_value_type(single), ir.Undefined)
-
-    return single(tile), codegen
+    """A tile of the same shape with one copy, of undefined content: what ``fold_members`` takes one row by."""
+    single = Tile(tile.scalar, tile.tiling, tile.kind, tile.stored, one=True)
+    return single(tile), lambda context, builder, signature, args: ir.Constant(
+        context.get_value_type(single), ir.Undefined
+    )
 
 
 @intrinsic
@@ -163,47 +143,40 @@ def of_table(typingctx, tile, table):
     return reading(tile, table), lambda context, builder, signature, args: args[0]
 
 
-@intrinsic
-def n_copies(typingctx, tile):
-    """How many rows a tile takes in at once, as a compile-time constant."""
-    return types.intp(tile), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), tile.copies)
+def fold(builder, tile, acc, addresses, weights, tail):
+    """Code that takes one row per address into a tile; ``weights`` are scalars that multiply the rows, or None."""
+    before = {}  # of a maximum the rows of the member before: NaN of two is looked for at once
+    for member, address in enumerate(addresses):
+        weight = None if weights is None else splat(builder, weights[member], tile.lanes)
+        first = member % tile.copies * tile.vectors
+        for v, row in enumerate(_vectors_at(builder, tile, address, tail), first):
+            if tile.maximum and len(addresses) % 2 == 0:
+                row = row if weight is None else builder.fmul(row, weight)
+                value = _larger(builder, builder.extract_value(acc, v), row)
+                if member % 2:
+                    value = _with_nan(builder, value, before[v - tile.vectors], row)
+                before[v] = row
+            elif tile.kind == SQUARES:
+                row = row if weight is None else builder.fmul(row, weight)
+                value = add(builder, builder.extract_value(acc, v), row, row)
+            else:
+                value = _combine(tile, builder, builder.extract_value(acc, v), row, weight)
+            acc = builder.insert_value(acc, value, v)
+    return acc
 
 
-@intrinsic
-def fold_rows(typingctx, tile, addresses, weights, tail):
-    """The tile with one row per address taken in.
-
-    ``addresses`` is a tuple of integers, ``weights`` a tuple of as many scalars that multiply the rows, or None.
-    """
+@operation
+def fold_row(typingctx, tile, address, weight, tail):
+    """The tile with the row at an address taken in, multiplied by a scalar."""
 
     def codegen(context, builder, signature, args):
-        acc, addresses_, weights_, tail_ = args
-        before = {}  # of a maximum the rows of the member before: NaN of two is looked for at once
-        for member in range(len(addresses)):
-            address = builder.extract_value(addresses_, member)
-            weight = None
-            if not isinstance(weights, types.NoneType):
-                weight = splat(builder, builder.extract_value(weights_, member), tile.lanes)
-            first = member % tile.copies * tile.vectors
-            for v, row in enumerate(_vectors_at(builder, tile, address, tail_), first):
-                if tile.maximum and len(addresses) % 2 == 0:
-                    row = row if weight is None else builder.fmul(row, weight)
-                    value = _larger(builder, builder.extract_value(acc, v), row)
-                    if member % 2:
-                        value = _with_nan(builder, value, before[v - tile.vectors], row)
-                    before[v] = row
-                elif tile.kind == SQUARES:
-                    row = row if weight is None else builder.fmul(row, weight)
-                    value = add(builder, builder.extract_value(acc, v), row, row)
-                else:
-                    value = _combine(tile, builder, builder.extract_value(acc, v), row, weight)
-                acc = builder.insert_value(acc, value, v)
-        return acc
+        acc, address_, weight_, tail_ = args
+        return fold(builder, tile, acc, [address_], [weight_], tail_)
 
-    return tile(tile, addresses, weights, types.intp), codegen
+    return tile(tile, address, weight, types.intp), codegen
 
 
-@intrinsic
+@operation
 def fold_copies(typingctx, tile):
     """The tile with its copies combined into the first one; from here on it is one of scalars."""
 
@@ -230,14 +203,13 @@ def window_memory(typingctx, tile):
     """The address of memory on the stack for `add_window`. Registers are for the rows of one window."""
 
     def codegen(context, builder, signature, args):
-        vector = ir.VectorType(ir_of(tile.scalar), tile.lanes)
-        memory = cgutils.alloca_once(builder, ir.ArrayType(vector, 2 * tile.vectors))
+        memory = cgutils.alloca_once(builder, ir.ArrayType(vectors_of(tile, ir_of(tile.scalar), one=True), 2))
         return builder.ptrtoint(memory, ir.IntType(64))
 
     return types.uintp(tile), codegen
 
 
-@intrinsic
+@operation
 def add_window(typingctx, tile, memory, first):
     """Add the first copy to the sum in ``memory``, or begin one where ``first``; return the tile with the sum.
 
@@ -281,19 +253,19 @@ def _by_scalar(operation):
     return codegen
 
 
-@intrinsic
+@operation
 def divide(typingctx, tile, divisor):
     """The first copy of the tile divided by a scalar."""
     return tile(tile, tile.scalar), _by_scalar("fdiv")
 
 
-@intrinsic
+@operation
 def scaled(typingctx, tile, factor):
     """The first copy of the tile multiplied by a scalar."""
     return tile(tile, tile.scalar), _by_scalar("fmul")
 
 
-@intrinsic
+@operation
 def is_finite(typingctx, tile):
     """Whether the first copy of the tile has neither NaN nor infinity."""
 
@@ -310,7 +282,7 @@ def is_finite(typingctx, tile):
     return types.boolean(tile), codegen
 
 
-@intrinsic
+@operation
 def load(typingctx, tile, address, tail):
     """A tile of scalars like this one with its first copy read from ``address``."""
 
@@ -323,7 +295,7 @@ def load(typingctx, tile, address, tail):
     return tile.reading()(tile, address, types.intp), codegen
 
 
-@intrinsic
+@operation
 def store(typingctx, tile, address, tail):
     """Write the first copy of the tile to ``address``."""
 
@@ -336,24 +308,32 @@ def store(typingctx, tile, address, tail):
     return types.none(tile, address, types.intp), codegen
 
 
-@intrinsic(prefer_literal=True)
-def prefetch(typingctx, tile, address, tail, every, whole):
-    """Ask for the cache lines of one row, where every ``every``-th vector begins and where the row ends.
+def _prefetch(builder, tile, address, tail, every, whole):
+    pointers = list(vector_pointers(builder, tile, address, tail, tile.stored))
+    for pointer in pointers[::every]:
+        ask_for(builder, pointer)
+    if not whole:
+        last = builder.bitcast(pointers[-1], _BYTES)
+        ask_for(builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.stored.bitwidth // 8 - 1)]))
 
-    ``every`` and ``whole`` must be compile-time integers. With ``whole`` = 1 rows are whole cache lines or lie in one,
-    so that no line is at a row's end alone.
-    """
+
+@operation
+def prefetch(typingctx, tile, address, tail):
+    """Ask for the cache lines of one row: as many as the tiling says, see `Tiling`."""
 
     def codegen(context, builder, signature, args):
-        _, address_, tail_, _, _ = args
-        pointers = list(vector_pointers(builder, tile, address_, tail_, tile.stored))
-        for pointer in pointers[:: every.literal_value]:
-            ask_for(builder, pointer)
-        if not whole.literal_value:
-            last = builder.bitcast(pointers[-1], _BYTES)
-            ask_for(
-                builder, builder.gep(last, [ir.Constant(ir.IntType(32), tile.lanes * tile.stored.bitwidth // 8 - 1)])
-            )
+        _prefetch(builder, tile, *args[1:], tile.tiling.every, tile.tiling.whole)
         return context.get_dummy_value()
 
-    return types.none(tile, address, types.intp, every, whole), codegen
+    return types.none(tile, address, types.intp), codegen
+
+
+@operation(prefer_literal=True)
+def prefetch_all(typingctx, tile, address, tail, whole):
+    """Ask for all cache lines of one row. With ``whole`` = 1, at compile time, no line is at a row's end alone."""
+
+    def codegen(context, builder, signature, args):
+        _prefetch(builder, tile, *args[1:3], 1, whole.literal_value)
+        return context.get_dummy_value()
+
+    return types.none(tile, address, types.intp, whole), codegen

@@ -17,23 +17,25 @@ from skbag._cpu.columns import (
     store_in,
 )
 from skbag._cpu.head import row_address
-from skbag._cpu.jit import as_rule, inlined, part
+from skbag._cpu.jit import as_rule, inlined
 from skbag._cpu.memory import item, item_bytes, load_acquire, put
 from skbag._cpu.pooling import row_norm
+from skbag._cpu.shaped import shaped
 from skbag._cpu.sharing import STOP
 from skbag._cpu.storage import number_at, put_number
 from skbag._cpu.tile import (
     add_window,
-    fold_rows,
-    full,
+    fold_row,
     is_finite,
     load,
     of_table,
-    prefetch,
+    open_tile,
+    prefetch_all,
     store,
     window,
     window_memory,
 )
+from skbag._cpu.tiling import TOTAL
 from skbag._rules.rounding import seed_of
 
 as_rule(seed_of)
@@ -58,7 +60,7 @@ def _offset(dim, column, span, itemsize):
 @inlined
 def _skip(dim, column, span):
     """How many columns the tile for ``column`` shares with the one before."""
-    return column - max(0, min(column, dim - span))
+    return column - _begin(dim, column, span)
 
 
 @inlined
@@ -68,7 +70,7 @@ def _sum_of_window(tile, terms, mask, start, stop, weights, ahead, ids, source, 
     for j in range(start, stop):
         i = item(terms, j) & mask
         address = row_address(source, item(ids, i)) + offset
-        acc = fold_rows(acc, (address,), (item(weights, ahead + i),), tail)
+        acc = fold_row(acc, address, item(weights, ahead + i), tail)
     return acc
 
 
@@ -103,18 +105,13 @@ def _rescale(parameters, row, step, like):
 
 
 @cache
-def update_kernel(lanes, vectors, single, solver):
+def update_kernel(solver):
     """Make the kernel that changes rows by their gradients with a solver, called by its address.
 
     Parameters
     ----------
-    lanes, vectors : int
-        Of a tile.
-    single : bool
-        Whether a row is one tile.
     solver : skbag._rules.solvers.Solver
     """
-    span = lanes * vectors
     row_rule = as_rule(solver.row)
     element_rule = as_rule(solver.element)
     penalty = as_rule(solver.penalty)
@@ -123,7 +120,7 @@ def update_kernel(lanes, vectors, single, solver):
     @inlined
     def finish(tile, zero, check, g, row, column, offset, tail, step, number, parameters):
         """Change the columns of one tile of a row by their gradient; return check, NaN if they are not finite."""
-        values, dim = parameters.values, parameters.values.shape[1]
+        values, dim, span = parameters.values, parameters.values.shape[1], tile.span
         target = row_address(values, row) + _offset(dim, column, span, item_bytes(values))
         old = load(of_table(tile, values), target, tail)
         first = second = tile
@@ -133,7 +130,7 @@ def update_kernel(lanes, vectors, single, solver):
             second = load(tile, row_address(parameters.second, row) + offset, tail)
         new, new_first, new_second = element_rule(old, g, first, second, step)
         new = rounded_to(new, values, seed_of(number, row), _begin(dim, column, span), tail)
-        if not single and column > 0:
+        if not tile.single and column > 0:
             skip = _skip(dim, column, span)
             new = join_at(old, new, tail, skip)
             new_first, new_second = join_at(first, new_first, tail, skip), join_at(second, new_second, tail, skip)
@@ -147,7 +144,7 @@ def update_kernel(lanes, vectors, single, solver):
             check = add_scaled(check, zero, new_second)
         return check
 
-    @part
+    @shaped
     def update(
         terms, mask, weights, stride, ids, source, parts, part_, n_rows, parameters, bias, step, number, rate, tickets
     ):  # fmt: skip
@@ -169,22 +166,22 @@ def update_kernel(lanes, vectors, single, solver):
         gradients, steps = parts.row_gradients[part_], parts.steps[part_]
         values = parameters.values
         zero, dim, itemsize = gradients.dtype.type(0), values.shape[1], item_bytes(gradients)
-        tile = full(zero, 0, lanes, vectors, 1)
-        check, memory = tile, window_memory(tile)
-        tail, columns = min(span, dim) - lanes, 1 if single else dim
+        tile = open_tile(zero, TOTAL)
+        check, memory, span = tile, window_memory(tile), tile.span
+        tail, columns = min(span, dim) - tile.lanes, 1 if tile.single else dim
         alpha = penalty(rate, step.alpha)
         decay = zero + alpha
         for r in range(n_rows):
-            target = row_address(values, rows[r])
-            squares = 0.0
+            row, squares = item(rows, r), 0.0
+            target = row_address(values, row)
             if not looks_back:
                 state = 0.0
                 if row_state:
-                    state = parameters.state[rows[r]]
+                    state = item(parameters.state, row)
                 state, length = row_rule(state, 0.0, number, rate)
                 if row_state:
-                    parameters.state[rows[r]] = state
-                steps[r] = length
+                    put(parameters.state, row, state)
+                put(steps, r, length)
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
                 g = _sum_of_terms(
@@ -192,20 +189,20 @@ def update_kernel(lanes, vectors, single, solver):
                     offset, tail,
                 )  # fmt: skip
                 if step.by_freq:
-                    g = g / gradients.dtype.type(stops[r] - starts[r])
+                    g = g / gradients.dtype.type(item(stops, r) - item(starts, r))
                 if alpha != 0:
                     at = _offset(dim, column, span, item_bytes(values))
                     g = add_scaled(g, decay, load(of_table(tile, values), target + at, tail))
                 if looks_back:
                     store(g, row_address(gradients, r) + offset, tail)
-                    if not single and column > 0:
+                    if not tile.single and column > 0:
                         g = from_column(g, tail, _skip(dim, column, span))
                     squares += dot(g, g, tail)
                 else:
-                    length = zero + steps[r]
-                    check = finish(tile, zero, check, g, rows[r], column, offset, tail, length, number, parameters)
+                    length = zero + item(steps, r)
+                    check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
             if looks_back:
-                steps[r] = squares
+                put(steps, r, squares)
         if looks_back:
             # One loop after the other: the rule becomes vector code, for many rows at once.
             row_states, all_states, size, n_finite = parts.states[part_], parameters.state, np.float64(dim), 0
@@ -221,19 +218,19 @@ def update_kernel(lanes, vectors, single, solver):
             if n_finite < n_rows:  # a row would never change again
                 tickets[STOP] = 1
             for r in range(n_rows):
+                row, length = item(rows, r), zero + item(steps, r)
                 for column in range(0, columns, span):
                     offset = _offset(dim, column, span, itemsize)
                     g = load(tile, row_address(gradients, r) + offset, tail)
-                    length = zero + steps[r]
-                    check = finish(tile, zero, check, g, rows[r], column, offset, tail, length, number, parameters)
+                    check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
         if not is_finite(check):
             tickets[STOP] = 1
         if step.max_norm < np.inf:
             for r in range(n_rows):
-                _rescale(values, rows[r], step, gradients)
+                _rescale(values, item(rows, r), step, gradients)
         if len(bias.values) > 0:
             for r in range(n_rows):
-                k, g = rows[r], 0.0
+                k, g = item(rows, r), 0.0
                 for j in range(item(starts, r), item(stops, r)):
                     g += item(weights, r * stride + (item(terms, j) & mask))
                 state, length = row_rule(bias.state[k], g * g, number, rate * step.bias)
@@ -255,14 +252,10 @@ def update_kernel(lanes, vectors, single, solver):
 
 
 @cache
-def gather_kernel(lanes, vectors, single, squares):
-    """Make the kernel that gathers gradients of rows, called by its address; ``squares`` says with the interaction's.
+def gather_kernel(squares):
+    """Make the kernel that gathers gradients of rows, called by its address; ``squares``: of an interaction, too."""
 
-    For the others see `update_kernel`.
-    """
-    span = lanes * vectors
-
-    @part
+    @shaped
     def gather(pairs, mask, parameters, batch, parts, part_, n_rows):
         """sums[r] = sum of w * of_sums[b] - values[rows[r]] * sum of w * w * of_squares[b], for r < n_rows.
 
@@ -274,9 +267,9 @@ def gather_kernel(lanes, vectors, single, squares):
         rows, starts, stops, sums = parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.sums[part_]
         values, weights, bags = parameters.values, batch.weights, batch.bags
         zero, dim, itemsize = sums.dtype.type(0), values.shape[1], item_bytes(sums)
-        tile = full(zero, 0, lanes, vectors, 1)
-        memory = window_memory(tile)
-        tail, columns = min(span, dim) - lanes, 1 if single else dim
+        tile = open_tile(zero, TOTAL)
+        memory, span = window_memory(tile), tile.span
+        tail, columns = min(span, dim) - tile.lanes, 1 if tile.single else dim
         for r in range(n_rows):
             start, stop = item(starts, r), item(stops, r)
             for column in range(0, columns, span):
@@ -285,7 +278,7 @@ def gather_kernel(lanes, vectors, single, squares):
                     tile, memory, pairs, mask, start, stop, weights, 0, bags, batch.of_sums, offset, tail
                 )  # fmt: skip
                 if squares:
-                    at = row_address(values, rows[r]) + _offset(dim, column, span, item_bytes(values))
+                    at = row_address(values, item(rows, r)) + _offset(dim, column, span, item_bytes(values))
                     row, own = load(of_table(tile, values), at, tail), tile
                     for j in range(start, stop):
                         i = item(pairs, j) & mask
@@ -298,43 +291,39 @@ def gather_kernel(lanes, vectors, single, squares):
     return gather
 
 
-@cache
-def add_kernel(lanes, vectors, single):
-    """Make the kernel of steps that are linear in the gradient, called by its address; see `update_kernel`."""
-    span = lanes * vectors
+@shaped
+def add(batch, parts, part_, first, last, step, parameters, tickets):
+    """Take a step that is linear in the gradient; called by its address, see `update_kernel`.
 
-    @part
-    def add(batch, parts, part_, first, last, step, parameters, tickets):
-        """values[ids[i]] += step * weights[i] * of_sums[bags[i]] for the members i = owned[first], ...
+    values[ids[i]] += step * weights[i] * of_sums[bags[i]] for the members i = owned[first], ...
 
-        batch : structs.Batch, in. parts : structs.Parts; owned[part_] to owned[part_, last - 1], in. parameters :
-        structs.Parameters; values, in-out. tickets : int64, tickets[STOP] becomes 1 if a row is not finite any more.
-        """
-        members, ids, weights, bags = parts.owned[part_], batch.ids, batch.weights, batch.bags
-        gradients, table = batch.of_sums, parameters.values
-        zero, dim, itemsize = table.dtype.type(0), table.shape[1], item_bytes(table)
-        tile = full(zero, 0, lanes, vectors, 1)
-        tail, columns = min(span, dim) - lanes, 1 if single else dim
-        check = tile
-        for j in range(first, last):
-            if j % _MEMBERS_BETWEEN_LOOKS == 0 and load_acquire(tickets, STOP):
-                break
-            soon = np.intp(item(members, min(j + _ROWS_AHEAD, last - 1)))
-            for column in range(0, columns, span):
-                offset = _offset(dim, column, span, itemsize)
-                prefetch(tile, row_address(table, item(ids, soon)) + offset, tail, 1, 0)
-            i = np.intp(item(members, j))
-            source, target = row_address(gradients, item(bags, i)), row_address(table, item(ids, i))
-            factor = table.dtype.type(step) * item(weights, i)
-            for column in range(0, columns, span):
-                offset = _offset(dim, column, span, itemsize)
-                g = load(tile, source + offset, tail)
-                if not single and column > 0:
-                    g = from_column(g, tail, _skip(dim, column, span))
-                new = add_scaled(load(tile, target + offset, tail), factor, g)
-                check = add_scaled(check, zero, new)
-                store(new, target + offset, tail)
-        if not is_finite(check):
-            tickets[STOP] = 1
-
-    return add
+    batch : structs.Batch, in. parts : structs.Parts; owned[part_] to owned[part_, last - 1], in. parameters :
+    structs.Parameters; values, in-out. tickets : int64, tickets[STOP] becomes 1 if a row is not finite any more.
+    """
+    members, ids, weights, bags = parts.owned[part_], batch.ids, batch.weights, batch.bags
+    gradients, table = batch.of_sums, parameters.values
+    zero, dim, itemsize = table.dtype.type(0), table.shape[1], item_bytes(table)
+    tile = open_tile(zero, TOTAL)
+    span = tile.span
+    tail, columns = min(span, dim) - tile.lanes, 1 if tile.single else dim
+    check = tile
+    for j in range(first, last):
+        if j % _MEMBERS_BETWEEN_LOOKS == 0 and load_acquire(tickets, STOP):
+            break
+        soon = np.intp(item(members, min(j + _ROWS_AHEAD, last - 1)))
+        for column in range(0, columns, span):
+            offset = _offset(dim, column, span, itemsize)
+            prefetch_all(tile, row_address(table, item(ids, soon)) + offset, tail, 0)
+        i = np.intp(item(members, j))
+        source, target = row_address(gradients, item(bags, i)), row_address(table, item(ids, i))
+        factor = table.dtype.type(step) * item(weights, i)
+        for column in range(0, columns, span):
+            offset = _offset(dim, column, span, itemsize)
+            g = load(tile, source + offset, tail)
+            if not tile.single and column > 0:
+                g = from_column(g, tail, _skip(dim, column, span))
+            new = add_scaled(load(tile, target + offset, tail), factor, g)
+            check = add_scaled(check, zero, new)
+            store(new, target + offset, tail)
+    if not is_finite(check):
+        tickets[STOP] = 1

@@ -11,9 +11,11 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, register_model
+from numba.extending import register_model
 
-from skbag._cpu.tile import Tile, call_llvm, splat
+from skbag._cpu.operations import is_open, operation, waiting
+from skbag._cpu.tile import call_llvm, splat
+from skbag._cpu.tiling import Tile, vectors_of
 from skbag._rules import elementwise
 
 
@@ -21,14 +23,30 @@ class Mask(types.Type):
     """Numba type of the answers to a comparison of tiles, lane by lane."""
 
     def __init__(self, tile):
-        self.tile, self.lanes, self.vectors = tile, tile.lanes, tile.vectors
+        self.tile = tile
         super().__init__(name=f"Mask({tile})")
+
+    @property
+    def open(self):
+        return self.tile.open
+
+    @property
+    def lanes(self):
+        return self.tile.lanes
+
+    @property
+    def vectors(self):
+        return self.tile.vectors
+
+    def at(self, tiling):
+        """Return the type of masks of tiles of a tiling."""
+        return Mask(self.tile.at(tiling))
 
 
 @register_model(Mask)
 class MaskModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, ir.ArrayType(ir.VectorType(ir.IntType(1), fe_type.lanes), fe_type.vectors))
+        super().__init__(dmm, fe_type, vectors_of(fe_type.tile, ir.IntType(1), one=True))
 
 
 def _is_number(kind):
@@ -57,6 +75,8 @@ def _register(symbol, compute, compares=False):
 
     def codegen(context, builder, sig, args):
         shape = sig.return_type
+        if is_open(shape):
+            return later(context, builder, sig, args)
         if not isinstance(shape, Tile | Mask):
             result = compute(builder, *(splat(builder, value, 1) for value in args))
             return builder.extract_element(result, ir.Constant(ir.IntType(32), 0))
@@ -69,6 +89,7 @@ def _register(symbol, compute, compares=False):
             result = builder.insert_value(result, compute(builder, *operands), v)
         return result
 
+    later = waiting(symbol.__name__, lambda sig: codegen)
     n_arguments = compute.__code__.co_argcount - 1
     if symbol.__module__ != "_operator":
         lower_builtin(symbol, *(types.Any,) * n_arguments)(codegen)
@@ -163,7 +184,7 @@ for _symbol, _text in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">
     _register(_symbol, _comparison(_text), compares=True)
 
 
-@intrinsic
+@operation
 def as_tile(typingctx, tile, value):
     """Return a tile as it is, a number in every lane of a tile of the same shape: a rule may return either."""
     if isinstance(value, Tile):
