@@ -50,16 +50,6 @@ class Round(NamedTuple):
     n_bytes: int
 
 
-def _fill_of(array: Array) -> tuple[Any, Array, Array] | None:
-    """Return what makes an array again: the number that most have, and where there are others; None if it is empty."""
-    if not array.size:
-        return None
-    numbers, counts = np.unique(array, return_counts=True)
-    fill = numbers[counts.argmax()]
-    others = np.flatnonzero(array != fill)
-    return fill, others, array.reshape(-1)[others]
-
-
 class Job:
     """One call of fit: the model, which is here, and shards, which are on workers."""
 
@@ -100,25 +90,28 @@ class Job:
         self.learnt, self.rng, self.n_used = learnt, rng if goes_on else stream_of(rng), len(used)
         self.lite = self._without_arrays()
         self.objective = fitted._objective(learnt)
+        self.start = self._start(bags.padding_idx)
         self.changed = np.zeros(len(self.model.table.values), np.bool_)
         self.cuts = cut_in_shards(n_rows, min(n_shards or len(client_workers(self.client)), len(n_rows)))
         self.of_shards = list(self._of_shards(np.concatenate(([0], np.cumsum(n_rows))), targets, weights))
         self.n_steps = min(-(-part.n_rows // int(fitted.batch_size)) for part, _ in self.of_shards)
         self._make_shards(blocks)
-        if not self.warm:
+        if not self.warm and fitted._has_evidence(learnt):
             self._divide_states(targets, weights, n_rows)
-        self.start = self._start(bags.padding_idx)
 
     def _divide_states(self, targets: Targets, weights: Array, n_rows: list[int]) -> None:
         """Divide the first states of columns by what all shards say of them, see ``evidence``."""
-        if not self.fitted._has_evidence(self.learnt):
-            return
         residuals = residuals_of(targets, weights)
         ends = np.concatenate(([0], np.cumsum(n_rows)))
         parts = [residuals[ends[some.start] : ends[some.stop]] for some in self.cuts]
         parts = [part[part[:, -1] > 0] for part in parts]  # a shard leaves out rows without weight
         sums = self.client.gather(self.client.map(sums_of_shard, self.shards, parts, pure=False))
-        self.model.table.state /= evidence_of(sum(sums[1:], sums[0]))
+        evidence, state = evidence_of(sum(sums[1:], sums[0])), self.model.table.state
+        state /= evidence
+        if self.start:
+            (*drawn, _), others = self.start
+            rows = np.flatnonzero(evidence != 1)
+            self.start = (*drawn, (rows, state[rows])), others
 
     def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array, learnt: Any) -> None:
         """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
@@ -181,8 +174,8 @@ class Job:
         if self.warm or self.fitted._drawn is None:
             return None
         table, *others = self.model.parameters()
-        fills = tuple(map(_fill_of, table.arrays()[1:]))
-        drawn = *self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills
+        fills = tuple(array.reshape(-1)[0] if len(array) else None for array in table.arrays()[1:])
+        drawn = *self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills, None
         none = Parameters(*(array[:0] for array in table.arrays()))
         return drawn, self.model.like((none, *others)).copy()
 
@@ -219,7 +212,7 @@ class Job:
 
     def train(self, n_rounds: int, on_round: Callable[[Round], Any] | None) -> None:
         """Run all rounds, and keep the model in the snapshot of the estimator."""
-        fitted, losses = self.fitted, []
+        fitted, losses = self.fitted, list[float]()
         earlier = fitted.loss_curve_ if self.warm else []
         n_rounds = min(n_rounds, self.n_steps)
         evident = fitted._has_evidence(self.learnt)
@@ -228,14 +221,14 @@ class Job:
         stopper = Stopper(fitted.tol or 0.0, fitted.n_iter_no_change)
         seed = int(self.rng.randint(0, 2**32, dtype=np.uint32)) if fitted.shuffle else None
         for epoch in range(n_epochs):
-            of_rounds, n_rows = [], []
+            changes = []
             for number in range(n_rounds):
                 change, n_bytes = self._round(seed, n_epochs, epoch, n_rounds, number)
-                of_rounds.append(change.loss)
-                n_rows.append(change.n_rows)
+                changes.append((change.loss, change.n_rows))
                 if on_round is not None:
                     on_round(Round(epoch, n_epochs, number, n_rounds, len(self.shards), change.loss, n_bytes))
-            losses.append(weighted_mean(of_rounds, n_rows))
+            of_rounds, n_rows = np.array(changes).T
+            losses.append(float(n_rows / n_rows.sum() @ of_rounds))
             if fitted.verbose:
                 print(f"Epoch {len(losses)}, loss {losses[-1]:.6f}")
             if stopper.update(losses[-1]) and fitted.tol is not None:

@@ -174,7 +174,7 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
             others[2 * k] = _held(others[2 * k][0], float(length), 2.0, exactly=bool(exactly)), *others[2 * k][1:]
     return Change(
         rows, table, tuple(others), n_steps, np.empty(0), int(n_rows.sum()),
-        weighted_mean([change.loss for change in changes], n_rows),
+        float(n_rows / n_rows.sum() @ [change.loss for change in changes]),
     )  # fmt: skip
 
 

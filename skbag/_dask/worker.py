@@ -55,14 +55,14 @@ class Update:
     version: int
     change: Change
     whole: Model | None = None  # another model, and the change is of that one; its table has no rows if it is drawn
-    drawn: Any = None  # init, seed, shape, dtype, padding_idx, and what states begin at, see `_filled`
+    drawn: Any = None  # init, seed, shape, dtype, padding_idx, what the states of a row begin at, and of which else
 
     @property
     def n_bytes(self) -> int:
         """How many bytes of numbers it has."""
         whole = () if self.whole is None else (some.arrays() for some in self.whole.parameters())
-        fills = () if self.drawn is None else (fill for fill in self.drawn[-1] if fill is not None)
-        arrays = [array for some in (*whole, *fills) for array in some]
+        others = () if self.drawn is None or self.drawn[-1] is None else self.drawn[-1]
+        arrays = [*(array for arrays in whole for array in arrays), *others]
         return self.change.n_bytes + sum(array.nbytes for array in arrays)
 
     def model(self, estimator: Any) -> Model:
@@ -72,14 +72,21 @@ class Update:
         if self.drawn is None:
             table = Parameters(copied(table.values), *(array.copy() for array in table.arrays()[1:]))
         else:
-            init, seed, shape, dtype, padding_idx, fills = self.drawn
+            init, seed, shape, dtype, padding_idx, fills, divided = self.drawn
             values = draw_table(init, shape, dtype, seed)
             if padding_idx is not None:
                 values[padding_idx] = 0
             values = values_of(estimator._rescaled(table_of(values)))
             numbers = numbers_of(values[:0]).dtype
             sizes = (shape[0], np.dtype(np.float64)), (shape, numbers), (shape, numbers)
-            table = Parameters(values, *(_filled(*size, fill) for size, fill in zip(sizes, fills, strict=True)))
+            states = (
+                np.empty((0, shape[1]), kind) if fill is None else np.full(size, fill, kind)
+                for fill, (size, kind) in zip(fills, sizes, strict=True)
+            )
+            table = Parameters(values, *states)
+            if divided is not None:
+                rows, state = divided
+                table.state[rows] = state
         model = self.whole.like((table, *(some.copy() for some in others)))
         self.change.put_into(model)
         return model
