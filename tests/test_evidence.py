@@ -144,3 +144,11 @@ def test_classes_are_learnt_from_columns_that_agree_in_fewer_epochs():
     X, model = csr_array(np.hstack([signal, noise]).astype(np.float32)), EmbeddingBagClassifier(random_state=0)
     importances = model.fit(X[:300], y[:300]).feature_importances_
     assert importances[:20].mean() > 3 * importances[20:].mean()
+
+
+def test_a_fit_after_another_solver_has_evidence_again():
+    X, y = some_rows(2)
+    expected = EmbeddingBagClassifier(4, random_state=0).fit(X, y)
+    model = EmbeddingBagClassifier(4, solver="sgd", random_state=0).fit(X, y)
+    model.set_params(solver="rowwise_adagrad").fit(X, y)
+    assert model.embeddings_.tobytes() == expected.embeddings_.tobytes()

@@ -28,8 +28,9 @@ def fit(
     The blocks of X are joined to shards, one for each worker. In each round every worker trains on some mini-batches of
     its shard, from the same model; then what all have learnt is put together. Only rows of the table that mini-batches
     of the round have named travel, and no block of X does; for the modes "sum" and "mean" up to 256 rows of X are
-    looked at here before. Where columns learn by what they say of classes, as in ``fit``, each shard says its part of that
-    once before, 17 numbers for each column at most, and the workers are sent a state for each column that was named.
+    looked at here before. Where columns learn by what they say of classes, as in ``fit``, each shard says its part of
+    that before the first round, in 17 numbers for each column at most, and workers are sent a state for each column
+    that is named.
 
     Parameters
     ----------

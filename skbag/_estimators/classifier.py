@@ -745,8 +745,7 @@ class EmbeddingBagClassifier(
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
 
     def _has_evidence(self, learnt: Classes) -> bool:
-        learns = self.solver == "rowwise_adagrad" and not self.freeze
-        return learns and learnt.kind != LABELS and self._some_outputs is None
+        return learnt.kind != LABELS and self._some_outputs is None and self._manner(learnt).norm is not None
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
         return {"classes_": learnt.classes}

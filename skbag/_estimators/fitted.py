@@ -92,6 +92,7 @@ class FittedLayers(EmbeddingBagBase):
 
     def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> Any:
         """Return how much columns say of y in rows with a weight: by that their first states are divided."""
+        self._held = True  # as in a new model
         return evidence_of(sums_of(bags, residuals_of(targets, weights))) if self._has_evidence(learnt) else 1.0
 
     def _new_model(
