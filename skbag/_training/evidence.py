@@ -44,8 +44,8 @@ def residuals_of(targets: Targets, weights: Array) -> Array:
     given = csr_array((values, targets.indices, targets.indptr), shape=(targets.n_rows, n))
     directions = _directions(n)
     total = max(weights.sum(), 1.0)
-    residuals = given @ directions - targets.totals(weights) / total @ directions
-    square = weights @ np.square(residuals).sum(axis=1) / total
+    residuals = given @ directions - np.einsum("k,kd->d", targets.totals(weights) / total, directions)
+    square = np.einsum("i,ij,ij->", weights, residuals, residuals) / total
     residuals /= np.sqrt(square) if square else 1.0
     return np.column_stack([residuals * weights[:, None], weights]).astype(np.float32)
 
@@ -78,6 +78,7 @@ def evidence_of(sums: Array) -> Array:
     total = counts.sum()
     if not total:
         return np.ones(len(sums))
-    evidence = _LEAST + (1 - _LEAST) / (counts @ said / total) * said
+    mean = np.einsum("i,i->", counts, said) / total  # BLAS would wake its threads, and add up in as many orders
+    evidence = _LEAST + (1 - _LEAST) / mean * said
     evidence[counts == 0] = 1
     return evidence
