@@ -7,6 +7,7 @@ from scipy.sparse import csr_array
 from skbag import EmbeddingBagClassifier
 from skbag._data.bags import bags_from_csr
 from skbag._data.targets import Targets
+from skbag._training import evidence
 from skbag._training.evidence import evidence_of, residuals_of, sums_of
 
 
@@ -53,35 +54,53 @@ def test_evidence_is_that_of_its_formula(n_classes, padding_idx):
     np.testing.assert_allclose(evidence_of(sums), expected(X, y, n_classes, weights, padding_idx), rtol=1e-4)
 
 
+def test_pieces_and_wide_matrices_sum_up_to_the_same(monkeypatch):
+    X, y = some_rows(3)
+    targets, weights = targets_of(y, 3), np.ones(len(y))
+    expected_sums = sums_of(bags_of(X), residuals_of(targets, weights))
+    monkeypatch.setattr(evidence, "_AT_ONCE", 1)
+    X.resize((80, 100_000))
+    sums = sums_of(bags_of(X), residuals_of(targets, weights))
+    np.testing.assert_allclose(sums[:32], expected_sums, atol=1e-5)
+    assert not sums[32:].any()
+    states = [np.ones(100_000), np.ones(100_000)]
+    for state, wide in zip(states, (8, 1e9), strict=True):
+        monkeypatch.setattr(evidence, "_WIDE", wide)
+        columns, said = evidence.evidence(bags_of(X), targets, weights)
+        state[columns] /= said
+    assert states[0].tobytes() == states[1].tobytes()
+    np.testing.assert_allclose(1 / states[0], evidence_of(sums), rtol=1e-6)
+
+
 def test_many_classes_are_projected():
     X, y = some_rows(100, n_rows=3000)
     y[X.toarray()[:, 5] != 0] = 4
     sums = sums_of(bags_of(X), residuals_of(targets_of(y, 100), np.ones(len(y))))
     assert sums.shape[1] == 17
-    evidence, exact = evidence_of(sums), expected(X, y, 100, np.ones(len(y)))
-    assert evidence[5] == evidence.max() == pytest.approx(exact[5], rel=0.5)
+    found, exact = evidence_of(sums), expected(X, y, 100, np.ones(len(y)))
+    assert found[5] == found.max() == pytest.approx(exact[5], rel=0.5)
 
 
 def test_columns_whose_rows_agree_say_more_than_one_row_and_that_more_than_rows_that_do_not():
     y = np.tile([0, 1], 50)
     agree, once, differ = (y == 1).astype(int), np.eye(100, dtype=int)[0], np.ones(100, int)
     X = csr_array(np.column_stack([agree, once, differ]))
-    evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 2), np.ones(100))))
-    assert evidence[0] > 1.5 > evidence[1] > evidence[2]
+    found = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 2), np.ones(100))))
+    assert found[0] > 1.5 > found[1] > found[2]
 
 
 def test_dense_columns_all_say_the_same():
     y = np.random.default_rng(0).integers(0, 3, 200)
     X = csr_array(np.ones((200, 4)))
-    evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 3), np.random.default_rng(1).random(200))))
-    np.testing.assert_allclose(evidence, 1, rtol=1e-4)
+    found = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(y, 3), np.random.default_rng(1).random(200))))
+    np.testing.assert_allclose(found, 1, rtol=1e-4)
 
 
 def test_no_rows_no_members_and_one_class_say_nothing():
     X, y = some_rows(2)
     for some, weights in ((0 * y, np.ones(80)), (y, np.zeros(80))):
-        evidence = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(some, 2), weights)))
-        np.testing.assert_allclose(evidence, 1, rtol=1e-6)
+        found = evidence_of(sums_of(bags_of(X), residuals_of(targets_of(some, 2), weights)))
+        np.testing.assert_allclose(found, 1, rtol=1e-6)
     nothing = sums_of(bags_of(csr_array((80, 4), dtype=np.float32)), residuals_of(targets_of(y, 2), np.ones(80)))
     assert evidence_of(nothing).tolist() == [1.0] * 4
 
@@ -130,7 +149,7 @@ def test_rows_held_out_say_nothing(monkeypatch):
         seen.append(weights)
         return residuals_of(targets, weights)
 
-    monkeypatch.setattr("skbag._estimators.fitted.residuals_of", noted)
+    monkeypatch.setattr("skbag._training.evidence.residuals_of", noted)
     X, y = some_rows(2)
     EmbeddingBagClassifier(4, early_stopping=True, validation_fraction=0.25, random_state=0).fit(X, y)
     assert np.count_nonzero(seen[0]) == 60

@@ -28,15 +28,12 @@ class Parameters:
     second: Array
 
     @classmethod
-    def new(cls, values: Array, solver: Solver, initial: Any = 0.0) -> Self:
-        """Return parameters before training, with states that start at ``initial`` if they are sums of squares.
-
-        That is a number, or for states of rows one for each.
-        """
+    def new(cls, values: Array, solver: Solver, initial: float = 0.0) -> Self:
+        """Return parameters before training, with states that start at ``initial`` if they are sums of squares."""
         start = initial if solver.accumulates else 0.0
         dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float32)
         shapes = (values.shape if solver.element_states > k else (0, *values.shape[1:]) for k in (0, 1))
-        some = [np.full(shape, start, dtype) if shape[0] else np.empty(shape, dtype) for shape in shapes]
+        some = [np.full(shape, start, dtype) for shape in shapes]
         return cls(values, np.full(len(values), start), *some)
 
     def arrays(self) -> tuple[Array, ...]:

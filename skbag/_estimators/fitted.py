@@ -36,7 +36,7 @@ from skbag._training.defaults import (
     manner_of,
     scale_of,
 )
-from skbag._training.evidence import evidence_of, residuals_of, sums_of
+from skbag._training.evidence import evidence
 from skbag._training.loop import Schedule
 
 Array = NDArray[Any]
@@ -90,14 +90,17 @@ class FittedLayers(EmbeddingBagBase):
         if follows_rows(self._blocks.mode) and len(used):
             self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
 
-    def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> Any:
-        """Return how much columns say of y in rows with a weight: by that their first states are divided."""
+    def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> tuple[Any, Array] | None:
+        """Return columns and what first states of their rows are divided by: how much they say of y.
+
+        It is asked for before there is a table, for the sake of the memory.
+        """
         self._held = True  # as in a new model
-        return evidence_of(sums_of(bags, residuals_of(targets, weights))) if self._has_evidence(learnt) else 1.0
+        return evidence(bags, targets, weights) if self._has_evidence(learnt) else None
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,
-        *, whole: bool = False, evidence: Any = 1.0,
+        *, whole: bool = False, evidence: tuple[Any, Array] | None = None,
     ) -> Model:  # fmt: skip
         dim = self.embedding_dim
         sizes = self._hidden_sizes
@@ -118,7 +121,7 @@ class FittedLayers(EmbeddingBagBase):
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]
         start = self._start_of(learnt, targets, weights)
-        of_table, *states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
+        states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
         manner, activation = self._manner(learnt), ACTIVATIONS[self.activation]
         if self.freeze and not sizes:
             manner = replace(manner, length=0.0)
@@ -127,9 +130,11 @@ class FittedLayers(EmbeddingBagBase):
         if whole:  # the first rows of a stream may be alike by chance
             layers[-2][self._constant_outputs(targets, weights)] = 0
         arrays = values_of(table), *(np.ascontiguousarray(array, table.dtype) for array in layers)
-        states = [of_table / evidence, *states]
         parameters = (Parameters.new(array, solver, state) for array, state in zip(arrays, states, strict=True))
         model = Model.of(parameters, 0, activation, self._tree)
+        if evidence is not None:
+            columns, said = evidence
+            model.table.state[columns] /= said
         return get_trainer(self.device).keep(model, table.dtype)
 
     def _initial_states(self, learnt: Any, n_rows: int, n_hidden: int) -> tuple[float, ...]:

@@ -152,10 +152,11 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
             fitted._look_at(bags, np.flatnonzero(weights), learnt)
-        model = fitted._model() if not first else fitted._new_model(
-            bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng,
-            evidence=fitted._evidence(bags, learnt, targets, weights),
-        )  # fmt: skip
+        evidence = fitted._evidence(bags, learnt, targets, weights) if first else None
+        n = max(bags.n_rows, _FEW)
+        model = (
+            fitted._new_model(bags, learnt, targets, weights, n, rng, evidence=evidence) if first else fitted._model()
+        )
         rng = stream_of(rng) if first else rng
         before = rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls

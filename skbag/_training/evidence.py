@@ -7,6 +7,7 @@ Linear models of texts profit from columns that are scaled in such a way (Wang, 
 Good Sentiment and Topic Classification", 2012).
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Array = NDArray[Any]
 _DIRECTIONS = 16  # that residuals of more outputs are projected to, which keeps lengths about as they are
 _PRIOR = 5.0  # rows with the shares of all, that every column has beside its own
 _LEAST = 0.3  # what a column that says nothing has, of the mean
+_WIDE = 8  # times as many columns as members: only those that are named are gone through
+_PIECES, _AT_ONCE = 3, 1 << 17  # of X that are summed one after the other; members in each, at least
 _NOISE = 1e-3  # columns that all rows name differ by rounding alone
 
 
@@ -61,24 +64,52 @@ def _directions(n_outputs: int) -> Array:
 
 def sums_of(bags: Bags, residuals: Array) -> Array:
     """Return for each column of X the sum of what the rows that name it have in `residuals_of`."""
-    bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
-    n = bags.n_members
-    named = np.ones(n, np.float32) if bags.weights is None else (bags.weights[:n] != 0).astype(np.float32)
-    rows = csr_array((named, bags.indices[:n], bags.indptr[:: bags.n_fields]), shape=(bags.n_rows, bags.num_embeddings))
-    sums: Array = rows.T @ residuals
-    if bags.padding_idx is not None:
-        sums[bags.padding_idx] = 0
+    return _sums(bags, bags.indices[: bags.n_members], bags.num_embeddings, residuals)
+
+
+def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
+    """Sum in pieces, which need little memory, and are the same whatever the number of columns."""
+    sums, indptr = np.zeros((n_columns, residuals.shape[1]), np.float32), bags.indptr[:: bags.n_fields]
+    cuts = np.searchsorted(indptr, np.arange(0, len(ids), max(len(ids) // _PIECES, _AT_ONCE)))
+    for first, last in pairwise([*np.unique(cuts), bags.n_rows]):
+        begin, end = indptr[first], indptr[last]
+        named = np.ones(end - begin, np.float32)
+        if bags.weights is not None:
+            named[bags.weights[begin:end] == 0] = 0
+        if bags.padding_idx is not None:
+            named[bags.indices[begin:end] == bags.padding_idx] = 0
+        members = named, ids[begin:end], indptr[first : last + 1] - begin
+        sums += csr_array(members, shape=(last - first, n_columns)).T @ residuals[first:last]
     return sums
 
 
 def evidence_of(sums: Array) -> Array:
     """Return how much each column says, in units of the mean over members; 1 for a column that no row names."""
-    counts, square = sums[:, -1].astype(np.float64), np.einsum("ij,ij->i", sums[:, :-1], sums[:, :-1])
-    said = square / (counts + _PRIOR) ** 2 + _NOISE
-    total = counts.sum()
-    if not total:
-        return np.ones(len(sums))
-    mean = np.einsum("i,i->", counts, said) / total  # BLAS would wake its threads, and add up in as many orders
-    evidence = _LEAST + (1 - _LEAST) / mean * said
-    evidence[counts == 0] = 1
-    return evidence
+    named = sums[:, -1] > 0
+    if not named.any():
+        return np.ones(len(sums), np.float32)
+    if not named.all():
+        evidence = np.ones(len(sums), np.float32)
+        evidence[named] = evidence_of(sums[named])
+        return evidence
+    counts, said = sums[:, -1], np.einsum("ij,ij->i", sums[:, :-1], sums[:, :-1])
+    said /= (counts + np.float32(_PRIOR)) ** 2
+    said += np.float32(_NOISE)
+    # no product of BLAS, which would wake its threads and add up in any order
+    mean = np.multiply(counts, said, dtype=np.float64).sum() / counts.sum(dtype=np.float64)
+    said *= np.float32((1 - _LEAST) / mean)
+    said += np.float32(_LEAST)
+    return said
+
+
+def evidence(bags: Bags, targets: Targets, weights: Array) -> tuple[Any, Array]:
+    """Return columns of X, all or those that are named, and their `evidence_of`.
+
+    Rows of weight 0 say nothing.
+    """
+    bags = bags.on_host() if hasattr(bags, "on_host") else bags  # from a GPU
+    residuals, ids = residuals_of(targets, weights), bags.indices[: bags.n_members]
+    if bags.num_embeddings > _WIDE * len(ids):  # a batch of a stream of hashed columns
+        columns, ids = np.unique(ids, return_inverse=True)
+        return columns, evidence_of(_sums(bags, ids, len(columns), residuals))
+    return slice(None), evidence_of(_sums(bags, ids, bags.num_embeddings, residuals))
