@@ -23,7 +23,7 @@ _DIRECTIONS = 16  # that residuals of more outputs are projected to, which keeps
 _PRIOR = 5.0  # rows with the shares of all, that every column has beside its own
 _LEAST = 0.3  # what a column that says nothing has, of the mean
 _WIDE = 8  # times as many columns as members: only those that are named are gone through
-_PIECES, _AT_ONCE = 3, 1 << 17  # of X that are summed one after the other; members in each, at least
+_PIECES, _AT_ONCE = 8, 1 << 20  # of X that are summed one after the other; members in each, at least
 _NOISE = 1e-3  # columns that all rows name differ by rounding alone
 
 
@@ -69,9 +69,9 @@ def sums_of(bags: Bags, residuals: Array) -> Array:
 
 def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
     """Sum in pieces, which need little memory, and are the same whatever the number of columns."""
-    sums, indptr = np.zeros((n_columns, residuals.shape[1]), np.float32), bags.indptr[:: bags.n_fields]
+    sums, indptr = np.empty(0), bags.indptr[:: bags.n_fields]
     cuts = np.searchsorted(indptr, np.arange(0, len(ids), max(len(ids) // _PIECES, _AT_ONCE)))
-    for first, last in pairwise([*np.unique(cuts), bags.n_rows]):
+    for first, last in pairwise(np.unique([0, *cuts, bags.n_rows])):
         begin, end = indptr[first], indptr[last]
         named = np.ones(end - begin, np.float32)
         if bags.weights is not None:
@@ -79,7 +79,8 @@ def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
         if bags.padding_idx is not None:
             named[bags.indices[begin:end] == bags.padding_idx] = 0
         members = named, ids[begin:end], indptr[first : last + 1] - begin
-        sums += csr_array(members, shape=(last - first, n_columns)).T @ residuals[first:last]
+        some = csr_array(members, shape=(last - first, n_columns)).T @ residuals[first:last]
+        sums = np.add(sums, some, out=sums) if first else some
     return sums
 
 
