@@ -4,7 +4,6 @@ import pytest
 from hypothesis import settings
 from simulator import SIMULATED
 
-from skbag import EmbeddingBagClassifier
 from skbag._estimators import trained
 from skbag._training import defaults
 
@@ -81,22 +80,16 @@ def cuda():
 
 @pytest.fixture
 def free_layer(monkeypatch):
-    """Train on a table in ``init`` at one rate, with a layer whose length is not held, as the oracle does.
+    """Train on a table in ``init`` at one rate, with a layer whose length is not held, as the oracle does."""
 
-    And with first states that are all alike, whatever columns say about y.
-    """
-    own, own_evidence = trained.TrainedEmbeddingBag._manner, EmbeddingBagClassifier._has_evidence
+    own = trained.TrainedEmbeddingBag._manner
 
     def manner(self, learnt):
         if isinstance(self.init, str):
             return own(self, learnt)
         return defaults.manner_of(self._loss_of(learnt), learnt.n_outputs, self.solver, learns=False)
 
-    def has_evidence(self, learnt):
-        return isinstance(self.init, str) and own_evidence(self, learnt)
-
     monkeypatch.setattr(trained.TrainedEmbeddingBag, "_manner", manner)
-    monkeypatch.setattr(EmbeddingBagClassifier, "_has_evidence", has_evidence)
 
 
 @pytest.fixture

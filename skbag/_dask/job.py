@@ -21,7 +21,7 @@ from skbag._dask.blocks import (
     joined,
     rows_of,
 )
-from skbag._dask.rounds import Change, combine, weighted_mean
+from skbag._dask.rounds import Change, combine
 from skbag._dask.worker import Part, Update, forget, make_shard, run_part, sums_of_shard
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import dtype_of, numbers_of, table_of

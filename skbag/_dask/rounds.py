@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from skbag._data.bags import Bags
 from skbag._data.model import Model, Objective, Parameters
@@ -176,12 +176,6 @@ def combine(model: Model, changes: Sequence[Change], objective: Objective) -> Ch
         rows, table, tuple(others), n_steps, np.empty(0), int(n_rows.sum()),
         float(n_rows / n_rows.sum() @ [change.loss for change in changes]),
     )  # fmt: skip
-
-
-def weighted_mean(values: Sequence[float], weights: ArrayLike) -> float:
-    """Return a mean; of one value that value, to the bit."""
-    weights = np.asarray(weights, np.float64)
-    return float(weights / weights.sum() @ values)
 
 
 def _held(values: Array, length: float, kind: float, *, exactly: bool = False) -> Array:

@@ -92,16 +92,6 @@ class Update:
         return model
 
 
-def _filled(shape: tuple[int, ...], dtype: np.dtype[Any], fill: tuple[Any, Array, Array] | None) -> Array:
-    """Return an array by the number that most have, and the others; without numbers if there is none."""
-    if fill is None:
-        return np.empty((0, *shape[1:]), dtype)
-    number, places, others = fill
-    array = np.full(shape, number, dtype)
-    array.reshape(-1)[places] = others
-    return array
-
-
 class Copy:
     """The model that a process has, one at a time: a job that begins takes the place of one that is over."""
 
