@@ -170,11 +170,12 @@ class EmbeddingBagClassifier(
         are used than a mini-batch has work for, some 33,000 multiplications each.
     max_iter : int or "auto", default="auto"
         Number of epochs of `fit`, if nothing stops it earlier. An epoch goes once through the rows of X. "auto" takes
-        fewer the more rows there are to train on: ``48 / n_samples ** 0.3``, rounded, and at least 1. That is 12 for
-        100 rows, 6 for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not
-        count. With labels, other solvers and an ``output`` that is not "full" the 48 is 55. It was found for the mode
-        "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. Hidden layers on a frozen table get 5 times
-        55. ``n_iter_`` says how many there were. `partial_fit` makes one epoch per call.
+        fewer the more rows there are to train on: ``38 / n_samples ** 0.3``, rounded up. That is 10 for 100 rows, 5
+        for 1,000, 3 for 10,000, 2 for 100,000 and 1 for 1,000,000; rows of weight 0 or held out do not count. With
+        labels, other solvers and an ``output`` that is not "full" it is ``55 / n_samples ** 0.3``, rounded, and at
+        least 1. It was found for the mode "sqrtn" and serves "mean" and "sum", too; "max" wants more epochs. Hidden
+        layers on a frozen table get 5 times 55. ``n_iter_`` says how many there were. `partial_fit` makes one epoch
+        per call.
     shuffle : bool, default=True
         Whether the rows are put into a new random order before every epoch, in `partial_fit` too.
     tol : float, default=None

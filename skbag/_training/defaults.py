@@ -6,6 +6,7 @@ Found by cross-validation on the training parts of texts with 2 to 736 classes a
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -244,7 +245,9 @@ def default_epochs(loss: Loss, n_samples: int, *, frozen: bool = False, evident:
     side in their first step. Of numbers they learn more noise than anything else in more epochs. Where columns learn
     by what they say of classes, see ``evidence``, fewer are enough.
     """
-    at_one = 38 if loss.name in REGRESSION else 48 if evident else 55 * _FROZEN if frozen else 55
+    if evident:
+        return ceil(38 / n_samples**0.3)
+    at_one = 38 if loss.name in REGRESSION else 55 * _FROZEN if frozen else 55
     return max(1, round(at_one / n_samples**0.3))
 
 
