@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import stat
-import subprocess
 import sys
 import threading
 from importlib import import_module
@@ -108,38 +107,28 @@ def test_two_that_compile_at_once_do_not_mix(folder, monkeypatch, step, last):
     assert [call(2), call(3)] == [False, False]
 
 
-COLD = """
-import sys
-import numpy as np
-from skbag import embedding
-for dim in map(int, sys.argv[1:]):
-    table = np.arange(7.0 * dim, dtype="float32").reshape(7, dim)
-    assert np.array_equal(embedding([6, 0, 3], table), table[[6, 0, 3]]), dim
-from skbag._cpu.pooling import lookup_kernel
-from skbag._cpu.backend import layout
-misses = 0
-for dim in map(int, sys.argv[1:]):
-    lanes, vectors, _, ahead, _, single, whole = layout(np.empty((7, dim), "float32"))
-    misses += sum(lookup_kernel(lanes, vectors, 4 * ahead, single, whole).stats.cache_misses.values())
-print(misses)
+AT_ONCE = """
+import os, sys
+from test_cache import call
+factors = sys.argv[1:]
+children = []
+for turn in (0, 1, 2, 0, 1, 2, 0, 1):
+    child = os.fork()
+    if not child:
+        some = [call(int(factor)) for factor in factors[turn:] + factors[:turn]]
+        os._exit(0 if len(some) == 3 else 1)
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
+print(*(call(int(factor)) for factor in factors))
 """
 
 
+@posix
 def test_eight_processes_that_start_at_once(tmp_path):
-    code = "import sys; from test_cache import call; print(*(call(int(factor)) for factor in sys.argv[1:]))"
-    factors = "2", "3", "5"
+    """They have what importing brings from the one that they are forks of, and nothing that was compiled."""
     for k in range(ROUNDS):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / str(k))}
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, *factors[turn:], *factors[:turn]],
-                env=environment, cwd=Path(__file__).parent, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-            for turn in (0, 1, 2, 0, 1, 2, 0, 1)
-        ]  # fmt: skip
-        errors = [process.communicate(timeout=300)[1] for process in processes]
-        assert [process.returncode for process in processes] == [0] * 8, errors
-        assert run_python(code, *factors, env=environment).split() == ["False"] * 3
+        found = run_python(AT_ONCE, 2, 3, 5, env={"NUMBA_CACHE_DIR": str(tmp_path / str(k))})
+        assert found.split() == ["False"] * 3
         assert len(list((tmp_path / str(k) / "skbag").iterdir())) == 3
 
 
@@ -266,22 +255,6 @@ def test_the_planted_file_would_leave_a_trace(file, tmp_path):
     _cache.write(str(file), key_of(file), pickle.dumps(Planted(tmp_path / "trace")))
     assert call(2)
     assert (tmp_path / "trace").exists()
-
-
-def test_another_version_reads_nothing_of_this_one(tmp_path):
-    """Its sources differ in a comment, and what this one has left would leave a trace."""
-    copy = tmp_path / "copy"
-    shutil.copytree(Path(skbag.__file__).parent, copy / "skbag", ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    assert run_python(COLD, 16, env=environment).split() == ["1"]
-    assert run_python(COLD, 16, env=environment).split() == ["0"]
-    (path,) = (tmp_path / "cache" / "skbag").iterdir()
-    _cache.write(str(path), key_of(path), pickle.dumps(Planted(tmp_path / "trace")))
-    with (copy / "skbag" / "_cpu" / "tile.py").open("a") as source:
-        source.write("# edited\n")
-    assert run_python(COLD, 16, env=environment).split() == ["1"]
-    assert not (tmp_path / "trace").exists()
-    assert len(list((tmp_path / "cache" / "skbag").iterdir())) == 2
 
 
 def test_code_of_files_that_were_replaced_after_their_import_is_not_kept(folder, monkeypatch):
@@ -428,6 +401,8 @@ def test_places_in_turn(tmp_path, monkeypatch):
     assert _cache._folder(str(tmp_path / "chosen"), 0) == str(tmp_path / "chosen" / "skbag")
     assert _cache._folder("", 0) == str(beside / "skbag")
     assert _cache._folder("not/absolute", 0) == str(beside / "skbag")
+    (tmp_path / "file").touch()
+    assert _cache._folder(str(tmp_path / "file" / "folder"), 0) == str(beside / "skbag")
     shutil.rmtree(beside)
     beside.touch()
     assert _cache._folder("", 0) == str(tmp_path / "user" / "skbag")
@@ -493,7 +468,7 @@ assert skbag._compiled.cache.folder() is None
 FIRST = """
 import os, signal, sys, threading
 import numpy as np
-from skbag import embedding_bag
+from skbag import embedding
 
 class Stop(Exception):
     pass
@@ -514,7 +489,7 @@ class Finder:
                 self.action()
 
 def first_call():
-    return embedding_bag([[0, 1]], np.ones((4, 16), "float32"), mode="sum").sum()
+    return embedding([0, 1], np.ones((4, 16), "float32")).sum()
 
 def interrupt():
     signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
@@ -532,16 +507,20 @@ interruptible = pytest.mark.skipif(not hasattr(__import__("signal"), "pthread_ki
 
 
 @interruptible
-@pytest.mark.parametrize("n", [1, 2, 90, 230] if ROUNDS == 1 else range(1, 240, 12))
-def test_an_import_that_was_interrupted_can_be_made_again(n):
+def test_an_import_that_was_interrupted_can_be_made_again():
     code = """
-sys.meta_path.insert(0, Finder(int(sys.argv[1]), interrupt))
-assert_stopped()
-assert first_call() == 32
-assert first_call() == 32
-assert threading.active_count() == 1
+for n in map(int, sys.argv[1:]):
+    child = os.fork()
+    if not child:
+        sys.meta_path.insert(0, Finder(n, interrupt))
+        assert_stopped()
+        assert first_call() == 32
+        assert first_call() == 32
+        assert threading.active_count() == 1
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, n
 """
-    run_python(FIRST + code, n)
+    run_python(FIRST + code, *([1, 2, 90, 230] if ROUNDS == 1 else range(1, 240, 12)))
 
 
 def test_an_import_that_failed_can_be_made_again():
@@ -652,22 +631,20 @@ def test_a_call_inside_of_a_compilation(folder):
 
 
 def test_numba_switched_off_for_debugging(tmp_path):
+    """For training see test_rules.py."""
     code = """
 import numba
 import numpy as np
-from skbag import EmbeddingBagClassifier, embedding, embedding_bag
+from skbag import embedding, embedding_bag
 table = np.arange(8, dtype="float32").reshape(4, 2)
-X, y = np.eye(6), np.arange(6) % 3
 for _ in range(2):
     assert embedding_bag([[0, 1]], table, mode="mean", max_norm=9.0).tolist() == [[1, 2]]
     assert embedding([3], table).tolist() == [[6, 7]]
-    model = EmbeddingBagClassifier(4, max_iter=2, random_state=0).fit(X, y)
-    print(model.predict_proba(X).round(5).tolist())
     function = lambda: 1
     assert (numba.njit(function) is function) == bool(numba.config.DISABLE_JIT)
 """
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    result = run_python(code, env={**environment, "NUMBA_DISABLE_JIT": "1"})
+    run_python(code, env={**environment, "NUMBA_DISABLE_JIT": "1"})
     files = set((tmp_path / "skbag").iterdir())
-    assert run_python(code, env=environment) == result
+    run_python(code, env=environment)
     assert set((tmp_path / "skbag").iterdir()) == files

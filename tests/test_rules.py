@@ -272,10 +272,11 @@ print(trainer.epoch(np.arange(2), Rates(0.0)))
 """
 
 
-def test_a_rule_that_was_edited_is_compiled_again(tmp_path):
-    for factor in (2, 3):  # the outputs are 5, the targets 0
+def test_a_rule_that_was_edited_is_compiled_again_even_with_numba_switched_off(tmp_path):
+    for factor, off in ((2, "0"), (3, "1")):  # the outputs are 5, the targets 0
         (tmp_path / "my_loss.py").write_text(f"def rule(z, t):\n    return {factor} * (z - t), z - t\n")
-        assert float(run_python(TRAIN, tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"})) == 5 * factor
+        environment = {"PYTHONDONTWRITEBYTECODE": "1", "NUMBA_DISABLE_JIT": off}
+        assert float(run_python(TRAIN, tmp_path, env=environment)) == 5 * factor
 
 
 def own(x, y):
