@@ -51,12 +51,15 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ids", ["int32", "int64"])
-@pytest.mark.parametrize("params", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("params", "ids"),
+    [(params, "int32") for params in CASES] + [({}, "int64"), ({"mode": "max"}, "int64"), ({"fields": [60]}, "int64")],
+    ids=str,
+)
 def test_kernels_are_given_what_they_were_compiled_for(filled, params, ids):
     X = random_csr(70, 60, longest=9, dtype="float32")
     X.indices, X.indptr = X.indices.astype(ids), X.indptr.astype(ids)
-    model = EmbeddingBagClassifier(8, max_iter=2, random_state=0, **params).fit(X, np.arange(70) % 4)
+    model = EmbeddingBagClassifier(5, max_iter=2, random_state=0, **params).fit(X, np.arange(70) % 4)
     model.partial_fit(X[:30], np.arange(30) % 4)
     assert model.predict(X).shape == (70,)
     assert model.predict_top_k(X, 2)[0].shape == (70, 2)
@@ -67,7 +70,7 @@ def test_kernels_are_given_what_they_were_compiled_for(filled, params, ids):
 @pytest.mark.parametrize("storage", ["float16", "bfloat16", "int8"])
 def test_small_tables_are_given_as_they_are_stored(filled, storage):
     X = random_csr(70, 60, longest=9, dtype="float32")
-    model = EmbeddingBagRegressor(8, max_iter=1, random_state=0).fit(X, np.arange(70.0))
+    model = EmbeddingBagRegressor(5, max_iter=1, random_state=0).fit(X, np.arange(70.0))
     model.quantize(storage).predict(X)
     assert filled
 
@@ -75,13 +78,13 @@ def test_small_tables_are_given_as_they_are_stored(filled, storage):
 def test_shares_and_labels_are_given(filled):
     X, rng = random_csr(70, 60, longest=9, dtype="float32"), np.random.default_rng(0)
     for y in (rng.dirichlet([1, 1, 1], 70), rng.integers(0, 2, (70, 3))):
-        EmbeddingBagClassifier(8, max_iter=1, random_state=0).fit(X, y).predict_proba(X)
+        EmbeddingBagClassifier(5, max_iter=1, random_state=0).fit(X, y).predict_proba(X)
     assert filled
 
 
 def test_arrays_of_a_call_are_let_go():
     X = random_csr(3, 60, longest=9, dtype="float32")
-    model = EmbeddingBagClassifier(8, max_iter=1, random_state=0, n_jobs=1).fit(X, [0, 1, 2])
+    model = EmbeddingBagClassifier(5, max_iter=1, random_state=0, n_jobs=1).fit(X, [0, 1, 2])
     outputs = [model.decision_function(X) for _ in range(3)]
     assert all(array.flags.owndata for array in outputs)
     records = [
