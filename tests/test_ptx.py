@@ -341,12 +341,18 @@ def is_chosen(args, every=False):
 
 
 def is_worth_its_time(launch, capability):
-    """Whether a kernel is compiled for a capability: of those that train a small table the step alone, and once."""
+    """Whether a kernel is compiled for a capability: all for one of them, of small tables that train the step alone.
+
+    What depends on the capability is how many registers there are, and how rows of a table are read: others are
+    compiled for the one that leaves the fewest registers.
+    """
     _, factory, args, kinds = launch
-    every = capability == CAPABILITIES[1]
-    if "packed" in str(kinds) and has_small(kinds):
+    every, small = capability == CAPABILITIES[1], has_small(kinds)
+    if small and "packed" in str(kinds):
         return every and factory == "train_kernel" and is_chosen(args)
-    return factory != "train_kernel" or is_chosen(args, every=every)
+    if factory == "train_kernel":
+        return is_chosen(args, every=every)
+    return every or (factory in ("pool_kernel", "windows_kernel", "lookup_kernel") and not small)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
