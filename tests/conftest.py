@@ -1,3 +1,4 @@
+import gc
 from importlib.util import find_spec
 
 import pytest
@@ -9,6 +10,7 @@ from skbag._training import defaults
 
 settings.register_profile("skbag", deadline=None, print_blob=True, max_examples=100)  # a first call compiles
 settings.load_profile("skbag")
+gc.set_threshold(50_000, 20, 20)  # with Python's a tenth of the time that compiling takes goes into looking for garbage
 
 
 def pytest_addoption(parser):

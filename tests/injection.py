@@ -30,7 +30,6 @@ class Injector:
 
     def __init__(self, at=None, *, everywhere=False):
         self.at, self.everywhere, self.n_places, self.where = at, everywhere, 0, None
-        self._last = {}
 
     def __enter__(self):
         sys.settrace(self._trace)
@@ -38,22 +37,24 @@ class Injector:
 
     def __exit__(self, *error):
         sys.settrace(None)
-        self._last.clear()
 
     def _trace(self, frame, event, arg):
         file = frame.f_code.co_filename
         if file == __file__ or not (self.everywhere or file.startswith(_PACKAGE)):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
-            last = self._last.get(frame, -1)
-            self._last[frame] = frame.f_lasti
-            if last in _checks(frame.f_code):
-                if self.n_places == self.at:
-                    self.where = f"{file}:{frame.f_lineno}"
-                    sys.settrace(None)
-                    raise Injected
-                self.n_places += 1
-        elif event == "return":
-            self._last.pop(frame, None)
-        return self._trace
+        checks, last = _checks(frame.f_code), -1
+
+        def trace(frame, event, arg):
+            nonlocal last
+            if event == "opcode":
+                if last in checks:
+                    if self.n_places == self.at:
+                        self.where = f"{file}:{frame.f_lineno}"
+                        sys.settrace(None)
+                        raise Injected
+                    self.n_places += 1
+                last = frame.f_lasti
+            return trace
+
+        return trace

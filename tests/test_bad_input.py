@@ -18,7 +18,7 @@ from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, bags_to_csr, e
 
 TABLE = random_table(4, 5)
 IDS = [[0, 1, 2], [3, 0, 1]]
-N_CORRUPTED = int(os.environ.get("SKBAG_CORRUPTED", "2000"))  # matrices of each kind; 10,000 take a minute
+N_CORRUPTED = int(os.environ.get("SKBAG_CORRUPTED", "600"))  # matrices of each kind; 10,000 take a minute
 
 
 def refuses(error, *words):

@@ -172,14 +172,14 @@ def test_a_small_table_is_trained_in_rounds(client, dtype):
     for kind in ("float32", dtype):
         model = EmbeddingBagClassifier(4, random_state=0, max_iter=15, learning_rate_init=0.1, dtype=kind)
         models[kind] = skbag.dask.fit(
-            model, cut(X), y, n_shards=3, rounds_per_epoch=4, on_round=seen.setdefault(kind, []).append
+            model, cut(X), y, n_shards=3, rounds_per_epoch=2, on_round=seen.setdefault(kind, []).append
         )
     small, full = models[dtype], models["float32"]
     assert small.embeddings_.storage == dtype
     assert small.score(X, y) > full.score(X, y) - 0.02
     np.testing.assert_allclose(small.embeddings_, full.embeddings_, atol=0.2)
     assert np.mean([r.n_bytes for r in seen[dtype]]) < np.mean([r.n_bytes for r in seen["float32"]])
-    again = skbag.dask.fit(clone(small), lazy(cut(X)), y, n_shards=3, rounds_per_epoch=4)
+    again = skbag.dask.fit(clone(small), lazy(cut(X)), y, n_shards=3, rounds_per_epoch=2)
     assert_same_bytes(again, small)
     before = again.score(X, y)
     skbag.dask.fit(again.set_params(warm_start=True, max_iter=1), cut(X), y, n_shards=2)
