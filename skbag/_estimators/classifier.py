@@ -352,11 +352,10 @@ class EmbeddingBagClassifier(
 
     Beside X, `fit` needs the table, what the solver keeps of it, some numbers per row of X, and memory for
     one mini-batch. The values of X are converted first if they do not have ``dtype``: one number per member.
-    Before there is a table, what columns say of classes needs up to 36 numbers per column, and one for each of a million
-    members, or of an eighth of them.
-    ``early_stopping`` keeps a second table, the best so far, and copies the rows held out. `partial_fit` keeps a copy
-    of the rows of the table that its batch names until it is done. There is no dense copy of X, and no array of one
-    vector per member.
+    Before there is a table, what columns say of classes needs up to 36 numbers per column, and one for each of a
+    million members, or of an eighth of them. ``early_stopping`` keeps a second table, the best so far, and copies the
+    rows held out. `partial_fit` keeps a copy of the rows of the table that its batch names until it is done. There is
+    no dense copy of X, and no array of one vector per member.
 
     With scikit-learn 1.9 or newer `fit` takes part in callbacks, with one task per epoch. `set_callbacks` then takes a
     progress bar or a scoring monitor.
