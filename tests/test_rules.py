@@ -1,5 +1,9 @@
 """Losses and solvers: their formulas, and that the kernels of every device train with rules that come from outside."""
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import reference
@@ -364,3 +368,24 @@ def test_words_of_rules_mean_in_kernels_what_they_mean_in_numpy(dtype):
         ]  # fmt: skip
         for found, right in zip(out, expected, strict=True):
             np.testing.assert_allclose(found, right, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
+
+
+def test_threads_that_ask_at_once_get_one_rule():
+    """Numba refuses to know a function twice, and then compiles nothing any more in this process."""
+    rules = [lambda x, k=k: x + k for k in range(20)]
+    barrier, interval = threading.Barrier(8), sys.getswitchinterval()
+
+    def ask(_):
+        found = []
+        for rule in rules:
+            barrier.wait()
+            found.append(id(as_rule(rule)))
+        return found
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(ask, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [found[0]] * 8

@@ -1,6 +1,5 @@
 """How the CPU kernels are compiled."""
 
-from functools import cache
 from typing import Any
 
 import numba
@@ -14,7 +13,7 @@ from numba.core.untyped_passes import IRProcessing
 from numba.extending import intrinsic
 
 from skbag._compiled.cache import KernelCache
-from skbag._compiled.dispatch import enabled, kept
+from skbag._compiled.dispatch import compiled, enabled, kept
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
@@ -140,9 +139,19 @@ def inlined(function: Any) -> Any:
     return dispatcher
 
 
-@cache
+_rules: dict[Any, Any] = {}
+
+
+def _registered(function: Any) -> Any:
+    if function not in _rules:
+        dispatcher = inlined(function)
+        infer_global(function, types.Dispatcher(dispatcher))
+        _rules[function] = dispatcher
+    return _rules[function]
+
+
 def as_rule(function: Any) -> Any:
     """Let kernels call a function of ``skbag._rules``, or one like it, by its name or by what this returns."""
-    dispatcher = inlined(function)
-    infer_global(function, types.Dispatcher(dispatcher))
-    return dispatcher
+    if function in _rules:
+        return _rules[function]
+    return compiled(_registered, function)  # where nothing else compiles: Numba must hear of each once, and wholly
