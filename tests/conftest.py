@@ -5,6 +5,7 @@ import pytest
 from hypothesis import settings
 from simulator import SIMULATED
 
+from skbag._compiled import cache
 from skbag._estimators import trained
 from skbag._training import defaults
 
@@ -78,6 +79,15 @@ def cuda():
     if why_no_cuda():
         pytest.skip(why_no_cuda())
     return "cuda"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder for kernels of this test alone."""
+    monkeypatch.setattr(cache.config, "CACHE_DIR", str(tmp_path))
+    cache._folder.cache_clear()
+    yield tmp_path / "skbag"
+    cache._folder.cache_clear()
 
 
 @pytest.fixture

@@ -53,15 +53,6 @@ def call(factor):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder for kernels of this test alone."""
-    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(tmp_path))
-    _cache._folder.cache_clear()
-    yield tmp_path / "skbag"
-    _cache._folder.cache_clear()
-
-
-@pytest.fixture
 def file(folder):
     """The file of scaling(2)."""
     assert call(2)

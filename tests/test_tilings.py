@@ -38,15 +38,6 @@ def is_right(part, tiling, dim):
     return np.array_equal(target[:dim], source / 2) and np.isnan(target[dim])
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder for kernels of this test alone."""
-    monkeypatch.setattr(cache.config, "CACHE_DIR", str(tmp_path))
-    cache._folder.cache_clear()
-    yield tmp_path / "skbag"
-    cache._folder.cache_clear()
-
-
 def test_numba_compiles_once_for_all_tilings_and_processes(folder):
     part = halving()
     with event.install_recorder("numba:run_pass") as passes:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skbag._cpu import calls, checking, structs
 from skbag._cpu import pooling as kernels
+from skbag._cpu.memory import LINE
 from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
 from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.tiling import LARGEST, TOTAL, Tiling
@@ -24,7 +25,6 @@ Array = NDArray[Any]
 
 _L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
-_LINE = 64  # bytes of a cache line
 _BAGS_IN_CACHE = 8  # whose rows of few bytes, wider than a tile, are still there for the next tile
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
 _LONG_WORK = 1 << 26  # scalars read: from some 20 milliseconds on the main thread only waits, and can be interrupted
@@ -73,7 +73,7 @@ def _prefetching(n_bytes: int, row_bytes: int, vectors: int) -> tuple[int, int]:
 def layout(table: Array) -> Tiling:
     """Return what a kernel that reduces bags of rows of a table is made for."""
     dim, itemsize = table.shape[1], table.itemsize
-    aligned = dim * itemsize > _LINE or table.__array_interface__["data"][0] % _LINE == 0
+    aligned = dim * itemsize > LINE or table.__array_interface__["data"][0] % LINE == 0
     return _layout(dim, itemsize, table.nbytes, aligned)
 
 
@@ -82,13 +82,13 @@ def _layout(dim: int, itemsize: int, n_bytes: int, aligned: bool) -> Tiling:
     row_bytes = dim * itemsize
     lanes, vectors = tile_of(dim, max(itemsize, 4))
     single, whole = dim <= lanes * vectors, False
-    if dim == lanes * vectors and (row_bytes % _LINE == 0 or _LINE % row_bytes == 0):
+    if dim == lanes * vectors and (row_bytes % LINE == 0 or LINE % row_bytes == 0):
         # where a table begins matters to rows of less than a line, of which half would lie in two; it differs between
         # processes, and each kind has a kernel of its own to compile
         whole = n_bytes <= _L2_BYTES or aligned
     ahead, every = _prefetching(n_bytes, row_bytes, vectors)
     if itemsize < 4:  # vectors of floats are read from less than half a line
-        every = max(1, _LINE // (lanes * itemsize))
+        every = max(1, LINE // (lanes * itemsize))
     return Tiling(lanes, vectors, _copies(vectors), ahead, every, int(single), int(whole))
 
 

@@ -16,7 +16,7 @@ from skbag._cpu.columns import (
     total_sum,
 )
 from skbag._cpu.jit import as_rule, inlined, part
-from skbag._cpu.memory import item, item_bytes, prefetch_address, put
+from skbag._cpu.memory import LINE, item, item_bytes, prefetch_address, put
 from skbag._cpu.tile import (
     add_window,
     fold_row,
@@ -30,7 +30,6 @@ from skbag._cpu.vector import as_tile
 from skbag._rules.elementwise import exp
 
 WIDE = 4
-_LINE = 64  # bytes of a cache line
 
 
 @inlined
@@ -46,7 +45,7 @@ def prefetch_row(array, row):
     end = address + np.uintp(array.shape[1]) * item_bytes(array)
     while address < end:
         prefetch_address(address)
-        address += np.uintp(_LINE)
+        address += np.uintp(LINE)
     prefetch_address(end - np.uintp(1))
 
 
