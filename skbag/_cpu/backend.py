@@ -22,6 +22,7 @@ from skbag._data.resident import Resident
 from skbag._rules.pooling import MODES, Mode, modes_of, passes_of
 
 Array = NDArray[Any]
+Work = Callable[[], None]  # named: an annotation of an inner function is made in every call
 
 _L2_BYTES = 1 << 20  # in tables up to this size narrow rows need no prefetch
 _L3_BYTES = 1 << 24  # beyond this size rows come from memory, and are asked for earlier
@@ -137,20 +138,21 @@ def _run(
     Whether ids increase is only looked at if ``ordered``.
     """
 
-    def work_of(some: tuple[int, int], progress: Array) -> Callable[[], None]:
+    def work_of(some: tuple[int, int], progress: Array) -> Work:
         return partial(kernel, *args, some, progress, *out)
 
     return share(work_of, blocks, n_tiles, ordered)
 
 
 def share(
-    work_of: Callable[[tuple[int, int], Array], Callable[[], None]], blocks: tuple[int, int, int], n_tiles: int = 1,
+    work_of: Callable[[tuple[int, int], Array], Work], blocks: tuple[int, int, int], n_tiles: int = 1,
     ordered: bool = False,
 ) -> Array:  # fmt: skip
     """Run what ``work_of(blocks, progress)`` returns, see `_run` and ``sharing``, and return ``progress``."""
     n_blocks, shares, n_threads = blocks
     progress = np.zeros(6, np.int64)
-    progress[UNSORTED] = not ordered
+    if not ordered:
+        progress[UNSORTED] = 1
     work = work_of((n_blocks, shares), progress)
     apart = shares > n_threads
     if n_threads == 1 and not apart:
@@ -180,6 +182,9 @@ def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     members = bags.weights, bags.indices, bags.indptr
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
     progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
+    if not progress[INVALID:].any():
+        bags.stored = None  # members as they are are what the matrix means
+        return bags
     found = Found(*(bool(progress[k]) for k in (INVALID, EXTREME, UNSORTED)))
     if found.unsorted and not found.invalid and bags.stored is not None and "max" not in modes_of(mode):
         found = found._replace(unsorted=_repeats(bags, n_jobs))  # rows in any order are what they mean

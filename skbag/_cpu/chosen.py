@@ -122,7 +122,7 @@ def chosen_head_kernel(lanes, block, loss, tree):
             n_drawn = _draw(chosen, number, drawn)
         for p in range(begin, end):
             bag = order[first + p]
-            start = chosen.starts[first + p] - chosen.starts[first]
+            start = targets.starts[first + p] - targets.starts[first]
             if tree:
                 n = _nodes(targets, chosen, bag, start, goals, factors)
             else:

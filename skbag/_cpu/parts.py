@@ -81,12 +81,12 @@ def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNam
     )  # fmt: skip
     examples = {
         "plan": structs.Plan(*(1,) * len(structs.Plan._fields)), "layout": layout_of(shape.blocks, 1),
-        "forward": forward, "undo": take(table, 0, SOLVERS["sgd"]), "terms": n, "weights": numbers, "ids": batch.ids,
+        "forward": forward, "undo": take(None, table, 0, SOLVERS["sgd"], ""), "terms": n, "weights": numbers, "ids": batch.ids,
         "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts,
-        "chosen": chosen_memory(shape, None, n, 1, 1, 1),
-        "targets": structs.Targets(n, n, n, numbers, np.empty(1)), "step": step_of(), "tickets": n,
+        "chosen": chosen_memory(shape, None, 1, 1, 1),
+        "targets": structs.Targets(n, n, n, numbers, np.empty(1), n), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,
-        "unweighted": reduction._replace(multipliers=None), "progress": structs.Progress(n, np.empty(1)),
+        "unweighted": reduction._replace(multipliers=None), "progress": structs.Progress(n, np.empty(1), 1, 0),
         "leaves": structs.Leaves(np.empty(1, np.int32), rows, np.empty((1, 1), np.int32), np.empty((1, 1, 1), dtype)),
         "predictions": structs.Predictions(1, 1, n, rows, rows, n, np.empty((1, 1), np.int64), rows, numbers),
     }  # fmt: skip
@@ -99,10 +99,14 @@ def _bags_kind(dtype: np.dtype[Any], ids: np.dtype[Any]) -> Any:
 
 
 class Entry(NamedTuple):
-    """A kernel that Python calls, and how what it is given is stored: what lasts, and what a call brings."""
+    """A kernel that Python calls, and how what it is given is stored.
+
+    What lasts, what holds for many calls, and what a call brings.
+    """
 
     address: int
     lasting: calls.Recipe
+    settings: calls.Recipe
     passing: calls.Recipe
 
 
@@ -112,15 +116,17 @@ def train_entry(kind: tuple[Any, ...], ids: np.dtype[Any], n_layers: int) -> Ent
     kinds, layer = _kinds(*kind), _kinds(kind[0], kind[0], kind[2])
     lasting = kinds.layout, kinds.forward, kinds.table, layer.bias, kinds.batch, kinds.parts
     of_layers = layer.layer, layer.table, layer.bias
-    passing = (
-        kinds.plan, kinds.step, _bags_kind(kind[0], ids), kinds.targets, kinds.chosen, kinds.undo, layer.undo,
-        kinds.progress,
-    )  # fmt: skip
+    settings = kinds.plan, kinds.step, kinds.chosen, kinds.undo, layer.undo
+    passing = _bags_kind(kind[0], ids), kinds.targets, kinds.progress
     address = calls.address_of(
-        step.train, *lasting, kinds.count, *map(calls.several, of_layers), *passing, calls.several(kinds.step)
-    )
+        step.train, *lasting, kinds.count, *map(calls.several, of_layers), *settings, calls.several(kinds.step),
+        *passing,
+    )  # fmt: skip
     repeated = (each for each in of_layers for _ in range(n_layers))
-    return Entry(address, calls.Recipe(*lasting, *repeated), calls.Recipe(*passing, *(kinds.step,) * n_layers))
+    return Entry(
+        address, calls.Recipe(*lasting, *repeated), calls.Recipe(*settings, *(kinds.step,) * n_layers),
+        calls.Recipe(*passing),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -134,7 +140,7 @@ def predict_entry(shape: Shape, ids: np.dtype[Any], n_layers: int, n_threads: in
         of_threads, *(count,) * 4, *passing, kinds.leaves if tree else calls.kind_of(None),
     )  # fmt: skip
     repeated = *(kinds.layer,) * n_layers, *(kinds.batch,) * n_threads, *(kinds.leaves,) * tree
-    return Entry(address, calls.Recipe(*lasting, *repeated), calls.Recipe(*passing))
+    return Entry(address, calls.Recipe(*lasting, *repeated), calls.Recipe(), calls.Recipe(*passing))
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,5 @@
 """The CPU backend's prediction: what is made for a model once, memory, and one call of compiled code."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -134,7 +133,7 @@ class _Scratch(NamedTuple):
     n_members: int
     keeps: bool  # for the next call: it is small
     call: calls.Record  # of what a call brings
-    work: Callable[[], None]
+    work: cpu.Work
 
 
 class _Predictor:
@@ -188,7 +187,7 @@ class _Predictor:
         scratch = self._scratch_for(n_rows, _most_members(bags), bags.indices.dtype, shares[2])
         members = members_of(bags, self.shape.dtype, *_NO_ORDER)
 
-        def work_of(blocks: tuple[int, int], progress: Array) -> Callable[[], None]:
+        def work_of(blocks: tuple[int, int], progress: Array) -> cpu.Work:
             scratch.call.fill(members, (*blocks, progress, *out))
             return scratch.work
 

@@ -175,14 +175,14 @@ def _nothing_chosen(dtype: np.dtype[Any], ids: Any) -> structs.Chosen:
     """Return `chosen_memory` where bags have to do with all outputs: nothing is written to it."""
     none, ints = np.empty(0, np.int64), np.int64
     return structs.Chosen(
-        none, 0, np.empty(0), none, np.empty(0, dtype), none, none, none, np.empty(0, ids), np.empty(0, dtype),
+        0, np.empty(0), none, np.empty(0, dtype), none, none, none, np.empty(0, ids), np.empty(0, dtype),
         np.empty(0, ids), none, np.empty((0, 0), ints), np.empty((0, 0), np.int32), np.empty((0, 2, 0), ints),
         np.empty((0, 0), ints), np.empty((0, 3, 0), dtype),
     )  # fmt: skip
 
 
 def chosen_memory(
-    shape: Shape, outputs: Negatives | Tree | None, starts: Array, n_entries: int, longest: int, n_parts: int
+    shape: Shape, outputs: Negatives | Tree | None, n_entries: int, longest: int, n_parts: int
 ) -> structs.Chosen:
     """Return what says which outputs bags have to do with, and scratch memory for the entries of a mini-batch.
 
@@ -199,7 +199,7 @@ def chosen_memory(
     else:
         paths = outputs.paths
     return structs.Chosen(
-        starts, seed, cumulative, begins, offsets.astype(dtype), *paths,
+        seed, cumulative, begins, offsets.astype(dtype), *paths,
         np.empty(n_entries, ids), np.empty(n_entries, dtype), np.empty(n_entries, ids),
         np.empty(n_parts, ints), np.empty((n_parts, n_parts), ints), np.empty((n_parts, n_entries), np.int32),
         np.empty((n_parts, 2, n_entries), ints), np.empty((n_parts, n_drawn), ints),

@@ -73,8 +73,8 @@ def _forward(
     parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
     for owner in range(n_parts):
         parts.n_owned[part, owner] = 0
-    if len(chosen.starts) > 0:
-        chosen.firsts[part] = chosen.starts[first + begin] - chosen.starts[first]
+    if len(targets.starts) > 0:
+        chosen.firsts[part] = targets.starts[first + begin] - targets.starts[first]
         for owner in range(n_parts):
             chosen.n_owned[part, owner] = 0
     for p in range(begin, end):
@@ -134,14 +134,14 @@ def _bits(number):
 @part
 def train(
     layout, forward, table, nothing, batch, parts, n_layers, layers, coefs, intercepts,
-    plan, step, bags, targets, chosen, undo, layer_undo, progress, steps,
+    plan, step, chosen, undo, layer_undo, steps, bags, targets, progress,
 ):  # fmt: skip
     """Train on mini-batches of the bags order[0], order[1], ...
 
     Stored tuples of ``skbag._cpu.structs``: layout, forward, in; table, Parameters, in-out; nothing, Parameters of no
-    numbers; batch, parts, scratch; plan, step (of the table), bags, targets, chosen, in; undo, layer_undo (of the last
-    layer), in-out. Several of one for each layer, from the first to the last: layers (each Layer), scratch; coefs and
-    intercepts (each Parameters) of (n_outputs, n_inputs) and (n_outputs,), in-out; steps (each Step), in.
+    numbers; batch, parts, scratch; plan, step (of the table), chosen, in; undo, layer_undo (of the last layer), in-out;
+    bags, targets, in. Several of one for each layer, from the first to the last: layers (each Layer), scratch; coefs
+    and intercepts (each Parameters) of (n_outputs, n_inputs) and (n_outputs,), in-out; steps (each Step), in.
     progress : structs.Progress. losses : (n_batches,), out: mean loss per bag. tickets : (5,) int64, in-out.
         tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite; another thread may also
         set it, and the model is then between two moments.
@@ -166,12 +166,12 @@ def train(
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(
-                plan, layout, begin, end, first, n_bags, plan.number + plan.first + k, part, bags, targets, chosen,
+                plan, layout, begin, end, first, n_bags, progress.number + progress.first + k, part, bags, targets, chosen,
                 forward, layers, n_layers, batch, sums, squares, parts, tickets,
             )  # fmt: skip
         else:
-            place = plan.first + k  # not added to the rates before: the bytes must not depend on where a call begins
-            number, rate = plan.number + place, step.rate - step.rate_step * place
+            place = progress.first + k  # not added to the rates before: the bytes must not depend on where a call begins
+            number, rate = progress.number + place, step.rate - step.rate_step * place
             if part == 0:
                 total = 0.0
                 for p in range(n_bags):
@@ -179,7 +179,7 @@ def train(
                 batch_losses[k] = total
                 if not np.isfinite(total):
                     tickets[STOP] = 1
-            some = len(chosen.starts) > 0
+            some = len(targets.starts) > 0
             for j in range(n_layers - some):
                 _update_layer(
                     nth(steps, j), number, place, part, n_bags, nth(layers, j), nth(coefs, j), nth(intercepts, j),

@@ -55,6 +55,7 @@ class Targets(NamedTuple):
     indptr: Any  # (n_bags + 1,) int64
     values: Any  # of the dtype of the model; of length 0 for ones
     sample_weight: Any  # (n_bags,) float64
+    starts: Any  # (n + 1,) int64: where the outputs of the bags of the order begin; of length 0 if each has them all
 
 
 class Forward(NamedTuple):
@@ -108,8 +109,6 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """How a mini-batch goes."""
 
-    number: Any  # of the first one of the epoch: 1, 2, ...
-    first: Any  # mini-batches of the epoch that were run before
     batch_size: Any
     freeze: Any  # leave the table alone
     gathers: Any  # gradients of rows before they are used, as they are no sum over members of what ``batch`` has
@@ -174,12 +173,11 @@ class Parts(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """Which outputs of the last layer each bag of a mini-batch has to do with; ``starts`` of length 0 for all of them.
+    """Which outputs of the last layer each bag of a mini-batch has to do with, where not with all; see `Targets`.
 
     They are members of the bag as others are of the table: ids, weights and bags of entries, sorted in the same way.
     """
 
-    starts: Any  # (n + 1,) int64: where the entries of the bags of the order begin; in
     seed: Any  # of what is drawn, see _data.some_outputs.Negatives: of length 0 without that
     cumulative: Any  # (n_outputs,) float64, in
     begins: Any  # (n_negatives + 1,) int64, in
@@ -224,6 +222,8 @@ class Progress(NamedTuple):
 
     tickets: Any  # (5,) int64, in-out
     losses: Any  # (n_batches,) float64, out
+    number: Any  # of the first mini-batch of the epoch: 1, 2, ...
+    first: Any  # mini-batches of the epoch that were run before
 
 
 class Predictions(NamedTuple):

@@ -14,22 +14,30 @@ from skbag._rules.solvers import Solver
 Array = NDArray[Any]
 
 _MOST_BYTES = 1 << 29  # that are kept; new memory costs a step of many rows a third of its time
+_FEW_BYTES = 1 << 20  # that every trainer may keep; of more one has all
 _LAST = 255  # call that a uint8 can number
 _spare: dict[str, tuple[Any, structs.Undo]] = {}  # by name, with what it is for
 
 
-def take(table: Parameters | structs.Parameters, n_members: int, solver: Solver, name: str = "table") -> structs.Undo:
-    """Return memory for all rows that so many members can name; what is not used of it is never touched."""
+def take(
+    before: structs.Undo | None, table: Parameters | structs.Parameters, n_members: int, solver: Solver, name: str
+) -> structs.Undo:
+    """Return memory for all rows that so many members can name; what is not used of it is never touched.
+
+    ``before`` is what the trainer had for the call before, see `give_back`.
+    """
     values, n_rows = table.values, min(len(table.values), n_members)
     if not n_rows:
         return _nothing(values.ndim, values.dtype, table.state.dtype, table.first.dtype)
-    kind, undo = _spare.pop(name, (None, None))  # another thread may have it
-    if undo is None or kind != _kind(table, solver) or len(undo.rows) < n_rows:
-        arrays = values, table.state if solver.row_state else table.state[:0], table.first, table.second
-        undo = structs.Undo(
-            np.zeros(len(values), np.uint8), np.zeros(2, np.int64), np.empty(n_rows, np.int64),
-            *(empty_table((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in arrays),
-        )  # fmt: skip
+    undo = before
+    if undo is None or len(undo.rows) < n_rows:
+        kind, undo = _spare.pop(name, (None, None))  # another thread may have it
+        if undo is None or kind != _kind(table, solver) or len(undo.rows) < n_rows:
+            arrays = values, table.state if solver.row_state else table.state[:0], table.first, table.second
+            undo = structs.Undo(
+                np.zeros(len(values), np.uint8), np.zeros(2, np.int64), np.empty(n_rows, np.int64),
+                *(empty_table((min(n_rows, len(array)), *array.shape[1:]), array.dtype) for array in arrays),
+            )  # fmt: skip
     call = int(undo.n_rows[1]) + 1  # so that rows of the calls before need no look
     if call > _LAST:
         undo.touched[:] = 0
@@ -48,12 +56,16 @@ def _nothing(ndim: int, values: np.dtype[Any], state: np.dtype[Any], elements: n
     )  # fmt: skip
 
 
-def give_back(table: Parameters, undo: structs.Undo, solver: Solver, name: str = "table") -> None:
-    """Keep the memory for the next call; ``undo`` must not be used any more."""
-    if not len(undo.rows):
-        return
-    if sum(array.nbytes for array in undo) <= _MOST_BYTES:
+def give_back(undo: structs.Undo | None, table: Parameters, solver: Solver, name: str) -> structs.Undo | None:
+    """Keep the memory for the next call; return it if it is little, and the trainer's for its next call."""
+    if undo is None or not len(undo.rows):
+        return None
+    n_bytes = sum(array.nbytes for array in undo)
+    if n_bytes <= _FEW_BYTES:
+        return undo
+    if n_bytes <= _MOST_BYTES:
         _spare[name] = _kind(table, solver), undo
+    return None
 
 
 def _kind(table: Parameters | structs.Parameters, solver: Solver) -> tuple[Any, ...]:

@@ -88,14 +88,14 @@ class Classes:
 
     def targets(self, labels: Any) -> Targets:
         """Return the targets for labels from `check_y`."""
-        if issparse(labels):
+        if not isinstance(labels, np.ndarray):
             values = None if self.kind == LABELS else labels.data
             return Targets(labels.indices.astype(np.int64), labels.indptr.astype(np.int64), values, self.n_outputs)
         if self.n_outputs == 1:
             indptr = np.zeros(len(labels) + 1, np.int64)
-            np.cumsum(labels, out=indptr[1:])
+            labels.cumsum(out=indptr[1:])
             return Targets(np.zeros(indptr[-1], np.int64), indptr, None, 1)
-        return Targets(labels.astype(np.int64), np.arange(len(labels) + 1), None, self.n_outputs)
+        return Targets(labels.astype(np.int64, copy=False), np.arange(len(labels) + 1), None, self.n_outputs)
 
     def initial_intercept(self, targets: Targets, weights: Array, loss: Loss) -> Array:
         """Return what predicts the shares of the outputs: logarithms of shares for a softmax, else of odds.
@@ -175,8 +175,8 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     """
     known, classes = (known, known.classes) if isinstance(known, Classes) else (None, known)
     if known is not None and known.kind == CLASSES and _is_plain(y, known.classes, n_samples):
-        codes = np.minimum(np.searchsorted(known.classes, y), len(known.classes) - 1)
-        if (known.classes[codes] == y).all():
+        codes = known.classes.searchsorted(y)
+        if (known.classes.take(codes, mode="clip") == y).all():
             return known, codes
     _check_no_lists(y)
     _check_finite(y, "EmbeddingBagClassifier", n_samples)

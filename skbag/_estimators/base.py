@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
@@ -262,11 +262,28 @@ class EmbeddingBagBase(
         return tags
 
 
+_PLAIN = csr_matrix, csr_array
+
+
+def _is_plain(estimator: Any, X: csr_array, reset: bool, min_samples: int) -> bool:
+    """Whether there is nothing to say about the shape and the dtype of X, which is a CSR matrix on the host."""
+    if X.ndim != 2 or type(X.data) is not np.ndarray or X.data.dtype.kind not in "biuf":
+        return False
+    n_rows, n_columns = X.shape
+    known = reset or (n_columns == estimator.n_features_in_ and "feature_names_in_" not in vars(estimator))
+    return known and n_rows >= min_samples and n_columns > 0
+
+
 def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) -> Any:
     """Return X in CSR format, with its number and names of features checked, or learnt if ``reset``.
 
     CSR comes back as it is; the index arrays and values are checked later, by ``bags_from_csr`` and the backend.
     """
+    if type(X) in _PLAIN and _is_plain(estimator, X, reset, min_samples):
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+        return X  # validate_data, which takes longer than a small call, would find nothing
     if is_on_device(X):
         if not estimator.device.startswith("cuda"):
             raise TypeError(
@@ -277,13 +294,6 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         _check_n_features(estimator, X, reset=reset)
         return X
     if issparse(X) and X.ndim == 2:
-        known = not reset and X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
-        plain = X.format == "csr" and X.dtype.kind in "biuf" and X.shape[0] >= min_samples and X.shape[1] > 0
-        if plain and (reset or known):
-            if reset:
-                estimator.n_features_in_ = X.shape[1]
-                vars(estimator).pop("feature_names_in_", None)
-            return X  # validate_data, which takes longer than a small call, would find nothing
         check_source(X)
     elif not issparse(X):
         check_no_column(X)

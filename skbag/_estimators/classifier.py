@@ -27,6 +27,7 @@ from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.linear import LinearMixin, linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs
+from skbag._estimators.stream import fit_context_of_stream
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
@@ -616,7 +617,7 @@ class EmbeddingBagClassifier(
         check_output(self)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context_of_stream
     def partial_fit(
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:

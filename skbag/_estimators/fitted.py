@@ -247,6 +247,11 @@ class FittedLayers(EmbeddingBagBase):
         if self.device == "cpu":
             self._models.keep("train", *self._trained(), model)
 
+    def _keep_step(self, model: Model) -> None:
+        """Take over a model that has gone on, of which the fitted attributes are already the arrays."""
+        self._solver_state = *self._solver_state[:-1], model.n_steps
+        self.n_iter_ = 1
+
     def _attributes(self, model: Model, learnt: Any) -> dict[str, Any]:
         """Return the fitted attributes that a model has by itself."""
         factor, offset = self._layer_of(learnt)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from skbag._data.model import Model
+from skbag._estimators.stream import Stream
 
 
 class Models:
@@ -16,6 +17,7 @@ class Models:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[tuple[Any, ...], Any, Model]] = {}
+        self._streams: dict[str, Stream] = {}
 
     def __repr__(self) -> str:
         return "Models()"  # of equal estimators, equal
@@ -31,6 +33,16 @@ class Models:
         before, options_before, model = kept
         same = len(before) == len(attributes) and all(map(is_, before, attributes)) and options == options_before
         return model if same else None
+
+    def take_stream(self, attributes: dict[str, Any]) -> Stream | None:
+        """Return what goes on from the last call of partial_fit, if there is that; no other call has it meanwhile."""
+        stream = self._streams.pop("partial_fit", None)
+        return stream if stream is not None and stream.goes_on(attributes) else None
+
+    def leave_stream(self, stream: Stream, attributes: dict[str, Any]) -> None:
+        """Keep what goes on for the next call."""
+        stream.remember(attributes)
+        self._streams["partial_fit"] = stream
 
     def keep(self, use: str, attributes: tuple[Any, ...], options: Any, model: Model) -> None:
         """Keep a model if what is written to the attributes is written to its arrays."""

@@ -14,6 +14,7 @@ from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
 from skbag._estimators.linear import LinearMixin, linear_regressor
+from skbag._estimators.stream import fit_context_of_stream
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
 
@@ -389,7 +390,7 @@ class EmbeddingBagRegressor(
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context_of_stream
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``.
 

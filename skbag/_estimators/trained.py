@@ -19,7 +19,9 @@ from skbag._data.sources import warn_of_scales
 from skbag._data.targets import IN_A_STREAM, Targets
 from skbag._estimators.base import EmbeddingBagBase
 from skbag._estimators.fitted import FittedLayers
+from skbag._estimators.models import Models
 from skbag._estimators.run import Run
+from skbag._estimators.stream import Stream
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.solvers import SOLVERS
 from skbag._training.loop import epochs
@@ -140,38 +142,44 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, declared: Any = None) -> Self:
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True.")
-        first = not hasattr(self, "coefs_")
+        first = "coefs_" not in vars(self)
         fitted = self._snapshot()
-        fitted._check_hidden(None if first else "partial_fit")
+        stream = None if first else (fitted._models or Models()).take_stream(vars(fitted))
+        if stream is None:
+            fitted._check_hidden(None if first else "partial_fit")
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
-        weights = checked_weights(sample_weight, bags.n_rows)
-        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
+        n = bags.n_rows
+        weights = checked_weights(sample_weight, n)
+        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, n)
         weights = fitted._weights_of(learnt, labels, weights)
         targets = fitted._targets_of(learnt, labels)
         rng = fitted._new_rng() if first else fitted._rng
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
+        goes_on = False
         if first:
-            fitted._look_at(bags, np.flatnonzero(weights), learnt)
-        evidence = fitted._evidence(bags, learnt, targets, weights) if first else None
-        n = max(bags.n_rows, _FEW)
-        model = (
-            fitted._new_model(bags, learnt, targets, weights, n, rng, evidence=evidence) if first else fitted._model()
-        )
-        rng = stream_of(rng) if first else rng
+            stream, rng = fitted._first_of_stream(bags, learnt, targets, weights, rng)
+        elif stream is None or stream.trainer.objective.outputs is not fitted._some_outputs:
+            stream = fitted._new_stream(bags, learnt, targets, weights, fitted._model(), undo=True)
+        else:
+            goes_on = True
+            stream.trainer.take(bags, targets, weights, undo=True)
+        trainer, held = stream.trainer, fitted._held
         before = rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
         n_before = len(curve)
-        trainer = fitted._trainer(bags, learnt, targets, weights, model, undo=not first)
-        schedule = fitted._schedule(learnt, "constant", 1, 1)
         attributes = None
         try:
-            (loss,) = epochs(trainer, np.arange(bags.n_rows), schedule, fitted.shuffle, rng)
+            (loss,) = epochs(trainer, np.arange(n), stream.schedule, fitted.shuffle, rng)
             if fitted.verbose:
                 print(f"Epoch {n_before + 1}, loss {loss:.6f}")
             curve.append(loss)
-            fitted._keep(model, learnt, rng, 1, curve)
+            if goes_on:
+                fitted._keep_step(stream.model)
+            else:
+                fitted._keep(stream.model, learnt, rng, 1, curve)
             fitted._keep_scores(None, loss)
-            attributes = self._with_fit_of(fitted)
+            untouched = goes_on and stream.has(vars(self))
+            attributes = vars(fitted) if untouched else self._with_fit_of(fitted)
             if first:  # nothing can be taken back, and a GPU makes room for the next call: it may be interrupted
                 trainer.forget()
             self.__dict__ = attributes
@@ -183,7 +191,24 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise
         if not first:
             trainer.forget()
+            if goes_on or (stream.may_go_on and fitted._held == held):
+                fitted._models.leave_stream(stream, attributes)
         return self
+
+    def _first_of_stream(
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, rng: np.random.RandomState
+    ) -> tuple[Stream, np.random.RandomState]:
+        """Return what trains a new model on the first batch of a stream, and the random numbers of that."""
+        self._look_at(bags, np.flatnonzero(weights), learnt)
+        evidence = self._evidence(bags, learnt, targets, weights)
+        model = self._new_model(bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng, evidence=evidence)
+        return self._new_stream(bags, learnt, targets, weights, model, undo=False), stream_of(rng)
+
+    def _new_stream(
+        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool
+    ) -> Stream:
+        trainer = self._trainer(bags, learnt, targets, weights, model, undo=undo)
+        return Stream(trainer, model, self._schedule(learnt, "constant", 1, 1), self.get_params(deep=False))
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any, learnt: Any) -> Any:
         """Return what is validated on: X, y, bags, targets and weights; None if the user gives nothing."""

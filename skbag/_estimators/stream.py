@@ -1,0 +1,87 @@
+"""What calls of partial_fit have in common: to put it together takes longer than to train on some rows."""
+
+from collections.abc import Callable
+from functools import wraps
+from operator import is_
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from sklearn.base import _fit_context
+
+from skbag._data.model import Model
+from skbag._training.loop import Schedule
+
+_FIXED = str, int, float, bool, NoneType, type, np.generic, np.dtype  # that nobody can change, but only replace
+_ANEW = "class_weight", "classes", "init", "random_state", "scoring", "sample_weight"  # looked at anew, or not any more
+
+
+def fit_context_of_stream(partial_fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate partial_fit with scikit-learn's context, which checks the parameters in the first call.
+
+    Later calls would spend as long in it as in many rows, for nothing.
+    """
+    in_context = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
+
+    @wraps(partial_fit)
+    def call(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        attributes = vars(estimator)
+        goes_on = "coefs_" in attributes and "_skl_callbacks" not in attributes
+        return (partial_fit if goes_on else in_context)(estimator, *args, **kwargs)
+
+    return call
+
+
+class Stream:
+    """A trainer and its rates for the next call, if nobody sets a parameter or a fitted attribute before.
+
+    Parameters
+    ----------
+    trainer : object
+        That can go on if it has ``take``, see ``skbag._cpu.training.Trainer``.
+    model : Model
+    schedule : Schedule
+    parameters : dict
+        Of the estimator.
+    """
+
+    def __init__(self, trainer: Any, model: Model, schedule: Schedule, parameters: dict[str, Any]) -> None:
+        self.trainer, self.model, self.schedule = trainer, model, schedule
+        self._arrays = [parameters.values for parameters in model.parameters()]
+        self.may_go_on = hasattr(trainer, "take") and _are_fixed(parameters)
+        self._names: list[str] = []
+        self._values: list[Any] = []
+        self._layers: list[Any] = []
+
+    def remember(self, attributes: dict[str, Any]) -> None:
+        """Remember the attributes of the estimator after a call."""
+        self._names, self._values, self._layers = [*attributes], [*attributes.values()], _layers(attributes)
+
+    def has(self, attributes: dict[str, Any]) -> bool:
+        """Return whether the attributes are those that were remembered."""
+        return (
+            len(attributes) == len(self._values)
+            and all(map(is_, attributes.values(), self._values))
+            and [*attributes] == self._names
+        )
+
+    def goes_on(self, attributes: dict[str, Any]) -> bool:
+        """Return whether the same is true of the arrays in them, and they may be written to."""
+        if not self.has(attributes):
+            return False
+        layers = _layers(attributes)
+        same = len(layers) == len(self._layers) and all(map(is_, layers, self._layers))
+        return same and all([array.flags.writeable for array in self._arrays])  # noqa: C419 - that is faster
+
+
+def _layers(attributes: dict[str, Any]) -> list[Any]:
+    return [*attributes["coefs_"], *attributes["intercepts_"]]
+
+
+def _are_fixed(parameters: dict[str, Any]) -> bool:
+    """Return whether parameters of an estimator can only be replaced, so that it is seen when they change."""
+    return all(
+        isinstance(value, _FIXED) or (isinstance(value, tuple) and all(isinstance(each, _FIXED) for each in value))
+        for name, value in parameters.items()
+        if name not in _ANEW
+    )
