@@ -30,6 +30,7 @@ _BAGS_IN_CACHE = 8  # whose rows of few bytes, wider than a tile, are still ther
 _SERIAL_WORK = 1 << 22  # scalars read: below this a second thread costs more than it brings
 _LONG_WORK = 1 << 26  # scalars read: from some 20 milliseconds on the main thread only waits, and can be interrupted
 _BLOCKS_PER_JOB = 8  # a thread that starts late or is interrupted leaves its later blocks to the others
+ALONE = 1, 1, 1  # one block, which the caller takes
 _SPINS = 10_000  # looks at whether the last blocks are done, some 100 microseconds, before a thread is waited for
 
 
@@ -115,7 +116,7 @@ def _blocks(work: int, n_jobs: int | None) -> tuple[int, int, int]:
     threads.
     """
     if work < _SERIAL_WORK and n_jobs != 0:
-        return 1, 1, 1  # without a look at joblib's context, which takes as long as a small call
+        return ALONE  # without a look at joblib's context, which takes as long as a small call
     n_threads = effective_threads(n_jobs)
     shares = max(n_threads, work // _LONG_WORK)
     n_blocks = min(shares * _BLOCKS_PER_JOB, 2 * work // _SERIAL_WORK) if shares > 1 else 1
@@ -138,10 +139,23 @@ def _run(
     Whether ids increase is only looked at if ``ordered``.
     """
 
+    if blocks == ALONE:
+        progress = new_progress(ordered)
+        kernel(*args, ALONE[:2], progress, *out)
+        return progress
+
     def work_of(some: tuple[int, int], progress: Array) -> Work:
         return partial(kernel, *args, some, progress, *out)
 
     return share(work_of, blocks, n_tiles, ordered)
+
+
+def new_progress(ordered: bool) -> Array:
+    """Return what threads share, see ``sharing``; whether ids increase is only looked at if ``ordered``."""
+    progress = np.zeros(6, np.int64)
+    if not ordered:
+        progress[UNSORTED] = 1
+    return progress
 
 
 def share(
@@ -150,9 +164,7 @@ def share(
 ) -> Array:  # fmt: skip
     """Run what ``work_of(blocks, progress)`` returns, see `_run` and ``sharing``, and return ``progress``."""
     n_blocks, shares, n_threads = blocks
-    progress = np.zeros(6, np.int64)
-    if not ordered:
-        progress[UNSORTED] = 1
+    progress = new_progress(ordered)
     work = work_of((n_blocks, shares), progress)
     apart = shares > n_threads
     if n_threads == 1 and not apart:
@@ -182,7 +194,7 @@ def check(bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
     members = bags.weights, bags.indices, bags.indptr
     blocks = _blocks(bags.n_members + bags.n_bags, n_jobs)
     progress = _run(checking.check, (*members, bags.num_embeddings), blocks, (), ordered=bags.stored is not None)
-    if not progress[INVALID:].any():
+    if not (progress[INVALID] or progress[EXTREME] or progress[UNSORTED]):
         bags.stored = None  # members as they are are what the matrix means
         return bags
     found = Found(*(bool(progress[k]) for k in (INVALID, EXTREME, UNSORTED)))
