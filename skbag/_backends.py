@@ -105,18 +105,27 @@ if TYPE_CHECKING:  # the types of both are what the protocols say
 
 def get_backend(device: str) -> Backend:
     """Import and return the backend of a device; ValueError if there is none of that name."""
-    name, index = _parsed(device)
-    module = _module(f"_{name}.backend")
-    backend: Backend = module if name == "cpu" else module.backend(index)
+    backend: Backend = _part_of(device, "backend")
     return backend
 
 
 def get_trainer(device: str) -> Training:
     """Import and return the training module of a device's backend; ValueError if there is none of that name."""
-    name, index = _parsed(device)
-    module = _module(f"_{name}.training")
-    training: Training = module if name == "cpu" else module.trainer(index)
+    training: Training = _part_of(device, "training")
     return training
+
+
+_of_devices: dict[tuple[str, str], Any] = {}  # what was imported: a small call would spend its time on names
+
+
+def _part_of(device: str, part: str) -> Any:
+    found = _of_devices.get((device, part)) if type(device) is str else None
+    if found is None:
+        name, index = _parsed(device)
+        module = _module(f"_{name}.{part}")
+        found = module if name == "cpu" else getattr(module, {"training": "trainer"}.get(part, part))(index)
+        _of_devices[device, part] = found
+    return found
 
 
 def lend(X: Any, device: str) -> tuple[Any, Any, Any]:

@@ -181,10 +181,11 @@ class _Predictor:
 
     def run(self, bags: Bags, n_jobs: int | None, out: tuple[Array, ...]) -> None:
         """Fill the arrays that have rows; see `predict`."""
-        way, n = self._way, bags.n_rows
-        shares = cpu._blocks(bags.n_members * way.work_of_member + n * way.work_of_row, n_jobs)
+        way, n, n_members = self._way, bags.n_rows, bags.n_members
+        shares = cpu._blocks(n_members * way.work_of_member + n * way.work_of_row, n_jobs)
         n_rows = min(n, pooling.BAGS_TOGETHER)
-        scratch = self._scratch_for(n_rows, _most_members(bags), bags.indices.dtype, shares[2])
+        most = n_members if n == n_rows else _most_members(bags)
+        scratch = self._scratch_for(n_rows, most, bags.indices.dtype, shares[2])
         members = members_of(bags, self.shape.dtype, *_NO_ORDER)
 
         ordered = bags.stored is not None
@@ -211,9 +212,7 @@ class _Predictor:
 
 
 def _most_members(bags: Bags) -> int:
-    """Return how many members bags that are predicted together may have, if indptr does not decrease."""
-    if bags.n_rows <= pooling.BAGS_TOGETHER:
-        return bags.n_members
+    """Return how many members some of many bags may have that are predicted together, if indptr does not decrease."""
     indptr = bags.indptr[:: bags.n_fields]
     most = int((indptr[pooling.BAGS_TOGETHER :] - indptr[: -pooling.BAGS_TOGETHER]).max())
     return max(0, min(most, bags.n_members))

@@ -36,7 +36,7 @@ from skbag._estimators.nearest import NearestMixin
 from skbag._estimators.printed import PrintedMixin
 from skbag._estimators.saved import SavedMixin
 from skbag._estimators.vectors import VectorsMixin
-from skbag._rules.pooling import modes_of
+from skbag._rules.pooling import MODES, modes_of
 
 
 @cache
@@ -148,15 +148,17 @@ class EmbeddingBagBase(
 
         Their members are not checked yet.
         """
-        modes = modes_of(check_mode(self.mode))
+        shape, modes, fields, padding_idx = X.shape, modes_of(check_mode(self.mode)), None, self.padding_idx
         weighted = self.per_sample_weights and modes != ("max",)
-        padding_idx = check_padding_idx(self.padding_idx, X.shape[1])
-        fields = None if self.fields is None else Fields.of(self.fields, X.shape[1])
+        if padding_idx is not None:
+            padding_idx = check_padding_idx(padding_idx, shape[1])
+        if self.fields is not None:
+            fields = Fields.of(self.fields, shape[1])
         if is_on_device(X):
             if len(modes) > 1 or fields is not None:
                 raise ValueError("X must be on the host where there are fields or several modes, and is on a GPU.")
             options: Any = {"dtype": dtype, "weighted": weighted, "padding_idx": padding_idx}
-            return bags_from_device(lend(X, self.device), X.shape, **options)
+            return bags_from_device(lend(X, self.device), shape, **options)
         bags = bags_from_csr(
             X, dtype=dtype, weighted=weighted, padding_idx=padding_idx, without_zeros="max" in modes
         )  # fmt: skip
@@ -222,8 +224,10 @@ class EmbeddingBagBase(
     @property
     def _blocks(self) -> Blocks:
         """Return how a pooled row of the fitted estimator is made."""
-        n_fields = 1 if self.fields is None else Fields.of(self.fields, self.n_features_in_).n_fields
-        return Blocks(check_mode(self.mode), n_fields)
+        mode = check_mode(self.mode)
+        if self.fields is None:
+            return _ONE_FIELD.get(mode) or Blocks(mode)
+        return Blocks(mode, Fields.of(self.fields, self.n_features_in_).n_fields)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return names of the features: the class and a number, with the field and the mode where there are several.
@@ -262,6 +266,7 @@ class EmbeddingBagBase(
         return tags
 
 
+_ONE_FIELD = {mode: Blocks(mode) for mode in MODES}
 _PLAIN = csr_matrix, csr_array
 
 

@@ -349,7 +349,9 @@ class FittedLayers(EmbeddingBagBase):
 
     def _parts(self) -> tuple[Any, ...]:
         """Return the fitted attributes that a model is made of."""
-        return vars(self)["embeddings_"], *self.coefs_, *self.intercepts_, self._tree
+        some = self._some_outputs
+        tree = None if some is None else self._tree
+        return vars(self)["embeddings_"], *self.coefs_, *self.intercepts_, tree
 
     @property
     def _blocks(self) -> Blocks:

@@ -173,7 +173,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             if fitted.verbose:
                 print(f"Epoch {n_before + 1}, loss {loss:.6f}")
             curve.append(loss)
-            if goes_on:
+            shared = goes_on and stream.shared
+            if shared:
                 fitted._keep_step(stream.model)
             else:
                 fitted._keep(stream.model, learnt, rng, 1, curve)
@@ -192,7 +193,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         if not first:
             trainer.forget()
             if goes_on or (stream.may_go_on and fitted._held == held):
-                fitted._models.leave_stream(stream, attributes)
+                shared = shared or fitted._models.get("train", *fitted._trained()) is stream.model
+                fitted._models.leave_stream(stream, attributes, shared=shared)
         return self
 
     def _first_of_stream(
