@@ -167,6 +167,7 @@ class Trainer:
         self._settings: _Settings | None = None
         self._undo: structs.Undo | None = None
         self._layer_undo: structs.Undo | None = None
+        self._kept: tuple[structs.Undo | None, structs.Undo | None] = None, None
         self.take(bags, targets, sample_weight, undo=undo)
 
     def take(self, bags: Bags, targets: Targets, sample_weight: Array, *, undo: bool = False) -> None:
@@ -307,9 +308,11 @@ class Trainer:
 
     def forget(self) -> None:
         """Give up what `take_back` needs; what may be called next is `take`."""
-        solver, model = self.objective.solver, self.model
-        self._undo = give_back(self._undo, model.table, solver, "table")
-        self._layer_undo = give_back(self._layer_undo, model.layers[-1].weights, solver, "layer")
+        solver, model, kept = self.objective.solver, self.model, self._kept
+        if self._undo is not kept[0] or self._layer_undo is not kept[1]:
+            self._undo = give_back(self._undo, model.table, solver, "table")
+            self._layer_undo = give_back(self._layer_undo, model.layers[-1].weights, solver, "layer")
+            self._kept = self._undo, self._layer_undo
         if self._scratch is not None and not self._scratch.keeps:
             self._scratch = self._settings = None
 

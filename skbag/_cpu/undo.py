@@ -59,7 +59,7 @@ def _nothing(ndim: int, values: np.dtype[Any], state: np.dtype[Any], elements: n
 def give_back(undo: structs.Undo | None, table: Parameters, solver: Solver, name: str) -> structs.Undo | None:
     """Keep the memory for the next call; return it if it is little, and the trainer's for its next call."""
     if undo is None or not len(undo.rows):
-        return None
+        return undo
     n_bytes = sum(array.nbytes for array in undo)
     if n_bytes <= _FEW_BYTES:
         return undo

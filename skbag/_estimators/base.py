@@ -272,9 +272,10 @@ _PLAIN = csr_matrix, csr_array
 
 def _is_plain(estimator: Any, X: csr_array, reset: bool, min_samples: int) -> bool:
     """Whether there is nothing to say about the shape and the dtype of X, which is a CSR matrix on the host."""
-    if X.ndim != 2 or type(X.data) is not np.ndarray or X.data.dtype.kind not in "biuf":
+    data, shape = X.data, X.shape
+    if len(shape) != 2 or type(data) is not np.ndarray or data.dtype.kind not in "biuf":
         return False
-    n_rows, n_columns = X.shape
+    n_rows, n_columns = shape
     known = reset or (n_columns == estimator.n_features_in_ and "feature_names_in_" not in vars(estimator))
     return known and n_rows >= min_samples and n_columns > 0
 

@@ -368,7 +368,8 @@ class FittedLayers(EmbeddingBagBase):
 
     def _check_bags(self, X: Any, *, reset: bool, goes_on: bool = False) -> Bags:
         bags = super()._check_bags(X, reset=reset, goes_on=goes_on)
-        _ = self._blocks  # what cannot be is said before anything is made
+        if self.interaction is not None:
+            _ = self._blocks  # what cannot be is said before anything is made
         return bags
 
     def _features_of(self, bags: Bags, table: Any) -> Array:
