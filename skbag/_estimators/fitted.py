@@ -51,6 +51,7 @@ class FittedLayers(EmbeddingBagBase):
 
     _some_outputs: Negatives | Tree | None = None  # None for all
     _models: Models | None = None  # of one that is in training
+    _held: bool = True  # whether the rows of the last layer have a length that training keeps
 
     # --- what differs between a classifier and a regressor
 
@@ -303,7 +304,7 @@ class FittedLayers(EmbeddingBagBase):
         """Return how the model is trained."""
         fitted = vars(self)
         scale, pooled = fitted.get("_start_scale", 1.0), fitted.get("_bag_length", 1.0)
-        learns = not self.freeze and fitted.get("_held", True)
+        learns = not self.freeze and self._held
         loss = self._loss_of(learnt)
         hidden = self.activation if self._hidden_sizes else None
         frozen = bool(self.freeze)
