@@ -219,7 +219,8 @@ def test_a_parameter_that_is_set_during_a_call_is_kept(monkeypatch):
 
     monkeypatch.setattr(training.Trainer, "epoch", meanwhile)
     train(estimator, kind, 4)
-    assert estimator.alpha == 0.125 and len(estimator.loss_curve_) == 5
+    assert estimator.alpha == 0.125
+    assert len(estimator.loss_curve_) == 5
 
 
 def test_parameters_are_checked_by_the_first_call_alone():
@@ -246,7 +247,8 @@ def test_calls_in_several_threads_at_once_leave_a_model():
     for thread in threads:
         thread.join()
     train(estimator, kind, 5)
-    assert np.isfinite(estimator.embeddings_).all() and estimator.embeddings_.shape == (N_COLUMNS, 5)
+    assert np.isfinite(estimator.embeddings_).all()
+    assert estimator.embeddings_.shape == (N_COLUMNS, 5)
 
 
 def test_scratch_memory_of_a_stream_is_of_the_larger_call():

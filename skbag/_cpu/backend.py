@@ -138,7 +138,6 @@ def _run(
 
     Whether ids increase is only looked at if ``ordered``.
     """
-
     if blocks == ALONE:
         progress = new_progress(ordered)
         kernel(*args, ALONE[:2], progress, *out)

@@ -81,8 +81,8 @@ def _kinds(dtype: np.dtype[Any], stored: np.dtype[Any], many: bool) -> SimpleNam
     )  # fmt: skip
     examples = {
         "plan": structs.Plan(*(1,) * len(structs.Plan._fields)), "layout": layout_of(shape.blocks, 1),
-        "forward": forward, "undo": take(None, table, 0, SOLVERS["sgd"], ""), "terms": n, "weights": numbers, "ids": batch.ids,
-        "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts,
+        "forward": forward, "undo": take(None, table, 0, SOLVERS["sgd"], ""), "terms": n, "weights": numbers,
+        "ids": batch.ids, "rows": rows, "table": table, "bias": bias, "batch": batch, "parts": parts,
         "chosen": chosen_memory(shape, None, 1, 1, 1),
         "targets": structs.Targets(n, n, n, numbers, np.empty(1), n), "step": step_of(), "tickets": n,
         "count": 0, "rate": 0.0, "layer": layer, "reduction": reduction,

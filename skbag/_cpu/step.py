@@ -166,12 +166,12 @@ def train(
         if phase % 2 == 0:
             begin, end = part * n_bags // n_parts, (part + 1) * n_bags // n_parts
             _forward(
-                plan, layout, begin, end, first, n_bags, progress.number + progress.first + k, part, bags, targets, chosen,
-                forward, layers, n_layers, batch, sums, squares, parts, tickets,
+                plan, layout, begin, end, first, n_bags, progress.number + k, part, bags, targets, chosen, forward,
+                layers, n_layers, batch, sums, squares, parts, tickets,
             )  # fmt: skip
         else:
-            place = progress.first + k  # not added to the rates before: the bytes must not depend on where a call begins
-            number, rate = progress.number + place, step.rate - step.rate_step * place
+            place = progress.first + k  # the rates do not have it: bytes must not depend on where a call begins
+            number, rate = progress.number + k, step.rate - step.rate_step * place
             if part == 0:
                 total = 0.0
                 for p in range(n_bags):

@@ -222,7 +222,7 @@ class Progress(NamedTuple):
 
     tickets: Any  # (5,) int64, in-out
     losses: Any  # (n_batches,) float64, out
-    number: Any  # of the first mini-batch of the epoch: 1, 2, ...
+    number: Any  # of the first mini-batch of the call: 1, 2, ...
     first: Any  # mini-batches of the epoch that were run before
 
 

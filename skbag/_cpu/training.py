@@ -13,7 +13,6 @@ from skbag._cpu import backend as cpu
 from skbag._cpu import calls, structs
 from skbag._cpu.pace import Pace
 from skbag._cpu.parts import (
-    Entry,
     block_addresses,
     gather_address,
     head_address,
@@ -162,12 +161,12 @@ class Trainer:
         of_layers, some = model.parameters()[1:], model.layers[-1].weights if objective.outputs else None
         self._copied = [array for each in of_layers if each is not some for array in each.arrays() if len(array)]
         self.batch_size = self.n_jobs = 0
-        self._long, self._ids = False, None
+        self._long, self._ids = False, _INT64
         self._scratch: _Scratch | None = None
         self._settings: _Settings | None = None
-        self._undo: structs.Undo | None = None
-        self._layer_undo: structs.Undo | None = None
-        self._kept: tuple[structs.Undo | None, structs.Undo | None] = None, None
+        self._undo: Any = None
+        self._layer_undo: Any = None
+        self._kept: tuple[Any, Any] = None, None  # both after the call before
         self.take(bags, targets, sample_weight, undo=undo)
 
     def take(self, bags: Bags, targets: Targets, sample_weight: Array, *, undo: bool = False) -> None:
@@ -186,8 +185,9 @@ class Trainer:
             self.batch_size, self.n_jobs, self._long, self._ids = n_bags, n_threads, long, ids
             self._pace = Pace.of_long_steps(n_threads) if long else Pace(n_threads)
             self._entry = train_entry(shape.kind, ids, len(model.layers))
+            kind: Any = type(some)
             self._plan = _plan_of(
-                shape, self._layout, objective.loss, objective.solver, type(some), n_bags, freeze=objective.freeze,
+                shape, self._layout, objective.loss, objective.solver, kind, n_bags, freeze=objective.freeze,
                 by_freq=objective.scale_grad_by_freq, shrinks=objective.alpha != 0 or objective.norm is not None,
             )  # fmt: skip
             self._scratch = None
@@ -260,7 +260,7 @@ class Trainer:
         losses = losses[batches.start : batches.stop]
         members = members_of(self.bags, shape.dtype, order, order_indptr)
         targets = order, *self._targets, starts[begin : end + 1]
-        progress = tickets, losses, self.model.n_steps + 1, batches.start
+        progress = tickets, losses, self.model.n_steps + batches.start + 1, batches.start
         work = int(order_indptr[-1] - order_indptr[0] + len(order)) * shape.dim + int(len(order) * self._work_of_bag())
         alone = n_threads == 1 and work <= _LONG_WORK
         some = members, targets, progress
@@ -296,7 +296,6 @@ class Trainer:
     def take_back(self) -> None:
         """Make the model what it was when the trainer was made, to the bit."""
         for undo, parameters in ((self._undo, self.model.table), (self._layer_undo, self.model.layers[-1].weights)):
-            assert undo is not None
             _, n_rows, rows, *kept = undo
             n = int(n_rows[0])
             for array, old in zip(parameters.arrays(), kept, strict=True):

@@ -266,7 +266,7 @@ class EmbeddingBagBase(
         return tags
 
 
-_ONE_FIELD = {mode: Blocks(mode) for mode in MODES}
+_ONE_FIELD: dict[Any, Blocks] = {mode: Blocks(mode) for mode in MODES}
 _PLAIN = csr_matrix, csr_array
 
 

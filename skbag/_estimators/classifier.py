@@ -1,49 +1,25 @@
 """EmbeddingBagClassifier: a bag of trained vectors, then a linear layer."""
 
-from collections.abc import Mapping
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.special import log_expit, log_softmax
-from sklearn.base import ClassifierMixin, _fit_context
+from numpy.typing import DTypeLike
+from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 
 from skbag._data.limits import COUNT
-from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns, shown
-from skbag._estimators.arrays import ArraysMixin
-from skbag._estimators.choosing import (
-    ChoosingMixin,
-    check_threshold,
-    chosen_labels,
-    has_probabilities,
-    often_unlabelled,
-    probabilities,
-)
+from skbag._estimators.choosing import ChoosingMixin
+from skbag._estimators.classifying import TrainedClassifier
 from skbag._estimators.compact import CompactMixin
+from skbag._estimators.deciding import DecidingMixin
 from skbag._estimators.explain import ExplainedMixin
-from skbag._estimators.linear import LinearMixin, linear_classifier
-from skbag._estimators.some_outputs import check_output, choose_outputs
-from skbag._estimators.stream import fit_context_of_stream
-from skbag._estimators.trained import TrainedEmbeddingBag
-from skbag._rules.losses import CLASSIFICATION, Loss
-
-Array = NDArray[Any]
-
-
-def _has_probabilities(estimator: Any) -> bool:
-    """Whether the loss says how probable classes are; AttributeError with scikit-learn's words if not."""
-    if not has_probabilities(estimator):
-        raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
-    return True
+from skbag._estimators.linear import LinearMixin
+from skbag._rules.losses import CLASSIFICATION
 
 
 class EmbeddingBagClassifier(
-    ClassifierMixin, ChoosingMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
-):
+    ClassifierMixin, DecidingMixin, ChoosingMixin, ExplainedMixin, LinearMixin, CompactMixin, TrainedClassifier,
+):  # fmt: skip
     """Train a table of vectors and a linear layer on pooled bags.
 
     A row of X is a bag: its stored nonzeros are the members, a column index i and a weight w. The rows e_i of the table
@@ -408,15 +384,13 @@ class EmbeddingBagClassifier(
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **TrainedEmbeddingBag._parameter_constraints,
+        **TrainedClassifier._parameter_constraints,
         "loss": [StrOptions(set(CLASSIFICATION))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"expected_f1"})],
         "output": [StrOptions({"full", "sampled", "hierarchical"})],
         "n_negatives": [COUNT],
     }
-
-    _label_counts: tuple[int, int]  # rows of training, and those of them without a label
 
     def __init__(
         self,
@@ -494,386 +468,6 @@ class EmbeddingBagClassifier(
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    @classmethod
-    def from_state_dict(
-        cls,
-        arrays: Mapping[str, ArrayLike],
-        *,
-        classes: ArrayLike | None = None,
-        multilabel: bool = False,
-        bag: str = "embedding_bag",
-        linear: str = "linear",
-        mode: str,
-        **params: Any,
-    ) -> Self:
-        """Make a classifier that is already fitted, from the arrays of an EmbeddingBag and a Linear of torch.
-
-        Parameters
-        ----------
-        arrays : mapping of str to array-like
-            As those of `to_state_dict`; ``module.state_dict()`` of torch is one, once its tensors are on the CPU.
-            Without a ``"linear.bias"`` the intercepts are 0. Several layers, ``"linear.0.weight"``,
-            ``"linear.2.weight"`` and so on, are hidden ones and a last one; pass their ``activation``.
-        classes : array-like of shape (n_classes,), default=None
-            What the rows of ``"linear.weight"`` stand for; None for 0, 1, 2, ... One row stands for the second of two.
-        multilabel : bool, default=False
-            Whether each row is a label of its own, and not one of several classes.
-        bag, linear : str, default="embedding_bag" and "linear"
-            What the two are called in ``arrays``.
-        mode : {"sum", "mean", "sqrtn", "max"}
-            How the members of a bag become one row: that of the model, which the arrays do not say. torch's default is
-            "mean", that of the estimators here "sqrtn".
-        **params
-            Other parameters, but ``embedding_dim``, ``init`` and ``dtype``, which are those of the table.
-
-        Returns
-        -------
-        EmbeddingBagClassifier
-            Fitted: it predicts, and `partial_fit` goes on from there, in copies. ``init`` is the table.
-
-        Raises
-        ------
-        TypeError
-            If a table is of float16 or bfloat16.
-        ValueError
-            If an array is missing, is no table of finite numbers, or the shapes do not fit one another; if ``classes``
-            are not as many as there are outputs, or not all different; if ``output`` is "hierarchical".
-
-        Notes
-        -----
-        Two rows for two classes become one, the difference of both: the probabilities are the same, and
-        `decision_function` gives one number.
-        """
-        if params.get("output") == "hierarchical":
-            raise ValueError("output must be 'full' or 'sampled' for arrays of a Linear, got 'hierarchical'.")
-
-        def learnt_of(layer: Array, intercept: Array) -> tuple[Classes, Array, Array]:
-            n = len(layer)
-            n_classes = 2 if n == 1 and not multilabel else n
-            given = np.arange(n_classes) if classes is None else np.asarray(classes)
-            found, order = np.unique(given, return_index=True)
-            if given.shape != (n_classes,) or len(found) != n_classes:
-                raise ValueError(f"classes must be {n_classes} different ones for {n} outputs, got {classes!r}.")
-            if n == 1 and not multilabel:
-                sign = layer.dtype.type(1 if order[1] == 1 else -1)
-                return Classes(CLASSES, found), sign * layer, sign * intercept
-            layer, intercept = layer[order], intercept[order]
-            if n == 2 and not multilabel:
-                layer, intercept = layer[1:] - layer[:1], intercept[1:] - intercept[:1]
-            return Classes(LABELS if multilabel else CLASSES, found), layer, intercept
-
-        return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: Any = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Train on X and y, from the start or, with ``warm_start``, from where the estimator is.
-
-        Rows whose weight is 0 are left out.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR.
-        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_outputs)
-            Two or more classes; or a label indicator of zeros and ones with two or more columns, which may be sparse;
-            or for "log_loss" the probabilities of two or more classes, rows of numbers that are not negative and sum to
-            1, which may be sparse. Rows of zeros and ones alone are a label indicator.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, not negative. They are divided by their mean; None is 1 for every row.
-        X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
-            What ``early_stopping`` looks at, instead of rows held out. The labels must be among those of y.
-
-        Returns
-        -------
-        EmbeddingBagClassifier
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If X has no rows, contains NaN, infinity or complex numbers, or its index arrays are not those of a sparse
-            matrix; if y has another length, is continuous or has one class only; if a weight is negative, not finite,
-            or all are 0; if ``early_stopping`` cannot hold out samples of every class; if ``init`` is no table of
-            finite numbers with one row per column of X; if a parameter has a value that it cannot have; if with
-            ``warm_start`` the classes are others than before; if one of X_val and y_val is passed without the other or
-            without ``early_stopping``. Also if the loss becomes infinite or NaN: the message
-            then says which parameter to change.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If ``tol`` is set, ``learning_rate`` is "constant", and epoch ``max_iter`` has come without a stop.
-        """
-        check_output(self)
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
-
-    @fit_context_of_stream
-    def partial_fit(
-        self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> Self:
-        """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``.
-
-        The batch may have any number of rows. It is cut into mini-batches of ``batch_size``, and each makes one step.
-        The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
-        With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
-        the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
-        ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
-
-        Parameters may be set between calls, and training goes on with them, as in SGDClassifier: the loss, the rate or
-        the penalty, for example; another ``solver`` begins without a state. ``embedding_dim``, ``init``, ``dtype`` and
-        ``random_state`` say how training begins and have no effect on later calls. ``hidden_layer_sizes``, ``mode``,
-        ``fields`` and ``interaction`` must keep the layers' shapes, or the call is refused.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite, with the same columns in every call.
-        y : array-like of shape (n_samples,) or {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Classes, not necessarily all of them, a label indicator of zeros and ones with two or more columns, or
-            probabilities of classes.
-        classes : array-like of shape (n_classes,), default=None
-            All classes that the stream will bring. Needed in the first call, unless y is a label indicator or
-            probabilities; may be left out afterwards.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, not negative. They are taken as they are, so they are also factors of the learning rate
-            of "sgd". None is 1 for every row.
-
-        Returns
-        -------
-        EmbeddingBagClassifier
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            As in `fit`; also if ``classes`` is missing in the first call or changes later, if y has a class that is not
-            among them, or with ``class_weight="balanced"`` or ``early_stopping=True``. The estimator is then as it was
-            before the call, and the stream can go on.
-
-        Examples
-        --------
-        >>> from sklearn.feature_extraction.text import HashingVectorizer
-        >>> from skbag import EmbeddingBagClassifier
-        >>> hashing = HashingVectorizer(n_features=2**10)
-        >>> model = EmbeddingBagClassifier(8, learning_rate_init=0.5, random_state=0)
-        >>> stream = [(["cats and dogs", "stocks fell"], [0, 1]), (["the cat sat", "a stock rose"], [0, 1])] * 10
-        >>> for texts, topics in stream:
-        ...     model = model.partial_fit(hashing.transform(texts), topics, classes=[0, 1])
-        >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
-        array([0, 1])
-        """
-        check_output(self)
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
-                "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
-            )
-        declared = None if classes is None else check_classes(classes)
-        if not hasattr(self, "coefs_"):
-            if declared is None and not has_columns(y):
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-        elif declared is not None and not np.array_equal(declared, self.classes_):
-            raise ValueError(
-                f"`classes={shown(classes)}` is not the same as on last call to partial_fit, was: "
-                f"{shown(self.classes_)}. "
-                "Classes cannot be added: name all in the first call, or make a new estimator with "
-                "init=model.embeddings_."
-            )
-        return self._partial_fit(X, y, sample_weight, declared)
-
-    def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Classes, Any]:
-        found, labels = check_y(y, known, n_samples)
-        if found.kind == SHARES and self.loss != "log_loss":
-            raise ValueError(f"y may be {SHARES} with loss='log_loss' alone, got loss={self.loss!r}.")
-        if found.kind == LABELS:
-            check_threshold(self)
-            earlier = getattr(self, "_label_counts", (0, 0)) if isinstance(known, Classes) else (0, 0)
-            self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
-        return found, labels
-
-    @property
-    def _may_be_unlabelled(self) -> bool:
-        return often_unlabelled(getattr(self, "_label_counts", (0, 0)))
-
-    def _outputs_named(self, output: Any) -> Array:
-        """Return the numbers of classes or labels that are given."""
-        numbers = {label: k for k, label in enumerate(self.classes_.tolist())}
-        given = np.asarray(output)
-        for label in given.ravel().tolist():
-            if label not in numbers:
-                columns = self._learnt.kind != CLASSES and isinstance(label, str)
-                hint = " Labels are the numbers of the columns of y in fit." if columns else ""
-                raise ValueError(f"output must be of classes_, {shown(self.classes_)}, got {label!r}.{hint}")
-        named = [numbers[label] for label in given.ravel().tolist()]
-        return np.array(named, np.int64).reshape(given.shape)
-
-    def _known(self, warm: bool) -> None:
-        return None
-
-    def _check_same(self, learnt: Classes) -> None:
-        if learnt.kind != self._learnt.kind:
-            raise ValueError(f"y must be {self._learnt.kind} as before, got {learnt.kind}.")
-        if not np.array_equal(learnt.classes, self.classes_):
-            raise ValueError(
-                f"warm_start needs the classes of the first fit, {shown(self.classes_)}, got {shown(learnt.classes)}."
-            )
-
-    def _linear_model(self, coef: Array, intercept: Array) -> Any:
-        return linear_classifier(coef, intercept, self._learnt, self.loss)
-
-    def _targets_of(self, learnt: Classes, y: Any) -> Targets:
-        return learnt.targets(y)
-
-    def _loss_of(self, learnt: Classes) -> Loss:
-        return learnt.loss(self.loss)
-
-    def _training_loss(self, learnt: Classes) -> Loss:
-        return self._loss_of(learnt) if self._tree is None else CLASSIFICATION[self.loss]
-
-    def _choose_outputs(self, learnt: Classes, targets: Targets, weights: Array, rng: Any, *, goes_on: bool) -> None:
-        choose_outputs(self, learnt, targets, weights, rng, goes_on=goes_on)
-
-    def _start_of(self, learnt: Classes, targets: Targets, weights: Array) -> Array:
-        if self._tree is not None:
-            return self._tree.start(targets.totals(weights / weights[weights > 0].mean()) + 0.5)
-        return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
-
-    def _has_evidence(self, learnt: Classes) -> bool:
-        return learnt.kind != LABELS and self._some_outputs is None and self._manner(learnt).norm is not None
-
-    def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
-        return {"classes_": learnt.classes}
-
-    def _stratify(self, y: Any) -> Array | None:
-        return y if isinstance(y, np.ndarray) else None
-
-    def _weights_of(self, learnt: Classes, y: Any, weights: Array) -> Array:
-        """Return sample_weight times class_weight."""
-        if self.class_weight is None:
-            return weights
-        if learnt.kind != CLASSES:
-            raise ValueError(f"class_weight is not supported for {learnt.kind} as y.")
-        try:
-            of_class = compute_class_weight(self.class_weight, classes=learnt.classes, y=learnt.classes[y])
-        except OverflowError:  # an integer that no float can hold
-            of_class = np.array([np.inf])
-        if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
-            raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
-        return weights * of_class[y]
-
-    def decision_function(self, X: Any) -> Array:
-        """Return the logits: ``transform(X) @ coefs_[0] + intercepts_[0]``, or what hidden layers make of the features.
-
-        A row without members has the logits ``intercepts_[0]``, or those that hidden layers make of zeros. With
-        ``output="hierarchical"`` the logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
-            With two classes one number per row, positive for ``classes_[1]``; else one per class or label. In the dtype
-            of the table.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit` or `partial_fit`.
-        ValueError
-            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
-            arrays are not those of a sparse matrix. The message names the row and the id.
-        """
-        logits = self._fitted_snapshot()._outputs(X)
-        return logits.ravel() if logits.shape[1] == 1 else logits
-
-    def predict(self, X: Any) -> Array:
-        """Return the class with the largest logit, or the labels that ``threshold`` says.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            As in `decision_function`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Classes; for a label indicator a dense array of zeros and ones. In a tie the first class.
-        """
-        fitted = self._fitted_snapshot()
-        if fitted._learnt.kind == LABELS:
-            return chosen_labels(fitted, fitted._outputs(X))
-        chosen: Array = fitted.classes_[fitted._outputs(X, choose=True)]
-        return chosen
-
-    @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, or of each label; for the losses "log_loss" and "modified_huber".
-
-        For "log_loss" the softmax of the logits, or the sigmoid of each where there is one logit or y was a label
-        indicator. For "modified_huber" ``(clip(z, -1, 1) + 1) / 2`` of each, divided by their sum over the classes, as
-        for SGDClassifier; classes that all have 0 are equally probable.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            As in `decision_function`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Columns in the order of ``classes_``, in the dtype of the table. The rows of classes sum to 1, those of
-            labels do not.
-
-        Raises
-        ------
-        AttributeError
-            If ``loss`` has no probabilities.
-        """
-        fitted = self._fitted_snapshot()
-        return fitted._probabilities(fitted._outputs(X))
-
-    def _probabilities(self, outputs: Array) -> Array:
-        if self._tree is not None:
-            return np.exp(outputs)
-        return probabilities(outputs, self.loss, exclusive=self._learnt.kind != LABELS)
-
-    @available_if(_has_probabilities)
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`, exact for "log_loss" where that is close to 0.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            As in `decision_function`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Finite for "log_loss", even where the probability is too small for its dtype.
-        """
-        if self.loss != "log_loss":
-            with np.errstate(divide="ignore"):
-                return np.log(self.predict_proba(X))
-        fitted = self._fitted_snapshot()
-        z = fitted._outputs(X)
-        if fitted._tree is not None:
-            return z
-        if fitted._learnt.kind == LABELS:
-            return log_expit(z)
-        return np.hstack([log_expit(-z), log_expit(z)]) if z.shape[1] == 1 else log_softmax(z, axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -117,7 +117,7 @@ class FittedLayers(EmbeddingBagBase):
                     "The rows of init are longer than training can follow, which is up to about 30,000: divide init by "
                     "their length.",
                     UserWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]

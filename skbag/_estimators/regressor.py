@@ -5,25 +5,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 
-from skbag._data.table import check_dtype
-from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
+from skbag._data.targets import Scale
 from skbag._estimators.arrays import ArraysMixin
 from skbag._estimators.compact import CompactMixin
 from skbag._estimators.explain import ExplainedMixin
-from skbag._estimators.linear import LinearMixin, linear_regressor
-from skbag._estimators.stream import fit_context_of_stream
-from skbag._estimators.trained import TrainedEmbeddingBag
-from skbag._rules.losses import REGRESSION, Loss
+from skbag._estimators.linear import LinearMixin
+from skbag._estimators.regressing import TrainedRegressor
+from skbag._rules.losses import REGRESSION
 
 Array = NDArray[Any]
 
 
-class EmbeddingBagRegressor(
-    RegressorMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedEmbeddingBag
-):
+class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysMixin, CompactMixin, TrainedRegressor):
     """Train a table of vectors and a linear layer on pooled bags, to predict numbers.
 
     The rows e_i of a table are pooled into the features h of a bag, as `EmbeddingBagVectorizer` does it, and a linear
@@ -229,7 +225,7 @@ class EmbeddingBagRegressor(
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **TrainedEmbeddingBag._parameter_constraints,
+        **TrainedRegressor._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION))],
     }
 
@@ -350,138 +346,6 @@ class EmbeddingBagRegressor(
             return Scale(n == 1, np.ones(n), np.zeros(n), np.zeros(n), logarithmic), layer, intercept
 
         return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: Any = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Train on X and y, from the start or, with ``warm_start``, from where the estimator is.
-
-        Rows whose weight is 0 are left out.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Finite numbers; not negative for the loss "poisson".
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, not negative. They are divided by their mean; None is 1 for every row.
-        X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
-            What ``early_stopping`` looks at, instead of rows held out.
-
-        Returns
-        -------
-        EmbeddingBagRegressor
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError
-            As `EmbeddingBagClassifier.fit` for X, the weights and the parameters; if y has another length, contains NaN
-            or infinity, or numbers too large for ``dtype``; if it is negative for the loss "poisson".
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
-
-    @fit_context_of_stream
-    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``.
-
-        The first batch decides by what the targets are divided; see the notes of the class. For the rest see
-        `EmbeddingBagClassifier.partial_fit`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite, with the same columns in every call.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Finite numbers, of as many outputs in every call.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, not negative, taken as they are. None is 1 for every row.
-
-        Returns
-        -------
-        EmbeddingBagRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            As in `fit`; also if y has another number of outputs than before, or with ``early_stopping=True``. The
-            estimator is then as it was before the call, and the stream can go on.
-        """
-        return self._partial_fit(X, y, sample_weight)
-
-    def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
-        values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype, self._storages))
-        return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
-
-    def _linear_model(self, coef: Array, intercept: Array) -> Any:
-        return linear_regressor(coef, intercept, self._learnt)
-
-    def _targets_of(self, learnt: Scale, y: Array) -> Targets:
-        return scaled_targets(y, learnt)
-
-    def _loss_of(self, learnt: Scale) -> Loss:
-        return REGRESSION[self.loss]
-
-    def _start_of(self, learnt: Scale, targets: Targets, weights: Array) -> Array:
-        return learnt.start
-
-    def _constant_outputs(self, targets: Targets, weights: Array) -> Array:
-        values: Any = targets.values
-        values = values.reshape(-1, targets.n_outputs)[weights > 0]
-        constant: Array = (values == 0).all(axis=0) & (self.loss != "poisson")  # the offset is taken off
-        return constant
-
-    def _layer_of(self, learnt: Scale) -> tuple[Array, Array]:
-        scale = np.ones(learnt.n_outputs) if learnt.logarithmic else learnt.scale
-        return scale, learnt.offset
-
-    def _outputs_named(self, output: Any) -> Array:
-        """Return the numbers of outputs that are given."""
-        given, n = np.asarray(output), self._learnt.n_outputs
-        if given.dtype.kind not in "iu" or (given.size and not (given.min() >= 0 and given.max() < n)):
-            raise ValueError(f"output must be numbers of outputs, from 0 to {n - 1}, got {output!r}.")
-        return given.astype(np.int64)
-
-    def predict(self, X: Any) -> Array:
-        """Return ``transform(X) @ coefs_[0] + intercepts_[0]``, for the loss "poisson" the exponential of that.
-
-        With hidden layers, what these make of the features.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Real and finite. CSR is taken as it is, anything else is converted to CSR. No rows are fine.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs), float64
-            One-dimensional if y was.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit` or `partial_fit`.
-        ValueError
-            If X has another number of columns than in `fit`, contains NaN, infinity or complex numbers, or its index
-            arrays are not those of a sparse matrix. The message names the row and the id.
-        """
-        fitted = self._fitted_snapshot()
-        factor, offset = fitted._layer_of(fitted._learnt)
-        outputs = fitted._outputs(X).astype(np.float64) * factor + offset
-        if fitted._learnt.logarithmic:
-            with np.errstate(over="ignore"):
-                outputs = np.exp(outputs)
-        return outputs.ravel() if fitted._learnt.one_dimensional else outputs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

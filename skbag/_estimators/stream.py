@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
-from sklearn.base import _fit_context
+from sklearn import get_config
 
 from skbag._data.model import Model
 from skbag._training.loop import Schedule
@@ -16,18 +16,17 @@ _FIXED = str, int, float, bool, NoneType, type, np.generic, np.dtype  # that nob
 _ANEW = "class_weight", "classes", "init", "random_state", "scoring", "sample_weight"  # looked at anew, or not any more
 
 
-def fit_context_of_stream(partial_fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate partial_fit with scikit-learn's context, which checks the parameters in the first call.
+def checked_in_first_call(partial_fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate partial_fit so that the parameters are checked in the first call, as scikit-learn does it.
 
-    Later calls would spend as long in it as in many rows, for nothing.
+    Its own context would take as long in every later call as many rows, for nothing.
     """
-    in_context = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
 
     @wraps(partial_fit)
     def call(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        attributes = vars(estimator)
-        goes_on = "coefs_" in attributes and "_skl_callbacks" not in attributes
-        return (partial_fit if goes_on else in_context)(estimator, *args, **kwargs)
+        if "coefs_" not in vars(estimator) and not get_config()["skip_parameter_validation"]:
+            estimator._validate_params()
+        return partial_fit(estimator, *args, **kwargs)
 
     return call
 

@@ -144,7 +144,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise ValueError("partial_fit does not support early_stopping=True.")
         first = "coefs_" not in vars(self)
         fitted = self._snapshot()
-        stream = None if first else (fitted._models or Models()).take_stream(vars(fitted))
+        models = fitted._models or Models()
+        stream = None if first else models.take_stream(fitted.__dict__)
         if stream is None:
             fitted._check_hidden(None if first else "partial_fit")
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
@@ -179,8 +180,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             else:
                 fitted._keep(stream.model, learnt, rng, 1, curve)
             fitted._keep_scores(None, loss)
-            untouched = goes_on and stream.has(vars(self))
-            attributes = vars(fitted) if untouched else self._with_fit_of(fitted)
+            untouched = goes_on and stream.has(self.__dict__)
+            attributes = fitted.__dict__ if untouched else self._with_fit_of(fitted)
             if first:  # nothing can be taken back, and a GPU makes room for the next call: it may be interrupted
                 trainer.forget()
             self.__dict__ = attributes
@@ -193,8 +194,9 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         if not first:
             trainer.forget()
             if goes_on or (stream.may_go_on and fitted._held == held):
-                shared = shared or fitted._models.get("train", *fitted._trained()) is stream.model
-                fitted._models.leave_stream(stream, attributes, shared=shared)
+                models = fitted._models or Models()
+                shared = shared or models.get("train", *fitted._trained()) is stream.model
+                models.leave_stream(stream, attributes, shared=shared)
         return self
 
     def _first_of_stream(
