@@ -79,13 +79,13 @@ def epochs(arguments):
         print(f"\nskbag / torch: geometric mean {geometric_mean(ratios):.2f}, lowest {min(ratios):.2f}")
 
 
-def _trainer_epoch(model, X, y):
+def _trainer_epoch(model, X, y, order=None):
     """One epoch on the model's own arrays, without the checks of partial_fit, which torch has no counterpart for."""
     from skbag._data.model import Rates
 
     bags, learnt = model._check_bags(X, reset=False), model._learnt
     trainer = model._trainer(bags, learnt, learnt.targets(y), np.ones(len(y)), model._model())
-    order = np.arange(len(y))
+    order = np.arange(len(y)) if order is None else order
     return lambda: trainer.epoch(order, Rates(0.01))
 
 
@@ -105,21 +105,59 @@ def _torch_epoch(ids, y, start, batch_size):
     return epoch
 
 
-def steps(arguments):
-    """One partial_fit of one mini-batch, tables of 1e5 and 1e7 rows."""
+def _rows(n_bags, members, n_columns, n_classes):
+    """Rows of as many columns, drawn uniformly, and classes."""
     rng = np.random.default_rng(0)
-    runs = {}
-    for n_rows in (1_000, 2_000) if arguments.smoke else (100_000, 10_000_000):
-        ids = np.sort(rng.integers(0, n_rows, 64 * 50))
-        X = csr_array((np.ones(ids.size, np.float32), ids, np.arange(0, ids.size + 1, 50)), shape=(64, n_rows))
-        y = rng.integers(0, 2, 64)
-        model = EmbeddingBagClassifier(16, batch_size=64).partial_fit(X, y, classes=[0, 1])
-        runs[f"{n_rows}"] = lambda model=model, X=X, y=y: model.partial_fit(X, y)
-    best = best_of(runs, 10 * arguments.rounds)
-    rows = [[name, seconds * 1e6] for name, seconds in best.items()]
-    small, large = best.values()
-    print("\n## One partial_fit of 64 x 50 members\n\n" + table(["rows", "microseconds"], rows))
-    print(f"\nlarge / small: {large / small:.2f}")
+    ids = np.sort(rng.integers(0, n_columns, (n_bags, members), dtype=np.int32), axis=1)
+    indptr = np.arange(0, ids.size + 1, members, dtype=np.int32)  # SGDClassifier takes no int64
+    X = csr_array((np.ones(ids.size, np.float32), ids.ravel(), indptr), shape=(n_bags, n_columns))
+    X.sum_duplicates()
+    return X, rng.integers(0, n_classes, n_bags)
+
+
+def steps(arguments):
+    """One partial_fit of 64 rows, and a predict of one, of both solvers and of SGDClassifier."""
+    rows = []
+    for n_columns in (1_000, 2_000) if arguments.smoke else (10_000, 100_000, 10_000_000):
+        for n_classes in (2, 3):
+            X, y = _rows(64, 50, n_columns, n_classes)
+            runs = {}
+            for name, model in {
+                "": EmbeddingBagClassifier(16), "sgd": EmbeddingBagClassifier(16, solver="sgd"), "SGD": SGDClassifier(),
+            }.items():  # fmt: skip
+                model.partial_fit(X, y, classes=np.arange(n_classes))
+                runs[f"{name} fit"] = lambda model=model, X=X, y=y: model.partial_fit(X, y) and None
+                runs[f"{name} predict"] = lambda model=model, row=X[[0]]: model.predict(row)
+            best = {name: seconds * 1e6 for name, seconds in best_of(runs, 10 * arguments.rounds).items()}
+            reference = best["SGD fit"]
+            rows.append(
+                [n_columns, n_classes, best[" fit"], best["sgd fit"], reference, best[" fit"] / reference,
+                 best["sgd fit"] / reference, best[" predict"] / best["SGD predict"]]
+            )  # fmt: skip
+    header = ["columns", "classes", "partial_fit", 'solver="sgd"', "SGDClassifier", "ratio", 'ratio with "sgd"']
+    print("\n## One partial_fit of 64 x 50 members, microseconds; and the ratio of predict of one row\n")
+    print(table([*header, "predict"], rows))
+
+
+def streams(arguments):
+    """One partial_fit of a large batch over an epoch of its kernel, which nothing is checked for or could be undone."""
+    n_bags, columns = (200, (1_000,)) if arguments.smoke else (16_384, (100_000, 1_000_000))
+    rows = []
+    for n_columns in columns:
+        X, y = _rows(n_bags, 50, n_columns, 3)
+        for dim in (16,) if arguments.smoke else (16, 64, 128):
+            for batch_size in (n_bags, 1024, 16):
+                model = EmbeddingBagClassifier(dim, batch_size=batch_size, n_jobs=arguments.threads)
+                model.partial_fit(X, y, classes=np.arange(3))
+                runs = {
+                    "kernel": _trainer_epoch(model, X, y, np.random.default_rng(1).permutation(n_bags)),
+                    "partial_fit": lambda model=model, X=X, y=y: model.partial_fit(X, y) and None,
+                }
+                best = best_of(runs, 4 * arguments.rounds)
+                rows.append([n_columns, dim, batch_size, *(seconds * 1e3 for seconds in best.values())])
+                rows[-1].append(best["partial_fit"] / best["kernel"])
+    header = ["columns", "dim", "mini-batch", "kernel", "partial_fit", "ratio"]
+    print(f"\n## One partial_fit of {n_bags} x 50 members, milliseconds\n\n" + table(header, rows))
 
 
 def read_texts(folder, name):
@@ -248,7 +286,7 @@ def _fasttext(train, y, test, y_test, arguments):
     return [f"{np.mean([p == f'__label__{label}' for p, label in zip(predicted, y_test, strict=True)]):.4f}", seconds]
 
 
-PARTS = {part.__name__: part for part in (epochs, steps, texts, cooking)}
+PARTS = {part.__name__: part for part in (epochs, steps, streams, texts, cooking)}
 
 
 def main():
