@@ -12,6 +12,7 @@ from skbag._rules.pooling import Mode
 
 Array = NDArray[Any]
 
+_WIDE = 4  # times as many columns as members: not one number for each
 _LOOKED_AT = 10_000  # of the members, for columns of another scale: a look should cost nothing
 _COLUMNS = 100  # of which a few can stand out
 _ENCODER = (
@@ -149,13 +150,15 @@ def warn_of_scales(bags: Bags, mode: Mode) -> None:
     if mode not in RELATIVE or bags.weights is None or bags.n_fields > 1:
         return
     n = min(_LOOKED_AT, bags.n_members)
-    by_column = np.argsort(bags.indices[:n])
-    sorted_columns = bags.indices[by_column]
-    firsts = np.flatnonzero(np.diff(sorted_columns, prepend=-1))
-    if len(firsts) < _COLUMNS:
+    columns, members = None, bags.indices[:n]
+    if bags.num_embeddings > _WIDE * n:
+        columns, members = np.unique(members, return_inverse=True)
+    count = np.bincount(members)
+    named = np.flatnonzero(count)
+    if len(named) < _COLUMNS:
         return
-    columns, count = sorted_columns[firsts], np.diff(firsts, append=n)
-    total = np.add.reduceat(np.abs(bags.weights[by_column].astype(np.float64)), firsts)
+    total = np.bincount(members, np.abs(bags.weights[:n]))[named]
+    columns, count = named if columns is None else columns, count[named]
     n_few = int(_FEW * len(columns))
     if np.partition(total, -n_few)[-n_few:].sum() < _SHARE * total.sum():
         return

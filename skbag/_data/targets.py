@@ -178,8 +178,10 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         codes = known.classes.searchsorted(y)
         if (known.classes.take(codes, mode="clip") == y).all():
             return known, codes
-    _check_no_lists(y)
-    _check_finite(y, "EmbeddingBagClassifier", n_samples)
+    plain = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU"  # which can be nothing but classes
+    if not (plain and len(y) == n_samples):
+        _check_no_lists(y)
+        _check_finite(y, "EmbeddingBagClassifier", n_samples)
     if has_columns(y):
         matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
         matrix.sum_duplicates()
@@ -199,12 +201,11 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
                 stacklevel=6,
             )
         return found, matrix
-    plain = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU"  # which can be nothing but classes
     if known is None and classes is None and not plain:
         check_classification_targets(y)
     if known is not None:
         _check_same_kind(known, CLASSES)
-    y = column_or_1d(y, warn=True)
+    y = y if plain else column_or_1d(y, warn=True)
     if classes is None:
         classes, codes = np.unique(y, return_inverse=True)
         if plain and 2 * len(classes) >= n_samples:  # it warns of so many

@@ -97,7 +97,8 @@ def evidence_of(sums: Array) -> Array:
     said /= (counts + np.float32(_PRIOR)) ** 2
     said += np.float32(_NOISE)
     # no product of BLAS, which would wake its threads and add up in any order
-    mean = np.multiply(counts, said, dtype=np.float64).sum() / counts.sum(dtype=np.float64)
+    exact = counts.astype(np.float64)
+    mean = (exact * said).sum() / exact.sum()
     said *= np.float32((1 - _LEAST) / mean)
     said += np.float32(_LEAST)
     return said
