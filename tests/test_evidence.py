@@ -1,4 +1,4 @@
-"""What columns say about classes before training, and that training knows it."""
+"""What columns say about classes and labels before training, and that training knows it."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ def bags_of(X, padding_idx=None):
 
 
 def expected(X, y, n_classes, weights, padding_idx=None):
-    """Return the evidence by its formula, in float64."""
+    """Return the evidence by its formula, in float64; y is classes, or a label indicator."""
     named = (X.toarray() != 0).astype(float)
     if padding_idx is not None:
         named[:, padding_idx] = 0
     weights = weights / weights[weights > 0].mean()
-    one_hot = np.eye(n_classes)[y]
+    one_hot = np.eye(n_classes)[y] if y.ndim == 1 else y
     residuals = one_hot - np.average(one_hot, axis=0, weights=weights)
     mean_square = np.average((residuals**2).sum(axis=1), weights=weights)
     counts = weights @ named
@@ -123,12 +123,29 @@ def test_first_states_are_divided_by_the_evidence(loss, n_classes):
     np.testing.assert_allclose(1 / first_states(model), expected(X, y, n_classes, np.ones(80)), rtol=1e-4)
 
 
-def test_labels_and_frozen_tables_and_other_solvers_have_no_evidence():
+def some_labels(y, n_labels):
+    """Return labels of which rows have none, one or more."""
+    rng = np.random.default_rng(5)
+    return np.eye(n_labels, dtype=int)[y] * rng.integers(0, 2, (len(y), 1)) | (rng.random((len(y), n_labels)) < 0.2)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
+def test_labels_are_what_columns_say_something_of_too(loss):
+    X, y = some_rows(4)
+    labels = some_labels(y, 4)
+    model = without_gradient(loss=loss).partial_fit(X, labels, sample_weight=np.full(80, 1e-200))
+    np.testing.assert_allclose(1 / first_states(model), expected(X, labels, 4, np.ones(80)), rtol=1e-4)
+
+
+def test_labels_keep_their_number_of_epochs():
+    X, y = some_rows(4, n_rows=1000)
+    assert EmbeddingBagClassifier(4, random_state=0).fit(X, some_labels(y, 4)).n_iter_ == round(55 / 1000**0.3)
+    assert EmbeddingBagClassifier(4, random_state=0).fit(X, y).n_iter_ == 5
+
+
+def test_frozen_tables_and_other_solvers_have_no_evidence():
     X, y = some_rows(3)
     weights = np.full(80, 1e-200)
-    both = np.eye(3, dtype=int)[y] | np.eye(3, dtype=int)[::-1][y]
-    labels = without_gradient().partial_fit(X, both, sample_weight=weights)
-    assert len(np.unique(labels._solver_state[0][0])) == 1
     frozen = without_gradient(freeze=True).partial_fit(X, y, classes=range(3), sample_weight=weights)
     assert len(np.unique(frozen._solver_state[0][0])) == 1
     adagrad = without_gradient(solver="adagrad").partial_fit(X, y, classes=range(3), sample_weight=weights)

@@ -215,7 +215,7 @@ class Job:
         fitted, losses = self.fitted, list[float]()
         earlier = fitted.loss_curve_ if self.warm else []
         n_rounds = min(n_rounds, self.n_steps)
-        evident = fitted._has_evidence(self.learnt)
+        evident = fitted._needs_fewer_epochs(self.learnt)
         n_epochs = default_epochs(fitted._loss_of(self.learnt), self.n_used, evident=evident)
         n_epochs = n_epochs if isinstance(fitted.max_iter, str) else int(fitted.max_iter)
         stopper = Stopper(fitted.tol or 0.0, fitted.n_iter_no_change)

@@ -300,12 +300,12 @@ class EmbeddingBagClassifier(
       seen. What G is at first keeps a row that is named two or three times in all, of which texts have many, from long
       steps on little evidence. Where a table learns with this solver, the 0.1 is 0.03 for "log_loss" with classes and
       0.6 for "squared_hinge" and "modified_huber", and follows the scale of X and ``init`` as the rate does.
-      With classes as y, or their probabilities, and ``output="full"``, it is divided by ``0.3 + 0.7 * s / mean(s)``,
-      where s is ``|sum(t - p)| ** 2 / (m + 5) ** 2`` over the m rows of X that name the column, in units of the mean
-      of ``|t - p| ** 2``, plus 0.001: t is 1 for the class of a row and 0 for the others, p are the shares of the
-      classes, and the mean is over the members of X. More than 16 classes are seen from 16 directions. So columns whose
-      rows agree learn faster, and those that come once, or with every class, slower. In a stream the rows are those of
-      the first call. Wang and Manning scale columns for the same reason [13]_.
+      With ``output="full"`` it is divided by ``0.3 + 0.7 * s / mean(s)``, where s is
+      ``|sum(t - p)| ** 2 / (m + 5) ** 2`` over the m rows of X that name the column, in units of the mean of
+      ``|t - p| ** 2``, plus 0.001: t is 1 for the class or the labels of a row and 0 for the others, p are the shares
+      of the classes or labels, and the mean is over the members of X. More than 16 of them are seen from 16 directions.
+      So columns whose rows agree learn faster, and those that come once, or with every class, slower. In a stream the
+      rows are those of the first call. Wang and Manning scale columns for the same reason [13]_.
     - "adagrad": the same with a G for each number: ``torch.optim.Adagrad`` on sparse gradients.
     - "adam": ``torch.optim.SparseAdam`` [5]_: ``m += 0.1 * (g - m)``, ``v += 0.001 * (g ** 2 - v)``, then
       ``r -= lr * sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t) * m / (sqrt(v) + 1e-8)`` with the number t of mini-batches so
@@ -329,7 +329,7 @@ class EmbeddingBagClassifier(
 
     Beside X, `fit` needs the table, what the solver keeps of it, some numbers per row of X, and memory for
     one mini-batch. The values of X are converted first if they do not have ``dtype``: one number per member.
-    Before there is a table, what columns say of classes needs up to 36 numbers per column, and one for each of a
+    Before there is a table, what columns say of y needs up to 36 numbers per column, and one for each of a
     million members, or of an eighth of them. ``early_stopping`` keeps a second table, the best so far, and copies the
     rows held out. `partial_fit` keeps a copy of the rows of the table that its batch names until it is done. There is
     no dense copy of X, and no array of one vector per member.

@@ -207,7 +207,10 @@ class TrainedClassifier(TrainedEmbeddingBag):
         return learnt.initial_intercept(targets, weights, self._loss_of(learnt))
 
     def _has_evidence(self, learnt: Classes) -> bool:
-        return learnt.kind != LABELS and self._some_outputs is None and self._manner(learnt).norm is not None
+        return self._some_outputs is None and self._manner(learnt).norm is not None
+
+    def _needs_fewer_epochs(self, learnt: Classes) -> bool:
+        return learnt.kind != LABELS and self._has_evidence(learnt)
 
     def _attributes_of_y(self, learnt: Classes) -> dict[str, Any]:
         return {"classes_": learnt.classes}

@@ -71,6 +71,10 @@ class FittedLayers(EmbeddingBagBase):
         """Return whether columns learn by what they say of y before training."""
         return False
 
+    def _needs_fewer_epochs(self, learnt: Any) -> bool:
+        """Return whether columns know enough before training that it can be shorter; rare labels need their time."""
+        return False
+
     def _constant_outputs(self, targets: Targets, weights: Array) -> Any:
         """Return which outputs have one target in all samples, at which the intercepts begin."""
         return slice(0)

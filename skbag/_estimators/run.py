@@ -91,7 +91,7 @@ class Run:
         automatic = isinstance(estimator.max_iter, str)
         n_default = default_epochs(
             estimator._loss_of(self.learnt), len(self.used), frozen=bool(estimator.freeze),
-            evident=estimator._has_evidence(self.learnt),
+            evident=estimator._needs_fewer_epochs(self.learnt),
         )  # fmt: skip
         n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
         schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
