@@ -50,7 +50,10 @@ class Backend(Protocol):
 
 
 class Trainer(Protocol):
-    """Trains a model on one set of checked bags."""
+    """Trains a model on one set of checked bags.
+
+    One that can go on with other bags has ``take``, too; see ``skbag._cpu.training.Trainer``.
+    """
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
