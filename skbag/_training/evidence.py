@@ -2,9 +2,9 @@
 
 The residual of a row is its targets less the shares of the classes, or of the labels. It is minus the derivative of the
 loss with respect to the logits before training, and its sum over the rows that name a column is the way in which the
-vector of the column goes first. Where rows agree the sum is long; where they do not, or there is one row only, what a step learns is noise.
-Linear models of texts profit from columns that are scaled in such a way (Wang, Manning, "Baselines and Bigrams: Simple,
-Good Sentiment and Topic Classification", 2012).
+vector of the column goes first. Where rows agree the sum is long; where they do not, or there is one row only, what a
+step learns is noise. Linear models of texts profit from columns that are scaled in such a way (Wang, Manning,
+"Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", 2012).
 """
 
 from itertools import pairwise
