@@ -14,7 +14,7 @@ import reference
 from helpers import random_csr
 from injection import Injected, Injector
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
 from skbag._cpu import backend as cpu
 from skbag._cpu import threads as _threads
 from skbag._cpu import training as cpu_training
@@ -93,6 +93,37 @@ def test_a_call_is_done_as_a_whole_or_not_at_all(X, y, turn, params, fitted, met
         assert one in (before, after), f"half done after an exception at {where}"
     undone = sum(one == before for _, one in found)
     assert undone > 0.9 * len(found)  # only what is raised after the last assignment leaves the new state
+
+
+@pytest.mark.parametrize(
+    ("turn", "cls", "params"),
+    [
+        (0, EmbeddingBagClassifier, {}),
+        (1, EmbeddingBagClassifier, {"n_jobs": 2, "solver": "sgd", "alpha": 0.0}),
+        (2, EmbeddingBagRegressor, {}),
+    ],
+)
+def test_a_stream_goes_on_after_an_exception_at_any_place(X, y, turn, cls, params, monkeypatch):
+    """A copy has no trainer from earlier calls; so they are made with each, and again after the exception."""
+    monkeypatch.setattr(cpu_training, "_LONG_WORK", 0 if params.get("n_jobs") == 2 else 1 << 60)
+    first = {"classes": range(3)} if cls is EmbeddingBagClassifier else {}
+    model = cls(3, batch_size=6, random_state=0, **params).partial_fit(X[::-1], y, **first)
+    reference_model, states = copy.deepcopy(model), []
+    for _ in range(5):
+        states.append(state(reference_model.partial_fit(X, y)))
+    for place in itertools.count(turn % STEP, STEP):
+        changed, injector = copy.deepcopy(model), Injector(place, everywhere=EVERYWHERE)
+        changed.partial_fit(X, y).partial_fit(X, y)
+        assert changed._models._streams
+        with suppress(Injected), injector:
+            changed.partial_fit(X, y)
+        if injector.where is None:
+            break
+        n_calls = states.index(state(changed))
+        assert n_calls in (1, 2), f"half done after an exception at {injector.where}"
+        for k in (1, 2):
+            assert state(changed.partial_fit(X, y)) == states[n_calls + k], f"no stream after one at {injector.where}"
+    assert place > 50 * STEP
 
 
 @pytest.mark.parametrize("fitted", [False, True])
