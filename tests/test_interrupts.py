@@ -108,9 +108,8 @@ def test_a_stream_goes_on_after_an_exception_at_any_place(X, y, turn, cls, param
     monkeypatch.setattr(cpu_training, "_LONG_WORK", 0 if params.get("n_jobs") == 2 else 1 << 60)
     first = {"classes": range(3)} if cls is EmbeddingBagClassifier else {}
     model = cls(3, batch_size=6, random_state=0, **params).partial_fit(X[::-1], y, **first)
-    reference_model, states = copy.deepcopy(model), []
-    for _ in range(5):
-        states.append(state(reference_model.partial_fit(X, y)))
+    reference_model = copy.deepcopy(model)
+    states = [state(reference_model.partial_fit(X, y)) for _ in range(5)]
     for place in itertools.count(turn % STEP, STEP):
         changed, injector = copy.deepcopy(model), Injector(place, everywhere=EVERYWHERE)
         changed.partial_fit(X, y).partial_fit(X, y)
