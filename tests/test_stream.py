@@ -1,8 +1,10 @@
 """A call of partial_fit goes on with what the call before has made, and nothing else may show that."""
 
 import copy
+import gc
 import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -249,6 +251,23 @@ def test_calls_in_several_threads_at_once_leave_a_model():
     train(estimator, kind, 5)
     assert np.isfinite(estimator.embeddings_).all()
     assert estimator.embeddings_.shape == (N_COLUMNS, 5)
+
+
+@pytest.mark.parametrize("case", ["classes", "adam, long batches", "sampled", "regressor"])
+def test_no_batch_is_held(case):
+    """The arrays of X and the weights are let go of when a call ends."""
+    estimator, kind = make(case)
+    for k in range(6):
+        train(estimator, kind, k)
+    X, y = batch(7, kind)
+    X.sum_duplicates()
+    weights = np.ones(X.shape[0])
+    held = [weakref.ref(array) for array in (X.data, X.indices, X.indptr, y, weights)]
+    estimator.partial_fit(X, y, sample_weight=weights)
+    assert streams(estimator)
+    del X, y, weights
+    gc.collect()
+    assert all(array() is None for array in held)
 
 
 def test_scratch_memory_of_a_stream_is_of_the_larger_call():

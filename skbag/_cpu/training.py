@@ -142,6 +142,10 @@ class Trainer:
         Whether to keep what rows of the table were, for `take_back`.
     """
 
+    bags: Any
+    _targets: tuple[Any, ...]
+    _before: list[Array]
+
     def __init__(
         self,
         bags: Bags,
@@ -158,7 +162,7 @@ class Trainer:
         self.blocks = Blocks(objective.mode, bags.n_fields, objective.interaction)
         self._shape, self._layout = Shape.of(model, self.blocks), cpu.layout(model.table.values)
         self._most_rows, self._pool_jobs, self._work = batch_size, n_jobs, self._shape.work
-        of_layers, some = model.parameters()[1:], model.layers[-1].weights if objective.outputs else None
+        of_layers, some = model.parameters()[1:], model.layers[-1].weights if objective.outputs is not None else None
         self._copied = [array for each in of_layers if each is not some for array in each.arrays() if len(array)]
         self.batch_size = self.n_jobs = 0
         self._long, self._ids = False, _INT64
@@ -314,6 +318,9 @@ class Trainer:
             self._kept = self._undo, self._layer_undo
         if self._scratch is not None and not self._scratch.keeps:
             self._scratch = self._settings = None
+        if self._settings is not None:
+            self._settings.call.forget()
+        self.bags, self._targets, self._before = None, (), []  # no array of the user is held
 
     def _settings_for(self, order_indptr: Array, starts: Array, rates: Rates) -> _Settings:
         """Return what holds for the mini-batches of an epoch; that of the epoch before if it is the same."""
