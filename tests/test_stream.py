@@ -45,6 +45,7 @@ def without_stream(estimator):
 CASES = {
     "classes": (EmbeddingBagClassifier, "classes", {}),
     "regressor": (EmbeddingBagRegressor, "numbers", {}),
+    "regressor in float64": (EmbeddingBagRegressor, "numbers", {"dtype": "float64", "solver": "sgd"}),
     "poisson": (EmbeddingBagRegressor, "counts", {"loss": "poisson"}),
     "labels": (EmbeddingBagClassifier, "labels", {}),
     "sgd": (EmbeddingBagClassifier, "classes", {"solver": "sgd", "alpha": 0.0}),

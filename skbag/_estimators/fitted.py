@@ -194,6 +194,12 @@ class FittedLayers(EmbeddingBagBase):
                 coef, intercept = coef / factor, (intercept - offset) / factor
             yield from (coef.T, intercept)
 
+    def _renew_last_layer(self, model: Model) -> None:
+        """Make the last layer of a model what a model of the fitted arrays would have, where these are no views."""
+        *_, coef, intercept = self._layers_of_training(list(zip(self.coefs_, self.intercepts_, strict=True)))
+        layer = model.layers[-1]
+        layer.weights.values[:], layer.intercepts.values[:] = coef, intercept
+
     def _values(self) -> tuple[Any, Layers]:
         """Return the fitted table, and coefficients and intercepts of each layer; checked: they may be assigned."""
         shapes = list(pairwise(self._layer_shape))

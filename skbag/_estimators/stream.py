@@ -52,16 +52,14 @@ class Stream:
         self._names: list[str] = []
         self._values: list[Any] = []
         self._layers: list[Any] = []
-        self._copies: list[Any] = []
 
     def remember(self, attributes: dict[str, Any], *, shared: bool) -> None:
         """Remember the attributes of the estimator after a call.
 
-        Those that are ``shared`` are the arrays of the model; otherwise the last layer is a copy, in other units.
+        Those that are ``shared`` are the arrays of the model; otherwise the last layer is one in other units.
         """
         self._names, self._values, self._layers = [*attributes], [*attributes.values()], _layers(attributes)
         self.shared = shared
-        self._copies = [] if shared else [array.copy() for array in _last_layer(attributes)]
 
     def has(self, attributes: dict[str, Any]) -> bool:
         """Return whether the attributes are those that were remembered."""
@@ -77,17 +75,11 @@ class Stream:
             return False
         layers = _layers(attributes)
         same = len(layers) == len(self._layers) and all(map(is_, layers, self._layers))
-        if not self.shared:  # what is written to them has to be learnt
-            same = same and all(map(np.array_equal, _last_layer(attributes), self._copies))
         return same and all([array.flags.writeable for array in self._arrays])  # noqa: C419 - that is faster
 
 
 def _layers(attributes: dict[str, Any]) -> list[Any]:
     return [*attributes["coefs_"], *attributes["intercepts_"]]
-
-
-def _last_layer(attributes: dict[str, Any]) -> tuple[Any, Any]:
-    return attributes["coefs_"][-1], attributes["intercepts_"][-1]
 
 
 def _are_fixed(parameters: dict[str, Any]) -> bool:

@@ -163,6 +163,8 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             stream = fitted._new_stream(bags, learnt, targets, weights, fitted._model(), undo=True)
         else:
             goes_on = True
+            if not stream.shared:
+                fitted._renew_last_layer(stream.model)
             stream.trainer.take(bags, targets, weights, undo=True)
         trainer, held = stream.trainer, fitted._held
         before = rng._bit_generator.state
