@@ -12,7 +12,7 @@ from helpers import random_csr
 from scipy.sparse import csr_matrix
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
-from skbag._cpu import training
+from skbag._cpu import training, undo
 from skbag._estimators.models import Models
 
 N_COLUMNS = 40
@@ -269,6 +269,27 @@ def test_no_batch_is_held(case):
     del X, y, weights
     gc.collect()
     assert all(array() is None for array in held)
+
+
+@pytest.mark.parametrize("case", ["classes", "adam, long batches", "sampled"])
+def test_memory_for_taking_back_is_let_go_of_where_it_is_large(case, monkeypatch):
+    monkeypatch.setattr(undo, "_FEW_BYTES", 0)
+    monkeypatch.setattr(undo, "_MOST_BYTES", 0)
+    seen, take = [], training.take
+
+    def noted(*arguments):
+        taken = take(*arguments)
+        seen.extend(weakref.ref(array) for array in taken if len(taken.rows))
+        return taken
+
+    monkeypatch.setattr(training, "take", noted)
+    estimator, kind = make(case)
+    for k in range(6):
+        train(estimator, kind, k)
+    gc.collect()
+    assert streams(estimator)
+    assert len(seen) > 4 * 7
+    assert all(array() is None for array in seen)
 
 
 def test_scratch_memory_of_a_stream_is_of_the_larger_call():

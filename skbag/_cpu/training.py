@@ -317,7 +317,9 @@ class Trainer:
             self._layer_undo = give_back(self._layer_undo, model.layers[-1].weights, solver, "layer")
             self._kept = self._undo, self._layer_undo
         if self._scratch is not None and not self._scratch.keeps:
-            self._scratch = self._settings = None
+            self._scratch = None
+        if self._scratch is None or self._undo is None or self._layer_undo is None:
+            self._settings = None  # it has the memory that is given back
         if self._settings is not None:
             self._settings.call.forget()
         self.bags, self._targets, self._before = None, (), []  # no array of the user is held
