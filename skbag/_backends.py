@@ -108,25 +108,26 @@ if TYPE_CHECKING:  # the types of both are what the protocols say
 
 def get_backend(device: str) -> Backend:
     """Import and return the backend of a device; ValueError if there is none of that name."""
-    backend: Backend = _part_of(device, "backend")
+    backend: Backend = _part_of(device, "backend", "backend")
     return backend
 
 
 def get_trainer(device: str) -> Training:
     """Import and return the training module of a device's backend; ValueError if there is none of that name."""
-    training: Training = _part_of(device, "training")
+    training: Training = _part_of(device, "training", "trainer")
     return training
 
 
 _of_devices: dict[tuple[str, str], Any] = {}  # what was imported: a small call would spend its time on names
 
 
-def _part_of(device: str, part: str) -> Any:
+def _part_of(device: str, part: str, of_gpu: str) -> Any:
+    """Return a module of the CPU's, or what the function ``of_gpu`` of a module of the GPUs' returns for a GPU."""
     found = _of_devices.get((device, part)) if type(device) is str else None
     if found is None:
         name, index = _parsed(device)
         module = _module(f"_{name}.{part}")
-        found = module if name == "cpu" else getattr(module, {"training": "trainer"}.get(part, part))(index)
+        found = module if name == "cpu" else getattr(module, of_gpu)(index)
         _of_devices[device, part] = found
     return found
 

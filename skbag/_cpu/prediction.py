@@ -188,17 +188,11 @@ class _Predictor:
         scratch = self._scratch_for(n_rows, most, bags.indices.dtype, shares[2])
         members = members_of(bags, self.shape.dtype, *_NO_ORDER)
 
-        ordered = bags.stored is not None
-
         def work_of(blocks: tuple[int, int], progress: Array) -> cpu.Work:
             scratch.call.fill(members, (*blocks, progress, *out))
             return scratch.work
 
-        if shares == cpu.ALONE:
-            progress = cpu.new_progress(ordered)
-            work_of(cpu.ALONE[:2], progress)()
-        else:
-            progress = cpu.share(work_of, shares, ordered=ordered)
+        progress = cpu.share(work_of, shares, ordered=bags.stored is not None)
         if scratch.keeps:  # there was one thread, which is done
             scratch.call.forget()
         if scratch.keeps and not self._spare:

@@ -39,9 +39,9 @@ class Models:
         stream = self._streams.pop("partial_fit", None)
         return stream if stream is not None and stream.goes_on(attributes) else None
 
-    def leave_stream(self, stream: Stream, attributes: dict[str, Any], *, shared: bool) -> None:
-        """Keep what goes on for the next call; see `Stream.remember`."""
-        stream.remember(attributes, shared=shared)
+    def leave_stream(self, stream: Stream, attributes: dict[str, Any]) -> None:
+        """Keep what goes on for the next call, with the attributes of the estimator after this one."""
+        stream.remember(attributes)
         self._streams["partial_fit"] = stream
 
     def keep(self, use: str, attributes: tuple[Any, ...], options: Any, model: Model) -> None:

@@ -13,7 +13,7 @@ from skbag._data.model import Model
 from skbag._training.loop import Schedule
 
 _FIXED = str, int, float, bool, NoneType, type, np.generic, np.dtype  # that nobody can change, but only replace
-_ANEW = "class_weight", "classes", "init", "random_state", "scoring", "sample_weight"  # looked at anew, or not any more
+_ANEW = "class_weight", "init", "random_state", "scoring"  # looked at anew in every call, or not any more
 
 
 def checked_in_first_call(partial_fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,20 +46,16 @@ class Stream:
 
     def __init__(self, trainer: Any, model: Model, schedule: Schedule, parameters: dict[str, Any]) -> None:
         self.trainer, self.model, self.schedule = trainer, model, schedule
-        self.shared = False
+        self.shared = False  # whether attributes are the arrays of the model, and the last layer no copy in other units
         self._arrays = [parameters.values for parameters in model.parameters()]
         self.may_go_on = hasattr(trainer, "take") and _are_fixed(parameters)
         self._names: list[str] = []
         self._values: list[Any] = []
         self._layers: list[Any] = []
 
-    def remember(self, attributes: dict[str, Any], *, shared: bool) -> None:
-        """Remember the attributes of the estimator after a call.
-
-        Those that are ``shared`` are the arrays of the model; otherwise the last layer is one in other units.
-        """
+    def remember(self, attributes: dict[str, Any]) -> None:
+        """Remember the attributes of the estimator after a call."""
         self._names, self._values, self._layers = [*attributes], [*attributes.values()], _layers(attributes)
-        self.shared = shared
 
     def has(self, attributes: dict[str, Any]) -> bool:
         """Return whether the attributes are those that were remembered."""

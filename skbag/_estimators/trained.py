@@ -176,8 +176,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             if fitted.verbose:
                 print(f"Epoch {n_before + 1}, loss {loss:.6f}")
             curve.append(loss)
-            shared = goes_on and stream.shared
-            if shared:
+            if goes_on and stream.shared:
                 fitted._keep_step(stream.model)
             else:
                 fitted._keep(stream.model, learnt, rng, 1, curve)
@@ -197,8 +196,9 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             trainer.forget()
             if goes_on or (stream.may_go_on and fitted._held == held):
                 models = fitted._models or Models()
-                shared = shared or models.get("train", *fitted._trained()) is stream.model
-                models.leave_stream(stream, attributes, shared=shared)
+                if not goes_on:
+                    stream.shared = models.get("train", *fitted._trained()) is stream.model
+                models.leave_stream(stream, attributes)
         return self
 
     def _first_of_stream(
