@@ -4,6 +4,7 @@ A kernel that is made again has a dispatcher of its own, which knows nothing of 
 """
 
 import errno
+import gc
 import os
 import pickle
 import shutil
@@ -21,6 +22,7 @@ from numba.core.dispatcher import Dispatcher
 import skbag
 from skbag._compiled import cache as _cache
 from skbag._compiled import shield as _shield
+from skbag._compiled.dispatch import compiled
 from skbag._cpu.jit import kernel
 
 ROUNDS = int(os.environ.get("SKBAG_COLD_STARTS", "1"))  # how often processes that start at once are tried
@@ -619,6 +621,28 @@ def test_a_call_inside_of_a_compilation(folder):
 
 
 # --- NUMBA_DISABLE_JIT
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_after_a_compilation_as_before_it(folder, collects):
+    seen = []
+
+    def compile_for():
+        seen.append(gc.isenabled())
+
+    (gc.enable if collects else gc.disable)()
+    try:
+        compiled(compile_for)
+        with pytest.raises(RuntimeError, match="broken"):
+            compiled(broken)
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
+    assert seen == [False]
+
+
+def broken():
+    raise RuntimeError("broken")
 
 
 def test_numba_switched_off_for_debugging(tmp_path):

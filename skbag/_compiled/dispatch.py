@@ -1,5 +1,6 @@
 """What every dispatcher of the package does around compiling."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -24,8 +25,20 @@ def enabled() -> Iterator[None]:
             config.DISABLE_JIT = disabled
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python look for no garbage meanwhile: of Numba's many objects nearly all are in use to the end."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _compiled(where: AbstractContextManager[Any], compile_for_args: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    with enabled(), where:
+    with enabled(), _uncollected(), where:
         return compile_for_args(*args)
 
 
