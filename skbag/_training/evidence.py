@@ -24,6 +24,7 @@ _PRIOR = 5.0  # rows with the shares of all, that every column has beside its ow
 _LEAST = 0.3  # what a column that says nothing has, of the mean
 _WIDE = 8  # times as many columns as members: only those that are named are gone through
 _PIECES, _AT_ONCE = 8, 1 << 20  # of X that are summed one after the other; members in each, at least
+_ONE_BY_ONE = 2  # columns
 _NOISE = 1e-3  # columns that all rows name differ by rounding alone
 
 
@@ -79,9 +80,16 @@ def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
         if bags.padding_idx is not None:
             named[bags.indices[begin:end] == bags.padding_idx] = 0
         members = named, ids[begin:end], indptr[first : last + 1] - begin
-        some = csr_array(members, shape=(last - first, n_columns)).T @ residuals[first:last]
+        some = _product(csr_array(members, shape=(last - first, n_columns)).T, residuals[first:last])
         sums = np.add(sums, some, out=sums) if first else some
     return sums
+
+
+def _product(transposed: Any, residuals: Array) -> Array:
+    """Return the product of a matrix and some columns; of two one by one, which takes half of the time."""
+    if residuals.shape[1] > _ONE_BY_ONE:
+        return transposed @ residuals
+    return np.stack([transposed @ column for column in residuals.T], axis=1)
 
 
 def evidence_of(sums: Array) -> Array:
