@@ -97,6 +97,22 @@ def chosen_head_kernel(lanes, block, loss, tree):
     """
     derive = loss_loop(block, loss)
 
+    @inlined
+    def outputs_of(layer, p, ids, start, n, offsets, z):
+        """z[0, k] = what the layer makes of inputs[p] for output ids[start + k], k < n, and candidates' offset."""
+        coef, intercept, source = layer.coef, layer.intercept, row_address(layer.inputs, p)
+        zero, dim, itemsize = coef.dtype.type(0), coef.shape[1], item_bytes(coef)
+        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
+        for k in range(min(n, _ROWS_AHEAD)):
+            prefetch_row(coef, item(ids, start + k))
+        for k in range(n):
+            prefetch_row(coef, item(ids, start + min(n - 1, k + _ROWS_AHEAD)))
+            row = np.intp(item(ids, start + k))
+            value = intercept[row] + product(tile, wide, lanes, source, row_address(coef, row), dim, itemsize)
+            if not tree:
+                value += item(offsets, row)
+            z[0, k] = value
+
     @part
     def head(targets, chosen, layer, batch, parts, part_, begin, end, first, n_bags, number):
         """Go through the bags begin <= p < end of a mini-batch of n_bags bags, which begins at order[first].
@@ -111,12 +127,9 @@ def chosen_head_kernel(lanes, block, loss, tree):
         """
         order, sample_weight = targets.order, targets.sample_weight
         target, drawn, ids, weights = parts.targets[part_], chosen.drawn[part_], chosen.ids, chosen.weights
-        coef, intercept, inputs, gradients = layer.coef, layer.intercept, layer.inputs, layer.gradients
+        coef, gradients, zero = layer.coef, layer.gradients, layer.coef.dtype.type(0)
         z, goals, factors = chosen.outputs[part_], chosen.outputs[part_, 1], chosen.outputs[part_, 2]
-        offsets = chosen.offsets
-        zero, dim, itemsize = coef.dtype.type(0), coef.shape[1], item_bytes(coef)
-        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
-        outer = full(zero, block, 1)
+        tile, wide, outer = full(zero, lanes, 1), full(zero, lanes, WIDE), full(zero, block, 1)
         n_parts, n_drawn = len(parts.firsts), 0
         if not tree:
             n_drawn = _draw(chosen, number, drawn)
@@ -127,16 +140,7 @@ def chosen_head_kernel(lanes, block, loss, tree):
                 n = _nodes(targets, chosen, bag, start, goals, factors)
             else:
                 n = _candidates(targets, chosen, bag, start, drawn, n_drawn, target, goals)
-            source = row_address(inputs, p)
-            for k in range(min(n, _ROWS_AHEAD)):
-                prefetch_row(coef, item(ids, start + k))
-            for k in range(n):
-                prefetch_row(coef, item(ids, start + min(n - 1, k + _ROWS_AHEAD)))
-                row = np.intp(item(ids, start + k))
-                value = intercept[row] + product(tile, wide, lanes, source, row_address(coef, row), dim, itemsize)
-                if not tree:
-                    value += item(offsets, row)
-                z[0, k] = value
+            outputs_of(layer, p, ids, start, n, chosen.offsets, z)
             scale = zero + sample_weight[bag] / n_bags
             loss_ = zero
             if n > 0:

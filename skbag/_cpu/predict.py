@@ -64,9 +64,49 @@ def _best(outputs, p, n, best, scores):
     arrange(best, scores, found)
 
 
+@inlined
+def _pool(layout, addresses, largest, sums, squares, maxima, bags, batch, first, last, dim):
+    """Pool the rows first <= r < last: batch.pooled[r - first]."""
+    to = 0
+    for row in range(first, last):
+        to = collect_row(layout, bags, row, row - first, to, batch)
+    pool_sums(layout, addresses, sums, squares, batch, 0, last - first, dim)
+    if layout.maximum >= 0:
+        call(largest, (maxima, 0, (last - first) * layout.n_fields, 0, dim, 0))
+
+
 @cache
 def predict_kernel(lanes, vector):
     """Make the prediction kernel for a last layer of at least ``lanes`` inputs, and vectors of so many outputs."""
+
+    @inlined
+    def answer(layer, predictions, leaves, t, place, first, last):
+        """Write what is asked of the rows first <= r < last, whose inputs of the last layer are place + r - first."""
+        outputs, choices, best = predictions.outputs, predictions.choices, predictions.best
+        scores, rows_out, n_outputs = predictions.scores, layer.outputs, len(layer.coef)
+        zero = layer.coef.dtype.type(0)
+        tile, wide, outer = full(zero, lanes, 1), full(zero, lanes, WIDE), full(zero, vector, 1)
+        if leaves is not None and len(best) > 0:
+            for row in range(first, last):
+                best_leaves(tile, wide, lanes, layer, place + row - first, leaves, t, best[row], scores[row])
+            return
+        for k in range(0, n_outputs, _OUTPUTS_TOGETHER):  # whose weights stay in the cache from row to row
+            stop = min(n_outputs, k + _OUTPUTS_TOGETHER)
+            for p in range(place, place + last - first):
+                linear_part(tile, wide, lanes, layer.inputs, p, layer.coef, layer.intercept, rows_out, k, stop)
+        for row in range(first, last):
+            p = place + row - first
+            if leaves is not None:
+                all_leaves(outer, vector, leaves, t, rows_out, p, outputs, row)
+                continue
+            if len(best) > 0:
+                _best(rows_out, p, n_outputs, best[row], scores[row])
+                predictions.totals[row] = log_sum_exp(outer, vector, rows_out, p, n_outputs)
+            if len(choices) > 0:
+                choices[row] = _largest(rows_out, p, n_outputs)
+            if len(outputs) > 0:
+                for k in range(n_outputs):
+                    outputs[row, k] = rows_out[p, k]
 
     @part
     def predict(
@@ -82,35 +122,26 @@ def predict_kernel(lanes, vector):
         of ``pooling.reduce_kernel`` for maxima, sums and squares, and of ``forward.interact``. bags : without an order,
         in; ids, offsets and weights are checked here. predictions : out. leaves : Leaves, without choices; or None.
         """
-        features, outputs, choices = predictions.features, predictions.outputs, predictions.choices
-        best, scores, totals = predictions.best, predictions.scores, predictions.totals
-        blocks, progress = (predictions.n_blocks, predictions.shares), predictions.progress
-        last_layer = nth(layers, n_layers - 1)
-        coef, intercept, inputs, rows_out = last_layer.coef, last_layer.intercept, last_layer.inputs, last_layer.outputs
-        table, indptr = forward.table, bags.indptr
-        n_fields, dim = layout.n_fields, table.shape[1]
+        features, progress = predictions.features, predictions.progress
+        blocks, addresses = (predictions.n_blocks, predictions.shares), (reduce, reduce_squares, interact)
+        indptr, n_rows, n_fields = bags.indptr, len(forward.table), layout.n_fields
         t = fetch_add(progress, THREAD, 1)
         batch = nth(batches, t)
+        place = t * len(batch.pooled)
         sums = stored(sums_of(forward, batch, layout, progress))
         squares = stored(squares_of(forward, batch, layout, progress))
         maxima = stored(maxima_of(forward, batch, layout, progress))
-        zero, n_outputs, place = coef.dtype.type(0), len(coef), t * len(batch.pooled)
-        tile, wide = full(zero, lanes, 1), full(zero, lanes, WIDE)
-        outer = full(zero, vector, 1)
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             begin = first_bag(blocks, block, indptr) // n_fields
             end = first_bag(blocks, block + 1, indptr) // n_fields
             for first in range(begin, end, BAGS_TOGETHER):
                 last = min(end, first + BAGS_TOGETHER)
-                if not _valid(bags, len(table), first * n_fields, last * n_fields, len(batch.ids), progress):
+                if not _valid(bags, n_rows, first * n_fields, last * n_fields, len(batch.ids), progress):
                     break
-                to = 0
-                for row in range(first, last):
-                    to = collect_row(layout, bags, row, row - first, to, batch)
-                pool_sums(layout, (reduce, reduce_squares, interact), sums, squares, batch, 0, last - first, dim)
-                if layout.maximum >= 0:
-                    call(largest, (maxima, 0, (last - first) * n_fields, 0, dim, 0))
+                _pool(
+                    layout, addresses, largest, sums, squares, maxima, bags, batch, first, last, forward.table.shape[1]
+                )  # fmt: skip
                 if len(features) > 0:
                     for row in range(first, last):
                         for d in range(features.shape[1]):
@@ -118,28 +149,7 @@ def predict_kernel(lanes, vector):
                     continue
                 for j in range(n_layers - 1):
                     call(nth(layers, j).forward, (nth(layers, j), place, place + last - first))
-                if leaves is not None and len(best) > 0:
-                    for row in range(first, last):
-                        p = place + row - first
-                        best_leaves(tile, wide, lanes, last_layer, p, leaves, t, best[row], scores[row])
-                    continue
-                for k in range(0, n_outputs, _OUTPUTS_TOGETHER):  # whose weights stay in the cache from row to row
-                    stop = min(n_outputs, k + _OUTPUTS_TOGETHER)
-                    for p in range(place, place + last - first):
-                        linear_part(tile, wide, lanes, inputs, p, coef, intercept, rows_out, k, stop)
-                for p in range(place, place + last - first):
-                    row = first + p - place
-                    if leaves is not None:
-                        all_leaves(outer, vector, leaves, t, rows_out, p, outputs, row)
-                        continue
-                    if len(best) > 0:
-                        _best(rows_out, p, n_outputs, best[row], scores[row])
-                        totals[row] = log_sum_exp(outer, vector, rows_out, p, n_outputs)
-                    if len(choices) > 0:
-                        choices[row] = _largest(rows_out, p, n_outputs)
-                    if len(outputs) > 0:
-                        for k in range(n_outputs):
-                            outputs[row, k] = rows_out[p, k]
+                answer(nth(layers, n_layers - 1), predictions, leaves, t, place, first, last)
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)
 

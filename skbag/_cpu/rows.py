@@ -102,6 +102,36 @@ def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
                 sums[r, d] /= stops[r] - starts[r]
 
 
+@inlined
+def _segments(plan, pairs, n, start, member_bits, table, undo, lists, part, most):
+    """List the next rows, at most so many, with where their members begin and end in ``pairs``; ask for all of each.
+
+    Returns how many they are, and where the next one begins.
+    """
+    starts, stops, rows = lists.starts[part], lists.stops[part], lists.rows[part]
+    values, state, first, second = table.values, table.state, table.first, table.second
+    row_state, element_states, keeps = plan.row_state, plan.element_states, len(undo.touched) > 0
+    n_rows, stop = 0, start
+    while stop < n and n_rows < most:
+        row = item(pairs, stop) >> member_bits
+        prefetch_row(values, row)
+        if row_state:
+            prefetch_item(state, row)
+        if keeps:
+            prefetch_item(undo.touched, row)
+        if element_states > 0:
+            prefetch_row(first, row)
+        if element_states > 1:
+            prefetch_row(second, row)
+        put(rows, n_rows, row)
+        put(starts, n_rows, stop)
+        while stop < n and item(pairs, stop) >> member_bits == row:
+            stop += 1
+        put(stops, n_rows, stop)
+        n_rows += 1
+    return n_rows, stop
+
+
 @cache
 def rows_kernel(gathers):
     """Make the kernel that changes rows, called by its address; ``gathers`` as ``structs.Plan`` has it."""
@@ -123,30 +153,10 @@ def rows_kernel(gathers):
         starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
         n, where = sorted_pairs(len(parts.firsts), part, n_bits, member_bits, members.ids, lists, parts.counts[part])
         pairs, mask = lists.pairs[part, where], (1 << member_bits) - 1
-        values, state, first, second = table.values, table.state, table.first, table.second
-        row_state, element_states, most, keeps = plan.row_state, plan.element_states, len(rows), len(undo.touched) > 0
-        start = stop = 0
+        start, most = 0, len(rows)
         while start < n and not load_acquire(tickets, STOP):
-            n_rows = 0
-            while start < n and n_rows < most:
-                row = item(pairs, start) >> member_bits
-                prefetch_row(values, row)
-                if row_state:
-                    prefetch_item(state, row)
-                if keeps:
-                    prefetch_item(undo.touched, row)
-                if element_states > 0:
-                    prefetch_row(first, row)
-                if element_states > 1:
-                    prefetch_row(second, row)
-                while stop < n and item(pairs, stop) >> member_bits == row:
-                    stop += 1
-                put(rows, n_rows, row)
-                put(starts, n_rows, start)
-                put(stops, n_rows, stop)
-                n_rows += 1
-                start = stop
-            if keeps:
+            n_rows, start = _segments(plan, pairs, n, start, member_bits, table, undo, parts, part, most)
+            if len(undo.touched) > 0:
                 _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
             if gathers:
                 sums, weights = parts.sums[part], parts.weights[part]

@@ -131,6 +131,49 @@ def _bits(number):
     return n
 
 
+@inlined
+def _update(
+    plan, layout, part, n_bags, number, place, some, table, nothing, batch, parts, n_layers, layers, coefs, intercepts,
+    step, steps, chosen, undo, layer_undo, tickets,
+):  # fmt: skip
+    """Run UPDATE for a part. ``some``: of the last layer, too, each bag has rows of its own."""
+    for j in range(n_layers - some):
+        _update_layer(
+            nth(steps, j), number, place, part, n_bags, nth(layers, j), nth(coefs, j), nth(intercepts, j), parts,
+            tickets,
+        )  # fmt: skip
+    if some:
+        last = n_layers - 1
+        of_last, layer, coef = nth(steps, last), nth(layers, last), nth(coefs, last)
+        rate = of_last.rate - of_last.rate_step * place
+        bits, entry_bits = _bits(len(coef.values) - 1), _bits(len(chosen.ids))
+        entries = (
+            plan, layout, chosen, chosen, layer.inputs, batch, coef, nth(intercepts, last), of_last, parts, layer_undo,
+            layer.update, number, rate, part, bits, entry_bits, tickets,
+        )  # fmt: skip
+        call(plan.outputs, entries)
+    rate = step.rate - step.rate_step * place  # the rates do not have it: bytes must not depend on where a call begins
+    if plan.linear and not plan.freeze:
+        call(plan.rows, (plan, rate, part, table, batch, parts, undo, tickets))
+    elif not plan.freeze:
+        members = (
+            plan, layout, parts, batch, batch.of_sums, batch, table, nothing, step, parts, undo, plan.update, number,
+            rate, part, _bits(len(table.values) - 1), _bits(len(batch.ids)), tickets,
+        )  # fmt: skip
+        call(plan.rows, members)
+
+
+@inlined
+def _sum_losses(batch, n_bags, losses, k, tickets):
+    """losses[k] = the sum of those of the bags of a mini-batch, which has to be finite."""
+    total = 0.0
+    for p in range(n_bags):
+        total += batch.losses[p]
+    losses[k] = total
+    if not np.isfinite(total):
+        tickets[STOP] = 1
+
+
 @part
 def train(
     layout, forward, table, nothing, batch, parts, n_layers, layers, coefs, intercepts,
@@ -146,14 +189,10 @@ def train(
         tickets[STOP] becomes 1, and training ends, if a loss or a changed row is not finite; another thread may also
         set it, and the model is then between two moments.
     """
-    tickets, batch_losses = progress.tickets, progress.losses
+    tickets, n_parts = progress.tickets, len(parts.firsts)
     sums = stored(sums_of(forward, batch, layout, tickets))
     squares = stored(squares_of(forward, batch, layout, tickets))
-    n_parts = len(parts.firsts)
-    n_bits, member_bits = _bits(len(table.values) - 1), _bits(len(batch.ids))
-    last = n_layers - 1
-    output_bits, entry_bits = _bits(len(nth(coefs, last).values) - 1), _bits(len(chosen.ids))
-    n_tickets = 2 * n_parts * len(batch_losses)
+    n_tickets = 2 * n_parts * len(progress.losses)
     ticket = fetch_add(tickets, NEXT, 1)
     while ticket < n_tickets:
         phase, part = ticket // n_parts, ticket % n_parts
@@ -170,36 +209,12 @@ def train(
                 layers, n_layers, batch, sums, squares, parts, tickets,
             )  # fmt: skip
         else:
-            place = progress.first + k  # the rates do not have it: bytes must not depend on where a call begins
-            number, rate = progress.number + k, step.rate - step.rate_step * place
             if part == 0:
-                total = 0.0
-                for p in range(n_bags):
-                    total += batch.losses[p]
-                batch_losses[k] = total
-                if not np.isfinite(total):
-                    tickets[STOP] = 1
-            some = len(targets.starts) > 0
-            for j in range(n_layers - some):
-                _update_layer(
-                    nth(steps, j), number, place, part, n_bags, nth(layers, j), nth(coefs, j), nth(intercepts, j),
-                    parts, tickets,
-                )  # fmt: skip
-            if some:
-                step_, layer = nth(steps, last), nth(layers, last)
-                layer_rate = step_.rate - step_.rate_step * place
-                arguments = (
-                    plan, layout, chosen, chosen, layer.inputs, batch, nth(coefs, last), nth(intercepts, last), step_,
-                    parts, layer_undo, layer.update, number, layer_rate, part, output_bits, entry_bits, tickets,
-                )  # fmt: skip
-                call(plan.outputs, arguments)
-            if plan.linear and not plan.freeze:
-                call(plan.rows, (plan, rate, part, table, batch, parts, undo, tickets))
-            elif not plan.freeze:
-                members = (
-                    plan, layout, parts, batch, batch.of_sums, batch, table, nothing, step, parts, undo, plan.update,
-                    number, rate, part, n_bits, member_bits, tickets,
-                )  # fmt: skip
-                call(plan.rows, members)
+                _sum_losses(batch, n_bags, progress.losses, k, tickets)
+            _update(
+                plan, layout, part, n_bags, progress.number + k, progress.first + k, len(targets.starts) > 0, table,
+                nothing, batch, parts, n_layers, layers, coefs, intercepts, step, steps, chosen, undo, layer_undo,
+                tickets,
+            )  # fmt: skip
         fetch_add(tickets, DONE, 1)
         ticket = fetch_add(tickets, NEXT, 1)

@@ -91,17 +91,39 @@ def _sum_of_terms(tile, memory, terms, mask, start, stop, weights, ahead, ids, s
 
 
 @inlined
-def _rescale(parameters, row, step, like):
-    """Multiply a row that is longer than max_norm, or with ``exactly`` any, by max_norm / (norm + 1e-7), torch's.
+def _sum_of_weights(terms, mask, start, stop, weights, ahead):
+    """Return sum of weights[ahead + i] over i = terms[j] & mask, start <= j < stop."""
+    total = 0.0
+    for j in range(start, stop):
+        total += item(weights, ahead + (item(terms, j) & mask))
+    return total
+
+
+@inlined
+def _whole(tile, g, values, row, column, tail, n_members, step, decay, like):
+    """Return the gradient for a tile of a row: per member with ``by_freq``, and with decay * row."""
+    if step.by_freq:
+        g = g / like.dtype.type(n_members)
+    if decay != 0:
+        at = row_address(values, row) + _offset(values.shape[1], column, tile.span, item_bytes(values))
+        g = add_scaled(g, decay, load(of_table(tile, values), at, tail))
+    return g
+
+
+@inlined
+def _rescale(parameters, rows, n_rows, step, like):
+    """Multiply rows that are longer than max_norm, or with ``exactly`` any, by max_norm / (norm + 1e-7), torch's.
 
     The arithmetic is that of the dtype of the array ``like``.
     """
-    length = row_norm(parameters, row, step.norm_type)
-    if length > step.max_norm or (step.exactly and length > 0):
-        factor = like.dtype.type(step.max_norm / (length + 1e-7))
-        for d in range(parameters.shape[1]):
-            number = number_at(parameters, row, d)
-            put_number(parameters, row, d, number * factor)
+    for r in range(n_rows):
+        row = item(rows, r)
+        length = row_norm(parameters, row, step.norm_type)
+        if length > step.max_norm or (step.exactly and length > 0):
+            factor = like.dtype.type(step.max_norm / (length + 1e-7))
+            for d in range(parameters.shape[1]):
+                number = number_at(parameters, row, d)
+                put_number(parameters, row, d, number * factor)
 
 
 @cache
@@ -144,6 +166,62 @@ def update_kernel(solver):
             check = add_scaled(check, zero, new_second)
         return check
 
+    @inlined
+    def length_of(parameters, row, number, rate):
+        """Return the length of the step of a row where it does not depend on the gradient."""
+        state = 0.0
+        if row_state:
+            state = item(parameters.state, row)
+        state, length = row_rule(state, 0.0, number, rate)
+        if row_state:
+            put(parameters.state, row, state)
+        return length
+
+    @inlined
+    def step_back(tile, zero, check, part_, n_rows, columns, number, rate, parts, parameters, tickets):
+        """Take the steps whose lengths depend on gradients, those in parts.row_gradients; return check as `finish`."""
+        rows, steps, states_of = parts.rows[part_], parts.steps[part_], parts.states[part_]
+        gradients, state, n_finite = parts.row_gradients[part_], parameters.state, 0
+        dim, span = parameters.values.shape[1], tile.span
+        tail, size = min(span, dim) - tile.lanes, np.float64(dim)
+        # One loop after the other: the rule becomes vector code, for many rows at once.
+        for r in range(n_rows):
+            put(states_of, r, item(state, item(rows, r)))
+        for r in range(n_rows):
+            new, length = row_rule(item(states_of, r), item(steps, r) / size, number, rate)
+            n_finite += new < np.inf
+            put(states_of, r, new)
+            put(steps, r, length)
+        for r in range(n_rows):
+            put(state, item(rows, r), item(states_of, r))
+        if n_finite < n_rows:  # a row would never change again
+            tickets[STOP] = 1
+        for r in range(n_rows):
+            row, length = item(rows, r), zero + item(steps, r)
+            for column in range(0, columns, span):
+                offset = _offset(dim, column, span, item_bytes(gradients))
+                g = load(tile, row_address(gradients, r) + offset, tail)
+                check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
+        return check
+
+    @inlined
+    def change_bias(bias, k, g, number, rate, tickets):
+        """Change bias[k] by its gradient g."""
+        state, length = row_rule(bias.state[k], g * g, number, rate)
+        first = second = 0.0
+        if states > 0:
+            first = np.float64(bias.first[k])
+        if states > 1:
+            second = np.float64(bias.second[k])
+        value, first, second = element_rule(np.float64(bias.values[k]), g, first, second, length)
+        bias.state[k], bias.values[k] = state, value
+        if states > 0:
+            bias.first[k] = first
+        if states > 1:
+            bias.second[k] = second
+        if not (np.isfinite(bias.values[k]) and np.isfinite(state + first + second)):
+            tickets[STOP] = 1
+
     @shaped
     def update(
         terms, mask, weights, stride, ids, source, parts, part_, n_rows, parameters, bias, step, number, rate, tickets
@@ -162,37 +240,23 @@ def update_kernel(solver):
         structs.Parameters, in-out. bias : structs.Parameters of numbers, in-out; or without any. step : structs.Step,
         in. number, rate : of this step. tickets : int64, in-out.
         """
-        rows, starts, stops = parts.rows[part_], parts.starts[part_], parts.stops[part_]
-        gradients, steps = parts.row_gradients[part_], parts.steps[part_]
-        values = parameters.values
+        rows, starts, stops, steps = parts.rows[part_], parts.starts[part_], parts.stops[part_], parts.steps[part_]
+        gradients, values = parts.row_gradients[part_], parameters.values
         zero, dim, itemsize = gradients.dtype.type(0), values.shape[1], item_bytes(gradients)
         tile = open_tile(zero, TOTAL)
         check, memory, span = tile, window_memory(tile), tile.span
-        tail, columns = min(span, dim) - tile.lanes, 1 if tile.single else dim
-        alpha = penalty(rate, step.alpha)
-        decay = zero + alpha
+        tail, columns, decay = min(span, dim) - tile.lanes, 1 if tile.single else dim, zero + penalty(rate, step.alpha)
         for r in range(n_rows):
             row, squares = item(rows, r), 0.0
-            target = row_address(values, row)
             if not looks_back:
-                state = 0.0
-                if row_state:
-                    state = item(parameters.state, row)
-                state, length = row_rule(state, 0.0, number, rate)
-                if row_state:
-                    put(parameters.state, row, state)
-                put(steps, r, length)
+                put(steps, r, length_of(parameters, row, number, rate))
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
                 g = _sum_of_terms(
                     tile, memory, terms, mask, item(starts, r), item(stops, r), weights, r * stride, ids, source,
                     offset, tail,
                 )  # fmt: skip
-                if step.by_freq:
-                    g = g / gradients.dtype.type(item(stops, r) - item(starts, r))
-                if alpha != 0:
-                    at = _offset(dim, column, span, item_bytes(values))
-                    g = add_scaled(g, decay, load(of_table(tile, values), target + at, tail))
+                g = _whole(tile, g, values, row, column, tail, item(stops, r) - item(starts, r), step, decay, gradients)
                 if looks_back:
                     store(g, row_address(gradients, r) + offset, tail)
                     if not tile.single and column > 0:
@@ -204,49 +268,15 @@ def update_kernel(solver):
             if looks_back:
                 put(steps, r, squares)
         if looks_back:
-            # One loop after the other: the rule becomes vector code, for many rows at once.
-            row_states, all_states, size, n_finite = parts.states[part_], parameters.state, np.float64(dim), 0
-            for r in range(n_rows):
-                put(row_states, r, item(all_states, item(rows, r)))
-            for r in range(n_rows):
-                state, length = row_rule(item(row_states, r), item(steps, r) / size, number, rate)
-                n_finite += state < np.inf
-                put(row_states, r, state)
-                put(steps, r, length)
-            for r in range(n_rows):
-                put(all_states, item(rows, r), item(row_states, r))
-            if n_finite < n_rows:  # a row would never change again
-                tickets[STOP] = 1
-            for r in range(n_rows):
-                row, length = item(rows, r), zero + item(steps, r)
-                for column in range(0, columns, span):
-                    offset = _offset(dim, column, span, itemsize)
-                    g = load(tile, row_address(gradients, r) + offset, tail)
-                    check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
+            check = step_back(tile, zero, check, part_, n_rows, columns, number, rate, parts, parameters, tickets)
         if not is_finite(check):
             tickets[STOP] = 1
         if step.max_norm < np.inf:
-            for r in range(n_rows):
-                _rescale(values, item(rows, r), step, gradients)
+            _rescale(values, rows, n_rows, step, gradients)
         if len(bias.values) > 0:
             for r in range(n_rows):
-                k, g = item(rows, r), 0.0
-                for j in range(item(starts, r), item(stops, r)):
-                    g += item(weights, r * stride + (item(terms, j) & mask))
-                state, length = row_rule(bias.state[k], g * g, number, rate * step.bias)
-                first = second = 0.0
-                if states > 0:
-                    first = np.float64(bias.first[k])
-                if states > 1:
-                    second = np.float64(bias.second[k])
-                value, first, second = element_rule(np.float64(bias.values[k]), g, first, second, length)
-                bias.state[k], bias.values[k] = state, value
-                if states > 0:
-                    bias.first[k] = first
-                if states > 1:
-                    bias.second[k] = second
-                if not (np.isfinite(bias.values[k]) and np.isfinite(state + first + second)):
-                    tickets[STOP] = 1
+                g = _sum_of_weights(terms, mask, item(starts, r), item(stops, r), weights, r * stride)
+                change_bias(bias, item(rows, r), g, number, rate * step.bias, tickets)
 
     return update
 

@@ -183,47 +183,60 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         _check_no_lists(y)
         _check_finite(y, "EmbeddingBagClassifier", n_samples)
     if has_columns(y):
-        matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-        kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
-        found = known or Classes(kind, np.arange(matrix.shape[1]) if classes is None else classes)
-        _check_same_kind(found, LABELS if kind == LABELS else SHARES)
-        if matrix.shape[1] != len(found.classes):
-            raise ValueError(f"y must have one column per label, {len(found.classes)}, got {matrix.shape[1]}.")
-        (_check_shares if kind == SHARES else _check_indicator)(matrix)
-        if kind == LABELS and known is None and n_samples >= _SOME_ROWS and (np.diff(matrix.indptr) == 1).all():
-            warnings.warn(
-                f"Every row of y has a single 1, and y is taken as a label indicator: each of its {matrix.shape[1]} "
-                "columns is a label that a sample may have beside others. For classes of which a sample has one, pass "
-                "y.argmax(axis=1).",
-                UserWarning,
-                stacklevel=6,
-            )
-        return found, matrix
+        return _check_columns(y, known, classes)
     if known is None and classes is None and not plain:
         check_classification_targets(y)
     if known is not None:
         _check_same_kind(known, CLASSES)
     y = y if plain else column_or_1d(y, warn=True)
-    if classes is None:
-        classes, codes = np.unique(y, return_inverse=True)
-        if plain and 2 * len(classes) >= n_samples:  # it warns of so many
-            check_classification_targets(y)
-    else:
-        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        unseen = np.setdiff1d(y, classes)
-        if len(unseen):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {shown(classes)}. 'y' has "
-                f"{shown(unseen)}.{IN_A_STREAM}"
-            )
+    classes, codes = _numbered(y, plain) if classes is None else (classes, _numbers_in(y, classes))
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes[0]!r}"
         )
     return known or Classes(CLASSES, classes), codes
+
+
+def _check_columns(y: Any, known: Classes | None, classes: Array | None) -> tuple[Classes, Any]:
+    """Return the labels, and their indicator or the probabilities of classes, from a matrix with a column for each."""
+    matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
+    found = known or Classes(kind, np.arange(matrix.shape[1]) if classes is None else classes)
+    _check_same_kind(found, LABELS if kind == LABELS else SHARES)
+    if matrix.shape[1] != len(found.classes):
+        raise ValueError(f"y must have one column per label, {len(found.classes)}, got {matrix.shape[1]}.")
+    (_check_shares if kind == SHARES else _check_indicator)(matrix)
+    if kind == LABELS and known is None and matrix.shape[0] >= _SOME_ROWS and (np.diff(matrix.indptr) == 1).all():
+        warnings.warn(
+            f"Every row of y has a single 1, and y is taken as a label indicator: each of its {matrix.shape[1]} "
+            "columns is a label that a sample may have beside others. For classes of which a sample has one, pass "
+            "y.argmax(axis=1).",
+            UserWarning,
+            stacklevel=7,
+        )
+    return found, matrix
+
+
+def _numbered(y: Array, plain: bool) -> tuple[Array, Array]:
+    """Return the classes in y, and their numbers."""
+    classes, codes = np.unique(y, return_inverse=True)
+    if plain and 2 * len(classes) >= len(y):  # it warns of so many
+        check_classification_targets(y)
+    return classes, codes
+
+
+def _numbers_in(y: Array, classes: Array) -> Array:
+    """Return the numbers of known classes."""
+    unseen = np.setdiff1d(y, classes)
+    if len(unseen):
+        raise ValueError(
+            f"`y` has classes not in `self.classes_`. `self.classes_` has {shown(classes)}. 'y' has "
+            f"{shown(unseen)}.{IN_A_STREAM}"
+        )
+    return np.searchsorted(classes, y)
 
 
 def _is_plain(y: Any, classes: Array, n_samples: int) -> bool:

@@ -144,35 +144,18 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise ValueError("partial_fit does not support early_stopping=True.")
         first = "coefs_" not in vars(self)
         fitted = self._snapshot()
-        models = fitted._models or Models()
-        stream = None if first else models.take_stream(fitted.__dict__)
+        stream = None if first or not fitted._models else fitted._models.take_stream(fitted.__dict__)
         if stream is None:
             fitted._check_hidden(None if first else "partial_fit")
-        bags = fitted._check_bags(X, reset=first, goes_on=not first)
-        n = bags.n_rows
-        weights = checked_weights(sample_weight, n)
-        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, n)
-        weights = fitted._weights_of(learnt, labels, weights)
-        targets = fitted._targets_of(learnt, labels)
+        bags, learnt, targets, weights = fitted._check_batch(X, y, sample_weight, declared, first)
         rng = fitted._new_rng() if first else fitted._rng
         fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
-        goes_on = False
-        if first:
-            stream, rng = fitted._first_of_stream(bags, learnt, targets, weights, rng)
-        elif stream is None or stream.trainer.objective.outputs is not fitted._some_outputs:
-            stream = fitted._new_stream(bags, learnt, targets, weights, fitted._model(), undo=True)
-        else:
-            goes_on = True
-            if not stream.shared:
-                fitted._renew_last_layer(stream.model)
-            stream.trainer.take(bags, targets, weights, undo=True)
-        trainer, held = stream.trainer, fitted._held
-        before = rng._bit_generator.state
+        stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights, rng)
+        trainer, held, before = stream.trainer, fitted._held, rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
-        n_before = len(curve)
-        attributes = None
+        n_before, attributes = len(curve), None
         try:
-            (loss,) = epochs(trainer, np.arange(n), stream.schedule, fitted.shuffle, rng)
+            (loss,) = epochs(trainer, np.arange(bags.n_rows), stream.schedule, fitted.shuffle, rng)
             if fitted.verbose:
                 print(f"Epoch {n_before + 1}, loss {loss:.6f}")
             curve.append(loss)
@@ -181,8 +164,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             else:
                 fitted._keep(stream.model, learnt, rng, 1, curve)
             fitted._keep_scores(None, loss)
-            untouched = goes_on and stream.has(self.__dict__)
-            attributes = fitted.__dict__ if untouched else self._with_fit_of(fitted)
+            attributes = fitted.__dict__ if goes_on and stream.has(self.__dict__) else self._with_fit_of(fitted)
             if first:  # nothing can be taken back, and a GPU makes room for the next call: it may be interrupted
                 trainer.forget()
             self.__dict__ = attributes
@@ -195,20 +177,40 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         if not first:
             trainer.forget()
             if goes_on or (stream.may_go_on and fitted._held == held):
-                models = fitted._models or Models()
-                if not goes_on:
-                    stream.shared = models.get("train", *fitted._trained()) is stream.model
-                models.leave_stream(stream, attributes)
+                fitted._leave(stream, attributes, goes_on=goes_on)
         return self
 
-    def _first_of_stream(
-        self, bags: Bags, learnt: Any, targets: Targets, weights: Array, rng: np.random.RandomState
-    ) -> tuple[Stream, np.random.RandomState]:
-        """Return what trains a new model on the first batch of a stream, and the random numbers of that."""
-        self._look_at(bags, np.flatnonzero(weights), learnt)
-        evidence = self._evidence(bags, learnt, targets, weights)
-        model = self._new_model(bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng, evidence=evidence)
-        return self._new_stream(bags, learnt, targets, weights, model, undo=False), stream_of(rng)
+    def _check_batch(
+        self, X: Any, y: Any, sample_weight: Any, declared: Any, first: bool
+    ) -> tuple[Bags, Any, Targets, Array]:
+        """Return bags, what is known of y, targets and weights of a batch of a stream."""
+        bags = self._check_bags(X, reset=first, goes_on=not first)
+        weights = checked_weights(sample_weight, bags.n_rows)
+        learnt, labels = self._learn_y(y, declared if first else self._learnt, weights, bags.n_rows)
+        return bags, learnt, self._targets_of(learnt, labels), self._weights_of(learnt, labels, weights)
+
+    def _stream_for(
+        self, stream: Stream | None, first: bool, bags: Bags, learnt: Any, targets: Targets, weights: Array, rng: Any
+    ) -> tuple[Stream, bool, np.random.RandomState]:
+        """Return what trains on a batch, whether that is ``stream`` which goes on, and its random numbers."""
+        if first:
+            self._look_at(bags, np.flatnonzero(weights), learnt)
+            evidence = self._evidence(bags, learnt, targets, weights)
+            model = self._new_model(bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng, evidence=evidence)
+            return self._new_stream(bags, learnt, targets, weights, model, undo=False), False, stream_of(rng)
+        if stream is None or stream.trainer.objective.outputs is not self._some_outputs:
+            return self._new_stream(bags, learnt, targets, weights, self._model(), undo=True), False, rng
+        if not stream.shared:
+            self._renew_last_layer(stream.model)
+        stream.trainer.take(bags, targets, weights, undo=True)
+        return stream, True, rng
+
+    def _leave(self, stream: Stream, attributes: Any, *, goes_on: bool) -> None:
+        """Leave what trained on a batch for the next one; ``goes_on``: it was left before."""
+        models = self._models or Models()
+        if not goes_on:
+            stream.shared = models.get("train", *self._trained()) is stream.model
+        models.leave_stream(stream, attributes)
 
     def _new_stream(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, model: Model, *, undo: bool
