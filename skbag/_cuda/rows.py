@@ -98,6 +98,49 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
     fits = int(lanes < threads)  # then a group has all columns of a row at once: see `skbag._cuda.shapes`
 
     @device
+    def states_of_row(zeros, parameters, row, slot):
+        """Return a thread's columns of the states of a row, zeros for those that the solver does not have."""
+        first = second = zeros
+        if states > 0:
+            first = gather(zeros, parameters.first, row, slot, lanes)
+        if states > 1:
+            second = gather(zeros, parameters.second, row, slot, lanes)
+        return first, second
+
+    @device
+    def squares_of_row(sources, windows, step, values, zeros, at, old, row, begin, end, first_slot):
+        """Return the sum of the squares of a thread's columns of the gradient of a row, and the last ones of these."""
+        g, total, slot, dim = zeros, 0.0, first_slot, values.shape[1]
+        while slot * width < dim:
+            here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
+            g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, here)
+            total += squares(g, slot, lanes, dim)
+            slot += stride
+            if fits:
+                break
+        return total, g
+
+    @device
+    def change_columns(parameters, row, slot, old, g, first, second, length, number):
+        """Change a thread's columns of a row by their gradient; return whether they, and their states, are finite."""
+        values = parameters.values
+        new, new_first, new_second = element_rule(
+            as_tile(old), as_tile(g), as_tile(first), as_tile(second), length
+        )  # fmt: skip
+        new = rounded_to(as_row(g, new), values, seed_of(number, row), slot, lanes)
+        finite = is_finite(new)
+        scatter(values, row, slot, lanes, new)
+        if states > 0:
+            kept = as_row(g, new_first)
+            finite = finite and is_finite(kept)
+            scatter(parameters.first, row, slot, lanes, kept)
+        if states > 1:
+            kept = as_row(g, new_second)
+            finite = finite and is_finite(kept)
+            scatter(parameters.second, row, slot, lanes, kept)
+        return finite
+
+    @device
     def change_row(sources, windows, step, parameters, stop, active, row, begin, end, lane):
         """Change parameters[row] once, by its gradient: the reduction of the members begin <= i < end.
 
@@ -108,34 +151,20 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
         Tuples of ``skbag._cuda.structs``: for each sum one of sources, with gradients of bags as its rows, and of
         windows, step, in; parameters, in-out. stop : (1,) int32, in-out.
         """
-        scratch = cuda.shared.array(threads, np.float64)
-        values = parameters.values
-        dim = values.shape[1]
+        scratch, values, dim = cuda.shared.array(threads, np.float64), parameters.values, parameters.values.shape[1]
         first_slot = lane if active else np.int64(dim)
         scalar = sources[0].rows.dtype.type  # of what is calculated with: values may be stored in fewer bytes
         zeros, at = full(scalar(0), width, vectors), full(np.int32(-1), width, vectors)
         g, length, state = zeros, step.rate, 0.0
         # asked for before the gradient is: both are on their way together
         old = gather(zeros, values, row, first_slot, lanes)
-        first = second = zeros
-        if states > 0:
-            first = gather(zeros, parameters.first, row, first_slot, lanes)
-        if states > 1:
-            second = gather(zeros, parameters.second, row, first_slot, lanes)
+        first, second = states_of_row(zeros, parameters, row, first_slot)
         if row_state:
             state = item(parameters.state, row)
         if not uniform:
             mean_square = 0.0
             if looks_back:
-                total = 0.0
-                slot = first_slot
-                while slot * width < dim:
-                    here = old if slot == first_slot else gather(zeros, values, row, slot, lanes)
-                    g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, here)
-                    total += squares(g, slot, lanes, dim)
-                    slot += stride
-                    if fits:
-                        break
+                total, g = squares_of_row(sources, windows, step, values, zeros, at, old, row, begin, end, first_slot)
                 mean_square = group_total(scratch, total, lanes, False) / dim
             elif row_state:
                 cuda.syncthreads()  # all have read the state
@@ -145,32 +174,14 @@ def row_of(kinds, solver, threads, lanes, width, vectors):
                     parameters.state[row] = state
                 if not state < math.inf:  # the row would never change again
                     stop[0] = 1
-        size = scalar(length)
-        slot = first_slot
+        size, slot = scalar(length), first_slot
         while slot * width < dim:
             if not fits and slot != first_slot:
                 old = gather(zeros, values, row, slot, lanes)
-                if states > 0:
-                    first = gather(zeros, parameters.first, row, slot, lanes)
-                if states > 1:
-                    second = gather(zeros, parameters.second, row, slot, lanes)
+                first, second = states_of_row(zeros, parameters, row, slot)
             if not looks_back or (not fits and dim > stride * width):  # else g is still there
                 g = row_gradient(sources, windows, zeros, at, begin, end, slot, lanes, step, old)
-            new, new_first, new_second = element_rule(
-                as_tile(old), as_tile(g), as_tile(first), as_tile(second), size
-            )  # fmt: skip
-            new = rounded_to(as_row(g, new), values, seed_of(step.number, row), slot, lanes)
-            finite = is_finite(new)
-            scatter(values, row, slot, lanes, new)
-            if states > 0:
-                kept = as_row(g, new_first)
-                finite = finite and is_finite(kept)
-                scatter(parameters.first, row, slot, lanes, kept)
-            if states > 1:
-                kept = as_row(g, new_second)
-                finite = finite and is_finite(kept)
-                scatter(parameters.second, row, slot, lanes, kept)
-            if not finite:
+            if not change_columns(parameters, row, slot, old, g, first, second, size, step.number):
                 stop[0] = 1
             slot += stride
             if fits:
@@ -188,6 +199,35 @@ def finish_of(solver, threads):
     states, row_state, uniform = solver.element_states, int(solver.row_state), int(one_length(solver))
 
     @device
+    def change_number(parameters, k, g, step):
+        """Change parameters[k] by its gradient g; return what is finite if it, and its states, are."""
+        values, state, first, second = parameters.values, 0.0, 0.0, 0.0
+        if row_state:
+            state = parameters.state[k]
+        if states > 0:
+            first = np.float64(parameters.first[k])
+        if states > 1:
+            second = np.float64(parameters.second[k])
+        length = step.rate
+        if not uniform:
+            state, length = row_rule(state, g * g, step.number, step.rate)
+        old = full(np.float64(values[k]), 1, 1)
+        new, new_first, new_second = element_rule(
+            as_tile(old), as_tile(full(g, 1, 1)), as_tile(full(first, 1, 1)), as_tile(full(second, 1, 1)), length
+        )  # fmt: skip
+        values[k] = as_row(old, new)[0][0]
+        check = state + np.float64(values[k])  # as it is stored: float32 may be infinite where float64 is not
+        if row_state:
+            parameters.state[k] = state
+        if states > 0:
+            parameters.first[k] = as_row(old, new_first)[0][0]
+            check += np.float64(parameters.first[k])
+        if states > 1:
+            parameters.second[k] = as_row(old, new_second)[0][0]
+            check += np.float64(parameters.second[k])
+        return check
+
+    @device
     def finish(gradients, n_bags, losses, step, intercept, batch, batch_losses, stop, k):
         """Change intercept[k] by the sum of gradients[k * n_bags + p], or set batch_losses[batch] = sum of losses[p].
 
@@ -198,10 +238,7 @@ def finish_of(solver, threads):
         becomes 1 if the loss, an entry of intercept or one of its states is not finite.
         """
         scratch = cuda.shared.array(threads, np.float64)
-        thread = cuda.threadIdx.x
-        values = intercept.values
-        n_outputs = len(values)
-        total = 0.0
+        thread, n_outputs, total = cuda.threadIdx.x, len(intercept.values), 0.0
         for p in range(thread, n_bags, threads):
             total += np.float64(gradients[k * n_bags + p]) if k < n_outputs else losses[p]
         total = group_total(scratch, total, threads, False)
@@ -210,31 +247,7 @@ def finish_of(solver, threads):
             if k == n_outputs:
                 batch_losses[batch] = total
             else:
-                state = first = second = 0.0
-                if row_state:
-                    state = intercept.state[k]
-                if states > 0:
-                    first = np.float64(intercept.first[k])
-                if states > 1:
-                    second = np.float64(intercept.second[k])
-                length = step.rate
-                if not uniform:
-                    state, length = row_rule(state, total * total, step.number, step.rate)
-                old = full(np.float64(values[k]), 1, 1)
-                new, new_first, new_second = element_rule(
-                    as_tile(old), as_tile(full(total, 1, 1)), as_tile(full(first, 1, 1)),
-                    as_tile(full(second, 1, 1)), length,
-                )  # fmt: skip
-                values[k] = as_row(old, new)[0][0]
-                check += state + np.float64(values[k])  # as it is stored: float32 may be infinite where float64 is not
-                if row_state:
-                    intercept.state[k] = state
-                if states > 0:
-                    intercept.first[k] = as_row(old, new_first)[0][0]
-                    check += np.float64(intercept.first[k])
-                if states > 1:
-                    intercept.second[k] = as_row(old, new_second)[0][0]
-                    check += np.float64(intercept.second[k])
+                check += change_number(intercept, k, total, step)
             if not math.isfinite(check):
                 stop[0] = 1
 

@@ -163,6 +163,36 @@ def scatter_of(wide, threads, items, bits):
     key_type = np.int64 if wide else np.int32
 
     @device
+    def rank_tile(tile_keys, size, shift, ranks, starts, sums):
+        """Count the keys of a tile: ranks = where those of each digit and thread begin, starts = those of each digit.
+
+        All threads call it. tile_keys : (>= size,), in. ranks, starts : out. sums : (threads,), scratch.
+        """
+        thread = cuda.threadIdx.x
+        for digit in range(n_digits):
+            ranks[rank_of(digit * threads + thread, n_digits)] = 0
+        cuda.syncthreads()
+        for i in range(thread * items, min(size, (thread + 1) * items)):
+            digit = (tile_keys[i] >> shift) & (n_digits - 1)
+            ranks[rank_of(digit * threads + thread, n_digits)] += 1
+        cuda.syncthreads()
+        total = np.int32(0)  # of the counters thread * n_digits and on: those of a digit are neighbours
+        for k in range(n_digits):
+            total += ranks[rank_of(thread * n_digits + k, n_digits)]
+        sums[thread] = total
+        add_up(sums, thread, threads)
+        before = sums[thread] - total
+        for k in range(n_digits):
+            at = rank_of(thread * n_digits + k, n_digits)
+            count = ranks[at]
+            ranks[at] = before
+            before += count
+        cuda.syncthreads()
+        for digit in range(thread, n_digits, threads):
+            starts[digit] = ranks[rank_of(digit * threads, n_digits)]
+        cuda.syncthreads()
+
+    @device
     def scatter_digits(sorting, pass_):
         """Put keys and places in the order of one digit of the keys; equal digits keep their order."""
         tile_keys = cuda.shared.array(tile_size, key_type)
@@ -181,28 +211,7 @@ def scatter_of(wide, threads, items, bits):
             size = end - begin
             for i in range(thread, size, threads):
                 tile_keys[i] = item(keys, begin + i)
-            for digit in range(n_digits):
-                ranks[rank_of(digit * threads + thread, n_digits)] = 0
-            cuda.syncthreads()
-            for i in range(thread * items, min(size, (thread + 1) * items)):
-                digit = (tile_keys[i] >> shift) & (n_digits - 1)
-                ranks[rank_of(digit * threads + thread, n_digits)] += 1
-            cuda.syncthreads()
-            total = np.int32(0)  # of the counters thread * n_digits and on: those of a digit are neighbours
-            for k in range(n_digits):
-                total += ranks[rank_of(thread * n_digits + k, n_digits)]
-            sums[thread] = total
-            add_up(sums, thread, threads)
-            before = sums[thread] - total
-            for k in range(n_digits):
-                at = rank_of(thread * n_digits + k, n_digits)
-                count = ranks[at]
-                ranks[at] = before
-                before += count
-            cuda.syncthreads()
-            for digit in range(thread, n_digits, threads):
-                starts[digit] = ranks[rank_of(digit * threads, n_digits)]
-            cuda.syncthreads()
+            rank_tile(tile_keys, size, shift, ranks, starts, sums)
             for i in range(thread * items, min(size, (thread + 1) * items)):
                 at = rank_of(((tile_keys[i] >> shift) & (n_digits - 1)) * threads + thread, n_digits)
                 tile_order[ranks[at]] = i
