@@ -92,6 +92,8 @@ class _Known:
         return getattr(self._context, name)
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        if isinstance(function, types.Dispatcher):  # of which each constant would get a copy, that LLVM makes anyway
+            args = tuple(map(types.unliteral, args))
         if not isinstance(function, types.Function):
             return self._context.resolve_function_type(function, args, kws)
         key = function, args, tuple(kws.items())

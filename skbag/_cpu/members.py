@@ -11,7 +11,7 @@ from skbag._cpu.tile import call_llvm, fold, splat, suffix_of
 
 def _item(context, builder, array, value, place):
     """Code for an item of a 1-D array."""
-    return builder.load(builder.gep(context.make_array(array)(context, builder, value).data, [place]))
+    return builder.load(builder.gep(context.make_helper(builder, array, value).data, [place]))
 
 
 @operation
@@ -75,7 +75,7 @@ def _first_lanes(builder, n, lanes):
 
 def _masked(context, builder, array, value, start, inside, otherwise):
     """Return the items of a 1-D array from ``start`` on in the lanes ``inside``, ``otherwise`` in the others."""
-    view = context.make_array(array)(context, builder, value)
+    view = context.make_helper(builder, array, value)
     pointer = builder.bitcast(builder.gep(view.data, [start]), otherwise.type.as_pointer())
     suffix = f"{suffix_of(otherwise.type)}.p0{suffix_of(otherwise.type)}"
     align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)

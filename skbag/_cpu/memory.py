@@ -22,7 +22,7 @@ def prefetch_item(typingctx, array, index):
     """Ask for the cache line of array[index] of a C-contiguous 1-D array."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         ask_for(builder, builder.gep(view.data, [args[1]]))
         return context.get_dummy_value()
 
@@ -102,7 +102,7 @@ def item(typingctx, array, index):
     """array[index] of a C-contiguous 1-D array, without Numba's handling of negative indices."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         return builder.load(builder.gep(view.data, [args[1]]))
 
     return array.dtype(array, types.intp), codegen
@@ -113,7 +113,7 @@ def put(typingctx, array, index, value):
     """array[index] = value for a C-contiguous 1-D array, without Numba's handling of negative indices."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         item_ = context.cast(builder, args[2], value, array.dtype)
         builder.store(item_, builder.gep(view.data, [args[1]]))
         return context.get_dummy_value()
@@ -126,7 +126,7 @@ def fetch_add(typingctx, array, index, value):
     """Add to array[index] (int64) as one atomic step, and return what stood there before."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         return builder.atomic_rmw("add", builder.gep(view.data, [args[1]]), args[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), codegen
@@ -137,7 +137,7 @@ def load_acquire(typingctx, array, index):
     """Return array[index] (int64), with all that was written before it was written there."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         return builder.load_atomic(builder.gep(view.data, [args[1]]), "acquire", 8)
 
     return types.int64(array, types.intp), codegen

@@ -140,7 +140,7 @@ def put_number(typingctx, array, row, column, value):
     number = float_of(array.dtype)
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         width = builder.extract_value(view.shape, 1)
         place = builder.gep(view.data, [builder.add(builder.mul(args[1], width), args[2])])
         rounded = rounded_for(builder, args[3], array.dtype)
@@ -156,7 +156,7 @@ def number_at(typingctx, array, row, column):
     result = float_of(array.dtype)
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
+        view = context.make_helper(builder, array, args[0])
         width = builder.extract_value(view.shape, 1)
         place = builder.add(builder.mul(args[1], width), args[2])
         return widened(builder, builder.load(builder.gep(view.data, [place])), array.dtype)
