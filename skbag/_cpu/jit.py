@@ -9,6 +9,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.typed_passes import NopythonTypeInference
+from numba.core.types.misc import unliteral
 from numba.core.typing.templates import infer_global
 from numba.core.untyped_passes import IRProcessing
 from numba.extending import intrinsic
@@ -93,7 +94,7 @@ class _Known:
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
         if isinstance(function, types.Dispatcher):  # of which each constant would get a copy, that LLVM makes anyway
-            args = tuple(map(types.unliteral, args))
+            args = tuple(map(unliteral, args))
         if not isinstance(function, types.Function):
             return self._context.resolve_function_type(function, args, kws)
         key = function, args, tuple(kws.items())
