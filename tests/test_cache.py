@@ -620,11 +620,8 @@ def test_a_call_inside_of_a_compilation(folder):
         assert call(2)
 
 
-# --- NUMBA_DISABLE_JIT
-
-
 @pytest.mark.parametrize("collects", [True, False])
-def test_garbage_is_collected_after_a_compilation_as_before_it(folder, collects):
+def test_garbage_is_collected_after_a_compilation_as_before_it(collects):
     seen = []
 
     def compile_for():
@@ -643,6 +640,9 @@ def test_garbage_is_collected_after_a_compilation_as_before_it(folder, collects)
 
 def broken():
     raise RuntimeError("broken")
+
+
+# --- NUMBA_DISABLE_JIT
 
 
 def test_numba_switched_off_for_debugging(tmp_path):

@@ -628,3 +628,11 @@ def test_an_interrupted_partial_fit_leaves_an_estimator_that_can_be_used(X, y, e
             model.partial_fit(X, y)
     assert_unchanged(model, before)
     assert_usable(model, X, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_the_warning_of_rows_with_a_single_label_points_to_the_call(method):
+    Y = np.eye(3, dtype=int)[np.arange(12) % 3]
+    with pytest.warns(UserWarning, match="Every row of y has a single 1") as record:
+        getattr(EmbeddingBagClassifier(2, max_iter=1), method)(np.ones((12, 2)), Y)
+    assert [warning.filename for warning in record] == [__file__]

@@ -29,8 +29,8 @@ def enabled() -> Iterator[None]:
 def _uncollected() -> Iterator[None]:
     """Let Python look for no garbage meanwhile: of Numba's many objects nearly all are in use to the end."""
     collects = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if collects:

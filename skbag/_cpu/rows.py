@@ -103,12 +103,12 @@ def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
 
 
 @inlined
-def _segments(plan, pairs, n, start, member_bits, table, undo, lists, part, most):
+def _segments(plan, pairs, n, start, member_bits, table, undo, parts, part, most):
     """List the next rows, at most so many, with where their members begin and end in ``pairs``; ask for all of each.
 
     Returns how many they are, and where the next one begins.
     """
-    starts, stops, rows = lists.starts[part], lists.stops[part], lists.rows[part]
+    starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
     values, state, first, second = table.values, table.state, table.first, table.second
     row_state, element_states, keeps = plan.row_state, plan.element_states, len(undo.touched) > 0
     n_rows, stop = 0, start

@@ -144,13 +144,12 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise ValueError("partial_fit does not support early_stopping=True.")
         first = "coefs_" not in vars(self)
         fitted = self._snapshot()
-        stream = None if first or not fitted._models else fitted._models.take_stream(fitted.__dict__)
-        if stream is None:
-            fitted._check_hidden(None if first else "partial_fit")
-        bags, learnt, targets, weights = fitted._check_batch(X, y, sample_weight, declared, first)
-        rng = fitted._new_rng() if first else fitted._rng
-        fitted._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
-        stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights, rng)
+        stream = fitted._left_stream(first)
+        bags = fitted._check_bags(X, reset=first, goes_on=not first)
+        weights = checked_weights(sample_weight, bags.n_rows)
+        learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
+        weights, targets = fitted._weights_of(learnt, labels, weights), fitted._targets_of(learnt, labels)
+        stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights)
         trainer, held, before = stream.trainer, fitted._held, rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
         n_before, attributes = len(curve), None
@@ -180,19 +179,19 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
                 fitted._leave(stream, attributes, goes_on=goes_on)
         return self
 
-    def _check_batch(
-        self, X: Any, y: Any, sample_weight: Any, declared: Any, first: bool
-    ) -> tuple[Bags, Any, Targets, Array]:
-        """Return bags, what is known of y, targets and weights of a batch of a stream."""
-        bags = self._check_bags(X, reset=first, goes_on=not first)
-        weights = checked_weights(sample_weight, bags.n_rows)
-        learnt, labels = self._learn_y(y, declared if first else self._learnt, weights, bags.n_rows)
-        return bags, learnt, self._targets_of(learnt, labels), self._weights_of(learnt, labels, weights)
+    def _left_stream(self, first: bool) -> Stream | None:
+        """Return what the call before has left; if it is nothing, hidden layers must be those that there were."""
+        stream = None if first or not self._models else self._models.take_stream(self.__dict__)
+        if stream is None:
+            self._check_hidden(None if first else "partial_fit")
+        return stream
 
     def _stream_for(
-        self, stream: Stream | None, first: bool, bags: Bags, learnt: Any, targets: Targets, weights: Array, rng: Any
+        self, stream: Stream | None, first: bool, bags: Bags, learnt: Any, targets: Targets, weights: Array
     ) -> tuple[Stream, bool, np.random.RandomState]:
         """Return what trains on a batch, whether that is ``stream`` which goes on, and its random numbers."""
+        rng = self._new_rng() if first else self._rng
+        self._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
             self._look_at(bags, np.flatnonzero(weights), learnt)
             evidence = self._evidence(bags, learnt, targets, weights)
