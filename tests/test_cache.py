@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import skbag
 from skbag._compiled import cache as _cache
 from skbag._compiled import shield as _shield
 from skbag._compiled.dispatch import compiled
+from skbag._compiled.once import once
 from skbag._cpu.jit import kernel
 
 ROUNDS = int(os.environ.get("SKBAG_COLD_STARTS", "1"))  # how often processes that start at once are tried
@@ -640,6 +642,20 @@ def test_garbage_is_collected_after_a_compilation_as_before_it(collects):
 
 def broken():
     raise RuntimeError("broken")
+
+
+def test_threads_that_ask_for_a_kernel_at_once_get_the_same():
+    """With two of them one would compile, and the other would find on disk what the first has just written."""
+    both = threading.Barrier(2)
+
+    @once
+    def make(key):
+        both.wait(timeout=60)
+        return object()
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(make, [1, 1])
+    assert first is second is make(1)
 
 
 # --- NUMBA_DISABLE_JIT

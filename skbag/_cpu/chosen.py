@@ -1,9 +1,8 @@
 """Head of a layer of very many outputs, of which a bag has to do with some: sampled ones, or those of a tree."""
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.head import WIDE, loss_loop, prefetch_row, product, row_address, weighted_rows
 from skbag._cpu.jit import inlined, part
 from skbag._cpu.memory import item, item_bytes, put
@@ -89,7 +88,7 @@ def _nodes(targets, chosen, bag, start, goals, factors):
     return n
 
 
-@cache
+@once
 def chosen_head_kernel(lanes, block, loss, tree):
     """Make the kernel of a last layer of which each bag has some outputs, and a loss; see ``head.head_kernel``.
 

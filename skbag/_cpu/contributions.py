@@ -1,12 +1,11 @@
 """What each member adds to the outputs of its bag, on the CPU."""
 
-from functools import cache
-
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from skbag._compiled.once import once
 from skbag._cpu import backend as cpu
 from skbag._cpu.columns import (
     from_column,
@@ -67,7 +66,7 @@ def _find_shares(mode, weights, indices, start, stop, padding_idx, shares):
         shares[i] = shares[i] * scale
 
 
-@cache
+@once
 def product_kernel(lanes):
     """Make the kernel that multiplies rows with the layer, for tables of at least ``lanes`` columns."""
 
@@ -122,7 +121,7 @@ def spread(
         block = fetch_add(progress, NEXT, 1)
 
 
-@cache
+@once
 def weigh_kernel(lanes):
     """Make the kernel for one output per bag, for tables of at least ``lanes`` columns."""
 
@@ -163,7 +162,7 @@ def _equal_lanes(typingctx, row, largest):
     return types.int64(row, largest), codegen
 
 
-@cache
+@once
 def credit_kernel(lanes):
     """Make the kernel for maxima, for tables of at least ``lanes`` columns."""
     every = (1 << lanes) - 1

@@ -4,10 +4,9 @@ The kernels serve all widths of at least ``lanes`` columns. A row is gone throug
 one; the last one overlaps the one before.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.columns import (
     before_column,
     from_column,
@@ -154,7 +153,7 @@ def log_sum_exp(tile, block, outputs, p, n):
     return highest + np.log(lane_sum(total))
 
 
-@cache
+@once
 def loss_loop(block, loss):
     """Make the loop of a loss (``skbag._rules.losses.Loss``) over outputs, a vector of ``block`` of them at once."""
     rule, normalized = as_rule(loss.rule), loss.normalized
@@ -190,7 +189,7 @@ def loss_loop(block, loss):
     return derive
 
 
-@cache
+@once
 def head_kernel(lanes, block, loss):
     """Make the kernel of the last layer and a loss (``skbag._rules.losses.Loss``), called by its address.
 

@@ -3,10 +3,9 @@
 As in ``head``, the kernels serve all layers of at least ``lanes`` inputs, and ``block`` outputs are activated at once.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.head import WIDE, linear, row_address, weighted_rows
 from skbag._cpu.jit import as_rule, part
 from skbag._cpu.memory import item_bytes
@@ -14,7 +13,7 @@ from skbag._cpu.tile import full, load, store
 from skbag._cpu.vector import as_tile
 
 
-@cache
+@once
 def forward_kernel(lanes, block, activation):
     """Make the kernel from inputs to activations (``skbag._rules.activations.Activation``), called by its address."""
     rule = as_rule(activation.rule)
@@ -39,7 +38,7 @@ def forward_kernel(lanes, block, activation):
     return forward
 
 
-@cache
+@once
 def back_kernel(lanes, block, activation):
     """Make the kernel from the derivatives of activations to those of inputs, called by its address."""
     derivative = as_rule(activation.derivative)

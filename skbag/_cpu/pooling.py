@@ -4,10 +4,9 @@ Every array is C-contiguous and was checked by ``skbag._data``; a kernel that is
 anywhere. Arrays marked (in) are passed as read-only views, so that one compilation serves every caller.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.calls import call, stored
 from skbag._cpu.checking import in_range, increases, is_extreme, rising
 from skbag._cpu.columns import (
@@ -120,7 +119,7 @@ def reduce_bag(acc, rows, n_rows, tail, multipliers, scales, indices, padding_id
         i = upto
 
 
-@cache
+@once
 def reduce_kernel(kind):
     """Make the kernel that reduces bags; ``kind`` is what is sought.
 
@@ -258,7 +257,7 @@ def pool(
         block = fetch_add(progress, NEXT, 1)
 
 
-@cache
+@once
 def lookup_kernel(lanes, vectors, ahead, single, whole):
     """Make the row copying kernel for tiles; see ``tile.Tiling``."""
     span = lanes * vectors

@@ -3,10 +3,9 @@
 A row goes through the same operations alone and among others, so its outputs are the same to the last bit.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.best import arrange, keep
 from skbag._cpu.calls import call, nth, stored
 from skbag._cpu.checking import in_range, increases, moderate, rising
@@ -75,7 +74,7 @@ def _pool(layout, addresses, largest, sums, squares, maxima, bags, batch, first,
         call(largest, (maxima, 0, (last - first) * layout.n_fields, 0, dim, 0))
 
 
-@cache
+@once
 def predict_kernel(lanes, vector):
     """Make the prediction kernel for a last layer of at least ``lanes`` inputs, and vectors of so many outputs."""
 

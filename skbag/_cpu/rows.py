@@ -3,10 +3,9 @@
 Compiled once for all widths and solvers, and only where it is asked for; see ``skbag._cpu.step``.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.calls import call
 from skbag._cpu.head import prefetch_row, row_address
 from skbag._cpu.jit import inlined, part
@@ -132,7 +131,7 @@ def _segments(plan, pairs, n, start, member_bits, table, undo, parts, part, most
     return n_rows, stop
 
 
-@cache
+@once
 def rows_kernel(gathers):
     """Make the kernel that changes rows, called by its address; ``gathers`` as ``structs.Plan`` has it."""
 

@@ -4,10 +4,9 @@ The kernels are made for rows of one tile of up to 8 vectors, or of any number o
 overlaps the one before.
 """
 
-from functools import cache
-
 import numpy as np
 
+from skbag._compiled.once import once
 from skbag._cpu.columns import (
     add_scaled,
     dot,
@@ -126,7 +125,7 @@ def _rescale(parameters, rows, n_rows, step, like):
                 put_number(parameters, row, d, number * factor)
 
 
-@cache
+@once
 def update_kernel(solver):
     """Make the kernel that changes rows by their gradients with a solver, called by its address.
 
@@ -281,7 +280,7 @@ def update_kernel(solver):
     return update
 
 
-@cache
+@once
 def gather_kernel(squares):
     """Make the kernel that gathers gradients of rows, called by its address; ``squares``: of an interaction, too."""
 
