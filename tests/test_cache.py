@@ -25,7 +25,7 @@ from skbag._compiled import cache as _cache
 from skbag._compiled import shield as _shield
 from skbag._compiled.dispatch import compiled
 from skbag._compiled.once import once
-from skbag._cpu.jit import kernel
+from skbag._cpu.jit import inlined, kernel
 
 ROUNDS = int(os.environ.get("SKBAG_COLD_STARTS", "1"))  # how often processes that start at once are tried
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs owners and modes of files")
@@ -620,6 +620,22 @@ def test_a_call_inside_of_a_compilation(folder):
 
     with global_compiler_lock:
         assert call(2)
+
+
+def test_a_helper_that_is_called_with_constants_is_compiled_once(folder):
+    @inlined
+    def shifted(n, by):
+        return n + by
+
+    @kernel
+    def counted(n):
+        total = 0  # a constant to inference, until it has seen the loop
+        for _ in range(n):
+            total = shifted(total, 1)
+        return shifted(total, n)
+
+    assert counted(3) == 6
+    assert len(shifted.overloads) == 1
 
 
 @pytest.mark.parametrize("collects", [True, False])
