@@ -11,10 +11,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import test_cuda_training
-from helpers import run_python
+from helpers import random_csr, run_python
 
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 from skbag._cuda import structs
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, REGRESSION
@@ -382,6 +384,18 @@ def test_other_widths_and_dtypes(tools, compiling_for):
         trains = factory == "train_kernel" and is_chosen(args, every=args[2] == [[MAX], 0, 0] and args[7] is None)
         if trains or factory in ("pool_kernel", "lookup_kernel"):
             assert_good(tools, launch, (9, 0))
+
+
+def test_kernels_of_both_devices_in_one_process(tools, compiling_for, main_launches):
+    """numba-cuda takes what other targets add to Numba's own lists, and refuses a rule that a CPU kernel has there."""
+    X, y = random_csr(dtype="float32"), np.arange(12) % 2
+    EmbeddingBagClassifier(2, max_iter=1).fit(X, y).predict(X)
+    compiling_for((9, 0))
+    step = import_module("skbag._cuda.step")
+    for factory, args in (("pool_kernel", []), ("train_kernel", [step.FORWARD])):
+        launch = next(x for x in main_launches if x[1] == factory and x[2][: len(args)] == args)
+        assert "ld.global" in ptx_of(tools[0], launch, (9, 0))
+    assert EmbeddingBagVectorizer(3, dtype="float64").fit_transform(X).shape == (12, 3)
 
 
 def kinds_of_a_row(cuda):

@@ -10,7 +10,6 @@ from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.types.misc import unliteral
-from numba.core.typing.templates import infer_global
 from numba.core.untyped_passes import IRProcessing
 from numba.extending import intrinsic
 
@@ -190,7 +189,7 @@ _rules: dict[Any, Any] = {}
 def _registered(function: Any) -> Any:
     if function not in _rules:
         dispatcher = inlined(function)
-        infer_global(function, types.Dispatcher(dispatcher))
+        dispatcher.typingctx.insert_global(function, types.Dispatcher(dispatcher))  # no other target's
         _rules[function] = dispatcher
     return _rules[function]
 

@@ -9,14 +9,19 @@ import operator
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.imputils import Registry as Implementations
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AbstractTemplate, signature
+from numba.core.typing.templates import Registry as Functions
 from numba.extending import register_model
 
 from skbag._cpu.operations import is_open, operation, waiting
 from skbag._cpu.tile import call_llvm, splat
 from skbag._cpu.tiling import Tile, vectors_of
 from skbag._rules import elementwise
+
+# not Numba's own, from which other targets take what they find
+_functions, _implementations = Functions(), Implementations("skbag")
 
 
 class Mask(types.Type):
@@ -59,7 +64,7 @@ def _register(symbol, compute, compares=False):
     ``compute(builder, *vectors)`` makes the code for vectors of one length, of numbers or of bits.
     """
 
-    @infer_global(symbol)
+    @_functions.register_global(symbol)
     class Typed(AbstractTemplate):
         def generic(self, args, kws):
             shape = next((kind for kind in args if isinstance(kind, Tile)), None)
@@ -92,12 +97,12 @@ def _register(symbol, compute, compares=False):
     later = waiting(symbol.__name__, lambda sig: codegen)
     n_arguments = compute.__code__.co_argcount - 1
     if symbol.__module__ != "_operator":
-        lower_builtin(symbol, *(types.Any,) * n_arguments)(codegen)
+        _implementations.lower(symbol, *(types.Any,) * n_arguments)(codegen)
     else:
         for first in (Tile, types.Float):
             for second in (Tile, types.Float) if n_arguments == 2 else (None,):
                 if Tile in (first, second):
-                    lower_builtin(symbol, *(first, second)[:n_arguments])(codegen)
+                    _implementations.lower(symbol, *(first, second)[:n_arguments])(codegen)
 
 
 def _constant(vector, value):
@@ -182,6 +187,8 @@ for _symbol, _compute in (
     _register(_symbol, _compute)
 for _symbol, _text in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">=")):
     _register(_symbol, _comparison(_text), compares=True)
+cpu_target.typing_context.install_registry(_functions)
+cpu_target.target_context.install_registry(_implementations)
 
 
 @operation
