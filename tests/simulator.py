@@ -27,7 +27,7 @@ def _make_blocks_small():
     _device.THREADS = 4  # before others import it
     from skbag._cuda import sorter
 
-    sorter._ITEMS = sorter._BITS = 3
+    sorter._ITEMS = sorter._MOST_BITS = 3
 
 
 class _StoppedError(RuntimeError):

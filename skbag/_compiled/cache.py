@@ -244,8 +244,11 @@ class KernelCache:
             return
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled code for a signature, or None if there is none that can be used."""
-        target_context.refresh()  # as Numba's does
+        """Return the compiled code for a signature, or None if there is none that can be used.
+
+        Numba first lets the target learn what kernels may call. To be loaded takes none of that, and compiling begins
+        with it.
+        """
 
         def rebuild(payload: bytes) -> Any:
             compiled = self._implementation.rebuild(target_context, pickle.loads(payload))

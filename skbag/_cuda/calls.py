@@ -13,6 +13,7 @@ In Numba's CUDA simulator a `Packed` is the NamedTuple.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,11 @@ if SIMULATED:
         def __getattr__(self, name):
             return getattr(self.fields, name)
 
-    def words_of(value: Any) -> list[int]:
-        return []
+    def words_of(value: Any) -> tuple[list[int], Any]:
+        return [], value
 
-    def packed(value: Any, words: Any) -> Any:
-        return Packed(value)
+    def packed(form: Any, words: Any) -> Any:
+        return Packed(form)
 
     def piece(array: Any, begin: int, shape: Any, dtype: Any) -> Any:
         dtype = np.dtype(dtype)
@@ -86,6 +87,7 @@ else:
     from numba.cuda.typing.templates import AttributeTemplate
 
     _WORD = ir.IntType(64)
+    _FLOAT, _BITS = Struct("=d"), Struct("=q")
 
     @intrinsic
     def completed(typingctx, given, like):
@@ -184,8 +186,8 @@ else:
         """Tuples of arrays and numbers as a kernel is given them."""
 
         def __init__(self, kind, words):
-            self._numba_type_, self._words = PackedType(kind), words
-            self.address = _address(words)
+            self._numba_type_, self._words = kind, words
+            self.address, self.form = _address(words), id(kind)  # of types there is one for each form
 
     class Extension:
         """Tells Numba how a `Packed` is passed."""
@@ -201,19 +203,24 @@ else:
     EXTENSIONS = [Extension()]
 
     def _address(array):
-        if isinstance(array, Piece):
-            return array.address
-        return array.__cuda_array_interface__["data"][0]
+        return array.address if isinstance(array, Piece) else array.device_ctypes_pointer.value
 
-    def _form(value):
-        """Return what the type of a value depends on."""
-        if isinstance(value, Several):
-            return Several, _form(value.items[0])
+    def _describe(value, words):
+        """Append what of a value is written to the GPU, as int64, and return what its type depends on."""
         if isinstance(value, tuple):
-            return type(value), *map(_form, value)
-        if hasattr(value, "shape") and value.shape:
-            return np.dtype(value.dtype), len(value.shape)
-        return float if isinstance(value, float | np.floating) else int
+            return type(value), *[_describe(field, words) for field in value]
+        if isinstance(value, Several):
+            forms = [_describe(item, words) for item in value.items]
+            return Several, forms[0]
+        shape = getattr(value, "shape", None)
+        if shape:
+            words += (_address(value), *shape)
+            return value.dtype, len(shape)
+        if isinstance(value, float | np.floating):
+            words.append(_BITS.unpack(_FLOAT.pack(value))[0])
+            return float
+        words.append(int(value))
+        return int
 
     @cache
     def _kind(form):
@@ -228,23 +235,19 @@ else:
             return types.Array(from_dtype(form[0]), form[1], "C")
         return types.NamedTuple([_kind(field) for field in form[1:]], form[0]) if form[1:] else types.Tuple(())
 
-    def kind_of(value):
-        """Return the Numba type that a kernel sees of a value."""
-        return _kind(_form(value))
+    @cache
+    def _packed_type(form):
+        return PackedType(_kind(form))
 
     def words_of(value):
-        """Return what of a value is written to the GPU, as a list of int64."""
-        if isinstance(value, Several):
-            value = value.items
-        if isinstance(value, tuple):
-            return [word for field in value for word in words_of(field)]
-        if isinstance(value, float | np.floating):
-            return [int(np.float64(value).view(np.int64))]
-        return [_address(value), *value.shape] if hasattr(value, "shape") and value.shape else [int(value)]
+        """Return what of a value is written to the GPU, as a list of int64, and what its type depends on."""
+        words = []
+        form = _describe(value, words)
+        return words, form
 
-    def packed(value, words):
-        """Return a value of which ``words``, on the GPU, are what `words_of` says."""
-        return Packed(kind_of(value), words)
+    def packed(form, words):
+        """Return a value of which ``words``, on the GPU, and ``form`` are what `words_of` says."""
+        return Packed(_packed_type(form), words)
 
     def piece(array: DeviceArray, begin: int, shape: Any, dtype: Any) -> Piece:
         """Return the array of a shape that begins at a byte of another one."""

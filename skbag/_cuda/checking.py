@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.device import Device, DeviceArray, pinned
+from skbag._cuda.device import Device, DeviceArray, fetch, pinned, send
 from skbag._cuda.jit import kernel
 from skbag._data.found import Found
 
@@ -24,11 +24,11 @@ class Findings:
 
     def clear(self, stream: Any) -> None:
         """Begin to forget."""
-        self.there.copy_to_device(self._zeros, stream=stream)
+        send(self._zeros, self.there, stream=stream)
 
     def fetch(self, stream: Any) -> None:
         """Begin to copy what there is to the host; it is there when the stream has come to this."""
-        self.there.copy_to_host(self._here, stream=stream)
+        fetch(self.there, self._here, stream=stream)
 
     @property
     def found(self) -> Found:

@@ -25,6 +25,7 @@ try:
 
     if not config.ENABLE_CUDASIM:
         import numba.cuda.np.arrayobj  # noqa: F401  (what kernels are made with)
+        from numba.cuda.cudadrv import driver
 except Exception as error:  # of any kind: a name that NumPy no longer has, a library of another version
     found = ", ".join(f"{name} {version(name)}" for name in ("numba-cuda", "numba", "numpy"))
     raise ImportError(
@@ -90,6 +91,7 @@ class Device:
         self._stages: list[Array] = []
         self._streams: list[Any] = []
         self._limits: dict[Any, int] = {}
+        self._made: dict[Any, Any] = {}
 
     @property
     def cooperates(self) -> bool:
@@ -158,32 +160,33 @@ class Device:
         return out
 
     def copy_in(self, array: Array, out: DeviceArray) -> None:
-        """Copy a host array into a device array of its shape, large ones through two pinned buffers in turn."""
+        """Copy a host array to the beginning of a device array, large ones through two pinned buffers in turn."""
         if array.nbytes < _STAGED:
-            out.copy_to_device(np.ascontiguousarray(array))
+            if array.size:
+                send(np.ascontiguousarray(array), out)
             return
-        source, target = array.reshape(-1), out.reshape(array.size)
+        source = array.reshape(-1)
         for slot, begin, end in self._pieces(source):
             stage = self._stage(slot, source.dtype)[: end - begin]
             self.streams()[slot].synchronize()
             copying.copy(stage, source[begin:end])
-            target[begin:end].copy_to_device(stage, stream=self.streams()[slot])
+            send(stage, out, begin, self.streams()[slot])
         self.synchronize()
 
     def copy_out(self, array: DeviceArray, out: Array) -> Array:
-        """Copy a device array into a host array of its shape, large ones through two pinned buffers in turn."""
+        """Copy the beginning of a device array to a host array, large ones through two pinned buffers in turn."""
         if out.nbytes < _STAGED:
             if out.size:
-                array.copy_to_host(out)
+                fetch(array, out)
             return out
         self.synchronize()
-        source, target = array.reshape(out.size), out.reshape(-1)
+        target = out.reshape(-1)
         waiting: list[tuple[int, int, int]] = []
         for slot, begin, end in self._pieces(target):
             if len(waiting) == 2:
                 self._unstage(target, *waiting.pop(0))
             stage = self._stage(slot, target.dtype)[: end - begin]
-            source[begin:end].copy_to_host(stage, stream=self.streams()[slot])
+            fetch(array, stage, begin, self.streams()[slot])
             waiting.append((slot, begin, end))
         for piece in waiting:
             self._unstage(target, *piece)
@@ -234,27 +237,49 @@ class Device:
         if n_threads > 0:
             self.launch_blocks(kernel, -(-n_threads // THREADS), *arguments, stream=stream)
 
-    def launch_together(self, kernel: Any, n_blocks: int, given: Any, *numbers: Any) -> None:
-        """Launch a cooperative kernel with n_blocks blocks, or with as many as the GPU runs at once.
-
-        ``given`` : calls.Packed, the only argument whose type may change.
-        """
-        key = kernel, getattr(given, "_numba_type_", None)
-        if key not in self._limits:
-            made = kernel.overloads[None] if SIMULATED else kernel._compile_for_args(given, *numbers)
-            self._limits[key] = max(1, made.max_cooperative_grid_blocks(THREADS))
-        self.launch_blocks(kernel, min(n_blocks, self._limits[key]), given, *numbers)
+    def launch_together(self, kernel: Any, n_blocks: int, *arguments: Any) -> None:
+        """Launch a cooperative kernel with n_blocks blocks, or with as many as the GPU runs at once."""
+        made = kernel.overloads[None] if SIMULATED else self._compiled(kernel, arguments).made
+        if made not in self._limits:
+            self._limits[made] = max(1, made.max_cooperative_grid_blocks(THREADS))
+        self.launch_blocks(kernel, min(n_blocks, self._limits[made]), *arguments)
 
     def launch_blocks(
         self, kernel: Any, n_blocks: int, *arguments: Any, stream: Any = 0, threads: int | None = None
     ) -> None:
         """Launch a kernel with n_blocks blocks of THREADS threads, unless another number is given."""
-        warn, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0  # small calls are fine here
-        try:
-            configured = kernel[n_blocks, threads or THREADS, stream]
-        finally:
-            config.CUDA_LOW_OCCUPANCY_WARNINGS = warn
-        configured(*arguments)
+        if SIMULATED:
+            kernel[n_blocks, threads or THREADS, stream](*arguments)
+        else:
+            self._compiled(kernel, arguments).launch(int(n_blocks), threads or THREADS, stream, arguments)
+
+    def _compiled(self, kernel: Any, arguments: tuple[Any, ...]) -> Any:
+        from skbag._cuda.launching import Compiled, form_of
+
+        key = kernel, form_of(arguments)
+        if key not in self._made:
+            self._made[key] = Compiled(kernel._compile_for_args(*arguments), arguments)
+        return self._made[key]
+
+
+def send(source: Array, target: DeviceArray, begin: int = 0, stream: Any = 0) -> None:
+    """Begin to copy a host array to elements of a device array from one on, in a stream; without one it is copied."""
+    if SIMULATED:
+        to = target.reshape(target.size)[begin : begin + source.size]
+        to.copy_to_device(source.reshape(-1))
+        return
+    to = target if begin == 0 else target.gpu_data.view(begin * source.itemsize)
+    driver.host_to_device(to, source.__array_interface__["data"][0], source.nbytes, stream)
+
+
+def fetch(source: DeviceArray, target: Array, begin: int = 0, stream: Any = 0) -> None:
+    """Begin to copy elements of a device array, from one on, to a host array; see `send`."""
+    if SIMULATED:
+        there = source.reshape(source.size)[begin : begin + target.size]
+        there.copy_to_host(target.reshape(-1))
+        return
+    there = source if begin == 0 else source.gpu_data.view(begin * target.itemsize)
+    driver.device_to_host(target.__array_interface__["data"][0], there, target.nbytes, stream)
 
 
 def pinned(n_bytes: int) -> Array:

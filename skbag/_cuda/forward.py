@@ -11,7 +11,7 @@ from numba import cuda
 from skbag._cuda import blocks, hidden, pooling
 from skbag._cuda.calls import nth
 from skbag._cuda.head import bag_gradient_of, loss_of, output_of
-from skbag._cuda.jit import device, kernel
+from skbag._cuda.jit import device, kernel_of
 from skbag._cuda.place import block_index, n_blocks, thread_index
 from skbag._cuda.pooling import find, pool_of, window_at, window_of
 from skbag._cuda.reducing import SQUARES, UNIT, WEIGHTS
@@ -22,30 +22,86 @@ from skbag._rules.pooling import MEAN, SQRTN
 
 
 @cache
-def expand_kernel(weighting, threads):
-    """Make the kernel that copies the members of all mini-batches together."""
+def sources_of(threads, items):
+    """Make what finds the bags of a tile of members, and where these come from.
 
-    @kernel
+    A member looks among the bags of its tile, which lie in shared memory, unless there are more than members: then
+    nearly all are empty.
+    """
+    tile_size = threads * items
+
+    @device
+    def find_sources(bags, plan, begin, end, tile_bags, tile_sources):
+        """tile_bags[i] = number of the bag of member begin + i in its mini-batch, tile_sources[i] = where it is from.
+
+        That is a place among the members of all bags. All threads of a block call it. tile_bags : (tile_size,) int32,
+        tile_sources : (tile_size,) int64, out.
+        """
+        n_bags, batch_size = plan.n_bags, np.uint32(plan.batch_size)
+        starts = cuda.shared.array(tile_size, np.int32)
+        numbers = cuda.shared.array(tile_size, np.int32)
+        offsets = cuda.shared.array(tile_size, np.int64)
+        edges = cuda.shared.array(2, np.int64)
+        thread = cuda.threadIdx.x
+        if thread < 2:
+            edges[thread] = find(bags.order_indptr, n_bags, begin if thread == 0 else end - 1)
+        cuda.syncthreads()
+        first, n = edges[0], edges[1] - edges[0] + 1
+        if n <= tile_size:
+            for k in range(thread, n, threads):
+                start = np.int64(item(bags.order_indptr, first + k))
+                starts[k] = start - begin
+                numbers[k] = np.uint32(first + k) % batch_size
+                offsets[k] = np.int64(item(bags.indptr, item(bags.order, first + k))) - start
+        cuda.syncthreads()
+        for i in range(thread, end - begin, threads):
+            if n <= tile_size:
+                low, high = np.int32(0), np.int32(n)
+                while high - low > 1:
+                    middle = np.int32((low + high) >> 1)
+                    if starts[middle] <= i:
+                        low = middle
+                    else:
+                        high = middle
+                tile_bags[i] = numbers[low]
+                tile_sources[i] = offsets[low] + begin + i
+            else:
+                bag = find(bags.order_indptr, n_bags, begin + i)
+                start = np.int64(item(bags.indptr, item(bags.order, bag)))
+                tile_bags[i] = np.uint32(bag) % batch_size
+                tile_sources[i] = start + begin + i - item(bags.order_indptr, bag)
+
+    return find_sources
+
+
+@cache
+def expand_kernel(weighting, threads, items):
+    """Make the kernel that copies the members of all mini-batches together, ``items`` of each thread at a time."""
+    find_sources, tile_size = sources_of(threads, items), threads * items
+
+    @kernel_of(bounds=(threads, 8))  # it waits for memory most of the time
     def expand(epoch):
         """Write row, weight and bag of every member; the row ``no_row`` for one that padding or a weight of 0 drops.
 
         epoch : Packed structs.Epoch; bags and plan, in, checked; members, out.
         """
+        tile_bags = cuda.shared.array(tile_size, np.int32)
+        tile_sources = cuda.shared.array(tile_size, np.int64)
         plan, bags, members = epoch.plan, epoch.bags, epoch.members
-        base = item(bags.order_indptr, 0)
-        n_members = item(bags.order_indptr, plan.n_bags) - base
-        first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
-        for i in range(first, n_members, cuda.gridDim.x * threads):
-            bag = find(bags.order_indptr, plan.n_bags, i + base)
-            source = np.int64(item(bags.indptr, item(bags.order, bag))) + i + base - item(bags.order_indptr, bag)
-            row, keep = np.int64(item(bags.ids, source)), True
-            if weighting != UNIT:
-                weight = item(bags.weights, source)
-                keep = weight != 0
-                if weighting == WEIGHTS:
-                    members.weights[i] = weight
-            members.rows[i] = row if keep and row != plan.padding else plan.no_row
-            members.bags[i] = bag % plan.batch_size
+        n_members = np.int64(item(bags.order_indptr, plan.n_bags))
+        for begin in range(np.int64(cuda.blockIdx.x) * tile_size, n_members, cuda.gridDim.x * tile_size):
+            end = min(n_members, begin + tile_size)
+            find_sources(bags, plan, begin, end, tile_bags, tile_sources)
+            for i in range(cuda.threadIdx.x, end - begin, threads):  # what this thread has found
+                row, keep = np.int64(item(bags.ids, tile_sources[i])), True
+                if weighting != UNIT:
+                    weight = item(bags.weights, tile_sources[i])
+                    keep = weight != 0
+                    if weighting == WEIGHTS:
+                        members.weights[begin + i] = weight
+                members.rows[begin + i] = row if keep and row != plan.padding else plan.no_row
+                members.bags[begin + i] = tile_bags[i]
+            cuda.syncthreads()
 
     return expand
 
@@ -54,7 +110,7 @@ def expand_kernel(weighting, threads):
 def extent(epoch, k):
     """Return the first bag of mini-batch k and how many it has, and its first member among all that are there."""
     first = k * epoch.plan.batch_size
-    begin = item(epoch.bags.order_indptr, first) - item(epoch.bags.order_indptr, 0)
+    begin = np.int64(item(epoch.bags.order_indptr, first))
     return first, min(epoch.plan.batch_size, epoch.plan.n_bags - first), begin
 
 

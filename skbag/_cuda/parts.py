@@ -23,6 +23,7 @@ Array = NDArray[Any]
 
 MOST_MEMBERS = 1 << 25  # that are copied together and sorted at once: some 50 bytes each
 _MOST_BLOCKS = 4096  # of a launch
+_ITEMS = 8  # members of a thread in a tile
 
 
 def steps_of(objective: Objective, first: int, rates: Rates, n: int) -> Array:
@@ -128,19 +129,20 @@ class Run:
 
     def epoch_of(
         self, workspace: Workspace, members: Members, padding: int, batch_size: int, cut: Cut, rows: Array,
-        order_indptr: Array, steps: Array, small: list[Any], targets: Any, parameters: Any,
+        lengths: Array, steps: Array, small: list[Any], targets: Any, parameters: Any,
     ) -> structs.Epoch:  # fmt: skip
-        """Allocate and copy what a cut needs; ``rows`` of X and ``order_indptr`` are of the cut, the rest of the epoch.
+        """Allocate and copy what a cut needs; ``rows`` of X and ``lengths`` of bags are of it, the rest of the epoch.
 
         ``small`` : batch_losses and stop.
         """
         objective, (table, *layers), n_fields = self.objective, parameters, self._blocks.n_fields
         (n_table, dim), dtype, n_rows = table.values.shape, layers[0].values.dtype, min(batch_size, len(rows))
         tiles = sorter.tiles_of(cut.batches)
-        bags = bags_of(rows, n_fields)
+        bags, order_indptr = bags_of(rows, n_fields), np.zeros(len(lengths) + 1, np.int32)
+        np.cumsum(lengths, dtype=np.int32, out=order_indptr[1:])
         sent = workspace.put("cut", bags, order_indptr, cut.batches, tiles, steps, *([rows] if n_fields > 1 else []))
         n, n_batches, self._n_tiles = cut.n_members, cut.last - cut.first, int(tiles[-1])
-        array, of_rows, sorted_too = workspace.array, sorter.row_type(n_table), n * self._back
+        array, of_rows, sorted_too = workspace.array, sorter.number_type(n_table), n * self._back
         named = array("rows", n, of_rows)
         max_norm, norm_type = map(float, objective.norm or (np.inf, 2.0))
         plan = structs.Plan(
@@ -243,7 +245,7 @@ class Run:
     def prepare(self, epoch: structs.Epoch, given: Any, n_members: int) -> None:
         """Copy the members of all mini-batches together and, for a table that changes, sort them."""
         launch, n_threads = self.device.launch, min(n_members, _MOST_BLOCKS * THREADS)
-        launch(forward.expand_kernel(self._weighting, THREADS), n_threads, given)
+        launch(forward.expand_kernel(self._weighting, THREADS, _ITEMS), -(-n_threads // _ITEMS), given)
         if self._back:
             sorter.sort(self.device, given, epoch.sorting, self._n_tiles)
             launch(sorting.arrange_kernel(self._weighted, THREADS), n_threads, given)

@@ -11,12 +11,13 @@ from skbag._cuda.device import THREADS, Device, DeviceArray
 from skbag._cuda.workspace import Workspace
 
 _ITEMS = 15  # keys of a thread in a tile: odd, so that threads use different banks
-_BITS = 6  # of a digit
+_MOST_BITS = 8  # of a digit
+_BLOCKS_AT_ONCE = 6  # that a multiprocessor has registers for: sorting waits for memory most of the time
 MOST_BLOCKS = 2048  # of a launch whose blocks go through everything together
 
 
-def row_type(largest: int) -> np.dtype[np.int32] | np.dtype[np.int64]:
-    """Return the dtype for numbers of rows up to ``largest``."""
+def number_type(largest: int) -> np.dtype[np.int32] | np.dtype[np.int64]:
+    """Return the dtype for numbers up to ``largest``."""
     return np.dtype(np.int32) if largest < 1 << 31 else np.dtype(np.int64)
 
 
@@ -39,12 +40,15 @@ def sorting_of(
     workspace: Workspace, keys: DeviceArray, batches: Any, tiles: Any, n: tuple[int, int, int], n_rows: int
 ) -> structs.Sorting:
     """Allocate what sorting needs for n = (members, mini-batches, tiles); keys are at most n_rows."""
-    array, (n_members, n_batches, n_tiles), of_rows = workspace.array, n, row_type(n_rows)
+    array, (n_members, n_batches, n_tiles), of_rows = workspace.array, n, number_type(n_rows)
+    n_bits = max(1, n_rows.bit_length())
+    n_passes = -(-n_bits // _MOST_BITS)
+    bits = -(-n_bits // n_passes)
     return structs.Sorting(
-        keys, batches, tiles, n_batches, -(-max(1, n_rows.bit_length()) // _BITS),
+        keys, batches, tiles, n_batches, n_passes, bits,
         array("even keys", n_members, of_rows), array("even places", n_members, np.int32),
         array("odd keys", n_members, of_rows), array("odd places", n_members, np.int32),
-        array("counts", (n_tiles << _BITS) + 1, np.int32), array("sums", MOST_BLOCKS, np.int32),
+        array("counts", (n_tiles << bits) + 1, np.int32), array("sums", MOST_BLOCKS, np.int32),
         array("starts", n_members + 1, np.int32), array("segment rows", n_members, of_rows),
         array("firsts", n_batches + 1, np.int64), array("long", n_batches, np.int32),
     )  # fmt: skip
@@ -53,7 +57,7 @@ def sorting_of(
 def sort(device: Device, given: Any, sorting: structs.Sorting, n_tiles: int) -> None:
     """Launch sorting; ``given`` : Packed, with ``sorting`` in it."""
     wide, n_blocks = int(np.dtype(sorting.even_keys.dtype).itemsize == 8), min(MOST_BLOCKS, max(1, n_tiles))
-    kind = wide, THREADS, _ITEMS, _BITS, pooling.WINDOW
+    kind = wide, (THREADS, _BLOCKS_AT_ONCE), _ITEMS, _MOST_BITS, pooling.WINDOW
     if device.cooperates:
         device.launch_together(kernels.sort_kernel(1, *kind), n_blocks, given, 0, 0)
         return
@@ -70,8 +74,8 @@ def unique(device: Device, rows: DeviceArray, n: int, n_rows: int) -> tuple[Devi
     ends = np.array([0, n], np.int64)
     tiles = tiles_of(ends)
     keys = rows
-    if np.dtype(rows.dtype) != row_type(n_rows):
-        keys = workspace.array("keys", n, row_type(n_rows))
+    if np.dtype(rows.dtype) != number_type(n_rows):
+        keys = workspace.array("keys", n, number_type(n_rows))
         device.launch(checking.convert_kernel(THREADS), min(1 << 20, n), rows, keys)
     ends_there, tiles_there = workspace.put("ends", ends, tiles)
     sorting = sorting_of(workspace, keys, ends_there, tiles_there, (n, 1, int(tiles[-1])), n_rows)

@@ -14,9 +14,10 @@ from functools import cache
 import numpy as np
 from numba import cuda
 
-from skbag._cuda.jit import device, kernel
+from skbag._cuda.jit import device, kernel, kernel_of
 from skbag._cuda.pooling import find
 from skbag._cuda.tile import item
+from skbag._cuda.warp import LANES, peers_of, sync_warp
 
 COUNT, SUM, SCAN, SCATTER, COUNT_HEADS, SUM_HEADS, SCAN_HEADS, WRITE_HEADS = range(8)  # phases
 
@@ -49,11 +50,11 @@ def tile_of(sorting, tile, tile_size):
 
 
 @device
-def counter_of(sorting, batch, tile, digit, n_digits):
+def counter_of(sorting, batch, tile, digit):
     """Return where the count of a digit in a tile is."""
     first = item(sorting.tiles, batch)
     n_tiles = item(sorting.tiles, batch + 1) - first
-    return first * n_digits + digit * n_tiles + tile - first
+    return (first << sorting.bits) + digit * n_tiles + tile - first
 
 
 @device
@@ -65,12 +66,6 @@ def source_of(sorting, digit):
         if digit % 2 == 0:
             keys, places = sorting.odd_keys, sorting.odd_places
     return keys, places
-
-
-@device
-def rank_of(counter, n_digits):
-    """Where a counter lies: n_digits neighbours of 16 bits and a gap of 2, so that threads use different banks."""
-    return counter + counter // n_digits * 2
 
 
 @cache
@@ -130,15 +125,15 @@ def scan_of(threads):
 
 
 @cache
-def count_of(threads, items, bits):
-    """Make the phase that counts a digit of ``bits`` bits in every tile."""
-    n_digits = 1 << bits
+def count_of(threads, items, most_bits):
+    """Make the phase that counts a digit, of ``most_bits`` bits or fewer, in every tile."""
+    most = 1 << most_bits
 
     @device
     def count_digits(sorting, pass_):
         """Count, for every tile and digit, the keys with it; see `counter_of`. Keys are not negative."""
-        of_digit = cuda.shared.array(n_digits, np.int32)
-        thread, shift = cuda.threadIdx.x, pass_ * bits
+        of_digit = cuda.shared.array(most, np.int32)
+        thread, n_digits, shift = cuda.threadIdx.x, 1 << sorting.bits, pass_ * sorting.bits
         keys, _ = source_of(sorting, pass_)
         for tile in range(np.int64(cuda.blockIdx.x), item(sorting.tiles, sorting.n_batches), cuda.gridDim.x):
             batch, begin, end = tile_of(sorting, tile, threads * items)
@@ -149,81 +144,133 @@ def count_of(threads, items, bits):
                 cuda.atomic.add(of_digit, (item(keys, i) >> shift) & (n_digits - 1), 1)
             cuda.syncthreads()
             for digit in range(thread, n_digits, threads):
-                sorting.counts[counter_of(sorting, batch, tile, digit, n_digits)] = of_digit[digit]
+                sorting.counts[counter_of(sorting, batch, tile, digit)] = of_digit[digit]
             cuda.syncthreads()
 
     return count_digits
 
 
 @cache
-def scatter_of(wide, threads, items, bits):
-    """Make the phase that puts keys in the order of a digit; ``wide`` : they are int64, not int32."""
-    n_digits, tile_size = 1 << bits, threads * items
-    n_ranks = (n_digits + 2) * threads
-    key_type = np.int64 if wide else np.int32
+def ranks_of(threads, items, most_bits):
+    """Make what finds the places of the keys of a tile in the order of a digit.
+
+    Each warp has neighbours, as many as it has lanes at a time, and counters of its own. Its lanes find out among
+    themselves which of them have one digit.
+    """
+    width, n_warps, share_of_warp = (1 << most_bits) + 1, threads // LANES, LANES * items
+    step = np.int32(threads)  # numbers in a tile have 32 bits: others take the registers of two
 
     @device
-    def rank_tile(tile_keys, size, shift, ranks, starts, sums):
-        """Count the keys of a tile: ranks = where those of each digit and thread begin, starts = those of each digit.
+    def rank_keys(tile_keys, size, shift, n_digits, counters, ranks):
+        """ranks[i] = keys before i with its digit in the share of its warp; counters = how many a warp has of each.
 
-        All threads call it. tile_keys : (>= size,), in. ranks, starts : out. sums : (threads,), scratch.
+        All threads call it. tile_keys : (>= size,), in. counters : (n_warps * width,), ranks : (>= size,), out.
+        """
+        thread = np.int32(cuda.threadIdx.x)
+        first, lane = np.int32(thread // LANES * width), np.int32(thread % LANES)
+        for k in range(thread, np.int32(n_warps * width), step):
+            counters[k] = 0
+        cuda.syncthreads()
+        begin = np.int32(thread // LANES * share_of_warp + lane)
+        for k in range(np.int32(items)):
+            i = np.int32(begin + k * LANES)
+            digit = np.int32(n_digits)  # of no key
+            if i < size:
+                digit = np.int32((tile_keys[i] >> shift) & (n_digits - 1))
+            below, count = peers_of(digit)
+            at = np.int32(first + digit)
+            before = counters[at]
+            sync_warp()
+            if below == 0:
+                counters[at] = before + count
+            sync_warp()
+            if i < size:
+                ranks[i] = before + below
+        cuda.syncthreads()
+
+    @device
+    def begin_digits(sorting, batch, tile, n_digits, counters, to, sums):
+        """Counters become where the keys of each digit and warp begin in the tile; to[digit] + place = where they go.
+
+        All threads call it. counters : in-out. to : (>= n_digits,), out. sums : (threads,), scratch.
         """
         thread = cuda.threadIdx.x
-        for digit in range(n_digits):
-            ranks[rank_of(digit * threads + thread, n_digits)] = 0
-        cuda.syncthreads()
-        for i in range(thread * items, min(size, (thread + 1) * items)):
-            digit = (tile_keys[i] >> shift) & (n_digits - 1)
-            ranks[rank_of(digit * threads + thread, n_digits)] += 1
-        cuda.syncthreads()
-        total = np.int32(0)  # of the counters thread * n_digits and on: those of a digit are neighbours
-        for k in range(n_digits):
-            total += ranks[rank_of(thread * n_digits + k, n_digits)]
+        own = (n_digits + threads - 1) // threads
+        first, last, total = thread * own, min(n_digits, (thread + 1) * own), np.int32(0)
+        for digit in range(first, last):
+            for k in range(n_warps):
+                total += counters[k * width + digit]
         sums[thread] = total
         add_up(sums, thread, threads)
         before = sums[thread] - total
-        for k in range(n_digits):
-            at = rank_of(thread * n_digits + k, n_digits)
-            count = ranks[at]
-            ranks[at] = before
-            before += count
+        for digit in range(first, last):
+            to[digit] = sorting.counts[counter_of(sorting, batch, tile, digit)] - before
+            for k in range(n_warps):
+                count = counters[k * width + digit]
+                counters[k * width + digit] = before
+                before += count
         cuda.syncthreads()
-        for digit in range(thread, n_digits, threads):
-            starts[digit] = ranks[rank_of(digit * threads, n_digits)]
+
+    return rank_keys, begin_digits
+
+
+@cache
+def scatter_of(wide, threads, items, most_bits):
+    """Make the phase that puts keys in the order of a digit; ``wide`` : they are int64, not int32."""
+    most, tile_size, share_of_warp = 1 << most_bits, threads * items, LANES * items
+    n_counters, key_type = (most + 1) * (threads // LANES), np.int64 if wide else np.int32
+    rank_keys, begin_digits = ranks_of(threads, items, most_bits)
+    step = np.int32(threads)
+
+    @device
+    def load_tile(sorting, pass_, begin, place, size, tile_keys, tile_places):
+        """Copy a tile of keys and of their places, of which the first is at ``place`` of its mini-batch."""
+        keys, places = source_of(sorting, pass_)
+        for i in range(np.int32(cuda.threadIdx.x), size, step):
+            tile_keys[i] = item(keys, begin + i)
+            tile_places[i] = place + i if pass_ == 0 else np.int64(item(places, begin + i))
+
+    @device
+    def order_tile(tile_keys, size, shift, n_digits, counters, ranks, tile_order):
+        """tile_order[place] = which key of the tile has this place in the order of the digit."""
+        thread = np.int32(cuda.threadIdx.x)
+        first = np.int32(thread // LANES * (most + 1))
+        begin = np.int32(thread // LANES * share_of_warp + thread % LANES)
+        for k in range(np.int32(items)):
+            i = np.int32(begin + k * LANES)
+            if i < size:
+                digit = np.int32((tile_keys[i] >> shift) & (n_digits - 1))
+                tile_order[np.int32(counters[np.int32(first + digit)] + ranks[i])] = i
         cuda.syncthreads()
 
     @device
     def scatter_digits(sorting, pass_):
         """Put keys and places in the order of one digit of the keys; equal digits keep their order."""
         tile_keys = cuda.shared.array(tile_size, key_type)
+        tile_places = cuda.shared.array(tile_size, np.int32)
         tile_order = cuda.shared.array(tile_size, np.uint16)
-        ranks = cuda.shared.array(n_ranks, np.uint16)
-        starts = cuda.shared.array(n_digits, np.int32)
+        ranks = cuda.shared.array(tile_size, np.uint16)
+        counters = cuda.shared.array(n_counters, np.int32)
+        digit_to = cuda.shared.array(most, np.int32)
         sums = cuda.shared.array(threads, np.int32)
-        thread, shift = cuda.threadIdx.x, pass_ * bits
-        keys, places = source_of(sorting, pass_)
+        thread, shift = cuda.threadIdx.x, np.int32(pass_ * sorting.bits)
+        n_digits = np.int32(1 << sorting.bits)
         out_keys, out_places = sorting.even_keys, sorting.even_places
         if pass_ % 2:
             out_keys, out_places = sorting.odd_keys, sorting.odd_places
         for tile in range(np.int64(cuda.blockIdx.x), item(sorting.tiles, sorting.n_batches), cuda.gridDim.x):
             batch, begin, end = tile_of(sorting, tile, tile_size)
-            place = begin - item(sorting.batches, batch)
-            size = end - begin
-            for i in range(thread, size, threads):
-                tile_keys[i] = item(keys, begin + i)
-            rank_tile(tile_keys, size, shift, ranks, starts, sums)
-            for i in range(thread * items, min(size, (thread + 1) * items)):
-                at = rank_of(((tile_keys[i] >> shift) & (n_digits - 1)) * threads + thread, n_digits)
-                tile_order[ranks[at]] = i
-                ranks[at] += 1
-            cuda.syncthreads()
-            for i in range(thread, size, threads):
-                local = np.int64(tile_order[i])
+            size = np.int32(end - begin)
+            load_tile(sorting, pass_, begin, begin - item(sorting.batches, batch), size, tile_keys, tile_places)
+            rank_keys(tile_keys, size, shift, n_digits, counters, ranks)
+            begin_digits(sorting, batch, tile, n_digits, counters, digit_to, sums)
+            order_tile(tile_keys, size, shift, n_digits, counters, ranks, tile_order)
+            for i in range(np.int32(thread), size, step):
+                local = np.int32(tile_order[i])
                 key = tile_keys[local]
-                digit = (key >> shift) & (n_digits - 1)
-                to = np.int64(sorting.counts[counter_of(sorting, batch, tile, digit, n_digits)]) + i - starts[digit]
+                to = np.int32(digit_to[np.int32((key >> shift) & (n_digits - 1))] + i)
                 out_keys[to] = key
-                out_places[to] = place + local if pass_ == 0 else np.int64(item(places, begin + local))
+                out_places[to] = tile_places[local]
             cuda.syncthreads()
 
     return scatter_digits
@@ -304,11 +351,11 @@ def write_heads_of(threads, items, window):
 
 
 @cache
-def phases_of(wide, threads, items, bits, window):
+def phases_of(wide, threads, items, most_bits, window):
     """Make all phases: a function that does one of them."""
-    count, sum_, scan = count_of(threads, items, bits), sum_of(threads), scan_of(threads)
-    scatter, count_heads = scatter_of(wide, threads, items, bits), count_heads_of(threads, items)
-    write_heads, n_digits = write_heads_of(threads, items, window), 1 << bits
+    count, sum_, scan = count_of(threads, items, most_bits), sum_of(threads), scan_of(threads)
+    scatter, count_heads = scatter_of(wide, threads, items, most_bits), count_heads_of(threads, items)
+    write_heads = write_heads_of(threads, items, window)
 
     @device
     def phase(sorting, which, digit):
@@ -323,7 +370,7 @@ def phases_of(wide, threads, items, bits, window):
         elif which == WRITE_HEADS:
             write_heads(sorting)
         else:
-            n = n_tiles * n_digits if which < COUNT_HEADS else n_tiles
+            n = n_tiles << sorting.bits if which < COUNT_HEADS else n_tiles
             if which == SUM or which == SUM_HEADS:
                 sum_(sorting, n)
             else:
@@ -333,13 +380,16 @@ def phases_of(wide, threads, items, bits, window):
 
 
 @cache
-def sort_kernel(cooperative, wide, threads, items, bits, window):
-    """Make the kernel that sorts: all of it, by a cooperative grid, or one phase."""
-    phase = phases_of(wide, threads, items, bits, window)
+def sort_kernel(cooperative, wide, bounds, items, most_bits, window):
+    """Make the kernel that sorts: all of it, by a cooperative grid, or one phase.
+
+    ``bounds`` : threads of a block, and how many blocks a multiprocessor has registers for.
+    """
+    phase = phases_of(wide, bounds[0], items, most_bits, window)
 
     if cooperative:
 
-        @kernel
+        @kernel_of(bounds=bounds)
         def sort(given, which, digit):
             """Sort, see the module. given : Packed structs.Sort or structs.Epoch, in."""
             grid = cuda.cg.this_grid()
@@ -354,7 +404,7 @@ def sort_kernel(cooperative, wide, threads, items, bits, window):
 
     else:
 
-        @kernel
+        @kernel_of(bounds=bounds)
         def sort(given, which, digit):
             """Do one phase of sorting. given : as for all of it."""
             phase(given.sorting, which, digit)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skbag._cuda import copying
 from skbag._cuda.checking import Findings
-from skbag._cuda.device import Device, DeviceArray, pinned
+from skbag._cuda.device import Device, DeviceArray, fetch, pinned, send
 from skbag._data.bags import Bags
 from skbag._data.found import Found
 
@@ -64,14 +64,14 @@ class Slot:
     def _send(self, name: str, staged: Array) -> DeviceArray:
         target = self.on_device(name, staged.shape, staged.dtype)
         if staged.size:
-            target[: len(staged)].copy_to_device(staged, stream=self.stream)
+            send(staged, target, stream=self.stream)
         return target
 
     def unstage(self, source: DeviceArray, out: Array) -> None:
         """Begin to copy features from the GPU; `bring` takes them on to their place."""
         if out.size:
             staged = self._stage("out", out.nbytes).view(out.dtype).reshape(out.shape)
-            source[: len(out)].copy_to_host(staged, stream=self.stream)
+            fetch(source, staged, stream=self.stream)
             self._pending = staged, out
 
     def settle(self) -> None:

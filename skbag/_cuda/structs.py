@@ -74,9 +74,9 @@ class Bags(NamedTuple):
     ids: Any  # (n_members,) int32 or int64
     weights: Any  # (n_members,) of the dtype of the model, or ()
     indptr: Any
-    order: Any  # (n,) int64: the bags of the epoch
-    order_indptr: Any  # (n + 1,) int64: sums of their lengths
-    rows: Any  # (n / n_fields,) int64: the rows of X that have these bags, of each field one
+    order: Any  # (n,) int32 or int64: the bags of the cut
+    order_indptr: Any  # (n + 1,) int32: sums of their lengths
+    rows: Any  # (n / n_fields,) like order: the rows of X that have these bags, of each field one
 
 
 class Plan(NamedTuple):
@@ -111,11 +111,12 @@ class Sorting(NamedTuple):
     tiles: Any  # (n_batches + 1,) int64: where its tiles begin
     n_batches: Any
     n_passes: Any  # as many as a key has digits
+    bits: Any  # of a digit
     even_keys: Any  # (n,): after digits 0, 2, 4, ...
     even_places: Any  # (n,) int32: where in its mini-batch a key was
     odd_keys: Any
     odd_places: Any
-    counts: Any  # (> tiles * digits,) int32
+    counts: Any  # (> tiles << bits,) int32
     sums: Any  # (blocks,) int32
     starts: Any  # (> n,) int32: where a segment, a run of equal keys, begins
     rows: Any  # (n,): its key

@@ -22,7 +22,7 @@ from skbag._rules.solvers import Solver
 # isort: split
 from skbag._cuda import structs
 from skbag._cuda.parts import Cut, Run, bags_of, cuts_of, steps_of
-from skbag._cuda.sorter import check_size, unique
+from skbag._cuda.sorter import check_size, number_type, unique
 from skbag._cuda.staging import Members
 from skbag._cuda.undo import Undo
 from skbag._cuda.work import float_of
@@ -128,28 +128,30 @@ class Trainer:
         bags = self.bags
         if isinstance(bags, DeviceBags):
             members = self.backend.members_of(bags, dtype)
-            self.lengths = np.diff(members.indptr.copy_to_host()[: bags.n_bags + 1]).astype(np.int64)
+            indptr = members.indptr.copy_to_host()[: bags.n_bags + 1]
         else:
             n = bags.n_members
             put, weights = self._workspace.put_alone, bags.weights
-            ids, indptr = put("ids", bags.indices[:n]), put("indptr", bags.indptr)
+            ids, starts, indptr = put("ids", bags.indices[:n]), put("indptr", bags.indptr), bags.indptr
             there = None if weights is None else put("given weights", weights[:n])
-            members = Members(ids, there, indptr, 0, bags.n_bags, n, n)
-            self.lengths = np.diff(bags.indptr).astype(np.int64)
-        members.longest = int(self.lengths.max(initial=0))
+            members = Members(ids, there, starts, 0, bags.n_bags, n, n)
+        lengths = np.diff(indptr)
+        members.longest = int(lengths.max(initial=0))
+        self.lengths = lengths.astype(number_type(members.longest))
         return members
 
     def outputs(self, rows: Array) -> Array:
         """Return the outputs of some bags, (len(rows), n_outputs)."""
         n, device, n_outputs = len(rows), self.device, self.model.widths[-1]
-        order_indptr = self._order_indptr(rows)
-        check_size(int(order_indptr[-1]))
+        order, lengths = np.asarray(rows, number_type(self.bags.n_bags)), self._lengths_of(rows)
+        n_members = int(lengths.sum(dtype=np.int64))
+        check_size(n_members)
         with device.active():
             run, workspace = self._run(learning=False), Workspace(device)
-            cut = Cut(0, 1, order_indptr[[0, -1]])
+            cut = Cut(0, 1, np.array([0, n_members]))
             small = workspace.put("small", np.zeros(1), np.zeros(1, np.int32))
             epoch = run.epoch_of(
-                workspace, self._members, self._padding, n, cut, np.asarray(rows, np.int64), order_indptr,
+                workspace, self._members, self._padding, n, cut, order, lengths,
                 np.zeros((1, 3 * len(self.model.widths))), small, self._targets,
                 self._parameters(workspace, changing=False),
             )  # fmt: skip
@@ -162,18 +164,19 @@ class Trainer:
 
     def epoch(self, order: Array, rates: Rates) -> float:
         """Go once through the bags in this order and return the mean loss; NaN if training diverged."""
-        order, order_indptr, n_fields = np.asarray(order, np.int64), self._order_indptr(order), self.bags.n_fields
-        n_batches = -(-len(order) // self.batch_size)
+        lengths, n_batches, n_fields = self._lengths_of(order), -(-len(order) // self.batch_size), self.bags.n_fields
+        order = order.astype(number_type(self.bags.n_bags))
         firsts = np.minimum(np.arange(n_batches + 1) * self.batch_size, len(order))
+        sizes = np.add.reduceat(lengths, firsts[:-1] * n_fields, dtype=number_type(self._members.n_members))
         batch_losses, self._diverged = np.zeros(n_batches), np.zeros(1, np.int32)
         steps = steps_of(self.objective, self.model.n_steps + 1, rates, n_batches)
         with self.device.active():
             parameters = self._parameters(self._workspace, changing=True)
-            for cut in cuts_of(order_indptr[firsts * n_fields]):
+            for cut in cuts_of(np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))):
                 check_size(cut.n_members)
                 batches, rows = slice(cut.first, cut.last), slice(firsts[cut.first], firsts[cut.last])
-                indptr = order_indptr[rows.start * n_fields : rows.stop * n_fields + 1]
-                if not self._run_cut(cut, order[rows], indptr, steps[batches], batch_losses[batches], parameters):
+                some = lengths[rows.start * n_fields : rows.stop * n_fields]
+                if not self._run_cut(cut, order[rows], some, steps[batches], batch_losses[batches], parameters):
                     break
             self._copy_back()
         if self._diverged[0]:
@@ -181,13 +184,13 @@ class Trainer:
         self.model.n_steps += n_batches
         return float(batch_losses @ np.diff(firsts) / len(order))
 
-    def _run_cut(self, cut: Cut, order: Array, indptr: Array, steps: Array, losses: Array, parameters: Any) -> bool:
+    def _run_cut(self, cut: Cut, order: Array, lengths: Array, steps: Array, losses: Array, parameters: Any) -> bool:
         """Train on the mini-batches of a cut, in launches of a fraction of a second; return whether to go on."""
         run, n_batches, workspace = self._run(), cut.last - cut.first, self._workspace
         small = losses, self._diverged
         there = workspace.put("losses", *small)
         epoch = run.epoch_of(
-            workspace, self._members, self._padding, self.batch_size, cut, order, indptr, steps, there, self._targets,
+            workspace, self._members, self._padding, self.batch_size, cut, order, lengths, steps, there, self._targets,
             parameters,
         )  # fmt: skip
         given = workspace.packed("given", epoch)
@@ -213,8 +216,8 @@ class Trainer:
             return sorting.rows, int(sorting.firsts[:2].copy_to_host()[1])
         return unique(self.device, ids, n, self.bags.num_embeddings)
 
-    def _order_indptr(self, order: Array) -> Array:
-        return np.concatenate(([0], np.cumsum(self.lengths[bags_of(order, self.bags.n_fields)])))
+    def _lengths_of(self, rows: Array) -> Array:
+        return self.lengths[bags_of(rows, self.bags.n_fields)]
 
     def _run(self, *, learning: bool = True) -> Run:
         valued = learning and not isinstance(self._targets.values, tuple)

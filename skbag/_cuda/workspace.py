@@ -54,7 +54,7 @@ class Workspace:
     def put_alone(self, name: str, array: Array) -> DeviceArray:
         """Copy an array to the GPU, to the beginning of one there that is at least as long."""
         there = self.array(name, array.shape, array.dtype)
-        self.device.copy_in(array, there if there.shape == array.shape else there[: len(array)])
+        self.device.copy_in(array, there)
         return there
 
     def put(self, name: str, *arrays: Array) -> list[Any]:
@@ -68,24 +68,25 @@ class Workspace:
             else:
                 staged[begin : begin + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
                 found.append(calls.piece(there, begin, array.shape, array.dtype))
-        self.device.copy_in(staged, there if len(there) == end else there[:end])
+        self.device.copy_in(staged, there)
         return found
 
     def get(self, name: str, *arrays: Array) -> None:
         """Copy what `put` was given by this name back into the same arrays."""
         places, end = _places(arrays)
         there = self.array(name, end, np.uint8)
-        staged = self.device.copy_out(there if len(there) == end else there[:end], np.empty(end, np.uint8))
+        staged = self.device.copy_out(there, np.empty(end, np.uint8))
         for k, (array, begin) in enumerate(zip(arrays, places, strict=True)):
             if begin is None:
                 alone = self.array(f"{name} {k}", array.shape, array.dtype)
-                self.device.copy_out(alone if alone.shape == array.shape else alone[: len(array)], array)
+                self.device.copy_out(alone, array)
             else:
                 array[...] = staged[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
 
     def packed(self, name: str, value: Any) -> Any:
         """Return a NamedTuple of arrays and numbers as a kernel is given it."""
-        words = np.array([*calls.words_of(value), 0], np.int64)
-        there = self.array(name, len(words), np.int64)
-        self.device.copy_in(words, there[: len(words)] if len(there) > len(words) else there)
-        return calls.packed(value, there)
+        words, form = calls.words_of(value)
+        array = np.array([*words, 0], np.int64)
+        there = self.array(name, len(array), np.int64)
+        self.device.copy_in(array, there)
+        return calls.packed(form, there)

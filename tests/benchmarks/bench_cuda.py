@@ -284,9 +284,9 @@ def transfers(setting):
     rng = np.random.default_rng(0)
     start = rng.standard_normal((n_rows, 128), dtype=np.float32)
     for n_bags in sorted({max(1, n_members // 50 // part) for part in (1, 10, 100, 1000)}):
-        ids = rng.integers(0, n_rows, n_bags * 50, dtype=np.int32)
+        ids, _ = _drawn_bags(n_bags, 50, n_rows)
         indptr = np.arange(0, ids.size + 1, 50, dtype=np.int32)
-        X = csr_array((rng.random(ids.size, dtype=np.float32), ids, indptr), shape=(n_bags, n_rows))
+        X = csr_array((rng.random(ids.size, dtype=np.float32), ids.ravel(), indptr), shape=(n_bags, n_rows))
         gpu = EmbeddingBagVectorizer.from_pretrained(start, device="cuda")
         gpu.transform(X)
         whole = best_of(lambda gpu=gpu, X=X: gpu.transform(X), setting.rounds)

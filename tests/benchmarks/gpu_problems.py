@@ -157,8 +157,8 @@ def our_trainer(ids, y, n_rows, dim, solver, batch_size):
 def our_epoch(*problem):
     from skbag._data.model import Rates
 
-    trainer = our_trainer(*problem)
-    return lambda: trainer.epoch(np.arange(len(problem[1])), Rates(0.01))
+    trainer, order = our_trainer(*problem), np.arange(len(problem[1]))
+    return lambda: trainer.epoch(order, Rates(0.01))
 
 
 def torch_epoch(torch, bag, parameters, ids, y, dim, batch_size):
