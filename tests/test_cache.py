@@ -615,6 +615,26 @@ def test_a_first_call_in_the_middle_of_an_import(tmp_path):
     run_python("import sys; sys.path.insert(0, sys.argv[1]); import numba_extension", tmp_path)
 
 
+def test_intrinsics_of_others_compile_whatever_was_imported_first():
+    """Numba puts what they are made of into the first list that its CPU target knows: that may not be one of ours."""
+    code = """
+import skbag._cpu.vector
+import numba
+from numba.extending import intrinsic
+
+@intrinsic
+def doubled(typingctx, x):
+    return x(x), lambda context, builder, signature, args: builder.fadd(args[0], args[0])
+
+@numba.njit
+def call(x):
+    return doubled(x)
+
+assert call(1.5) == 3.0
+"""
+    run_python(code)
+
+
 def test_a_call_inside_of_a_compilation(folder):
     from numba.core.compiler_lock import global_compiler_lock
 

@@ -270,7 +270,7 @@ def test_copies_in_pieces(cuda, monkeypatch, n):
     target = np.zeros_like(source)
     copying.copy(target, source)
     np.testing.assert_array_equal(target, source)
-    assert len(copying.begin(target, source)) == (0 if source.nbytes < 32 else copying._pool(os.getpid())[1])
+    assert len(copying.begin([(target, source)])) == (0 if source.nbytes < 32 else copying._pool(os.getpid())[1])
 
 
 def test_a_copy_that_fails_is_raised_once(cuda, monkeypatch):
@@ -279,8 +279,8 @@ def test_a_copy_that_fails_is_raised_once(cuda, monkeypatch):
     monkeypatch.setattr(copying, "_PIECE", 16)
     with monkeypatch.context() as patch:
         patch.setattr(copying.np, "copyto", lambda target, source: 1 / 0)
-        copies = copying.begin(np.zeros(100), np.ones(100))
-    with pytest.raises(ZeroDivisionError):
-        copying.end(copies)
+        copies = copying.begin([(np.zeros(100), np.ones(100))])
+        with pytest.raises(ZeroDivisionError):
+            copying.end(copies)
     assert copies == []
     copying.end(copies)

@@ -3,16 +3,15 @@
 The exponential and the logarithm are vector code of their own, as LLVM has none: it would call libm for each lane.
 """
 
+import itertools
 import math
 import operator
 
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
-from numba.core.imputils import Registry as Implementations
 from numba.core.registry import cpu_target
-from numba.core.typing.templates import AbstractTemplate, signature
-from numba.core.typing.templates import Registry as Functions
+from numba.core.typing.templates import AbstractTemplate, Registry, signature
 from numba.extending import register_model
 
 from skbag._cpu.operations import is_open, operation, waiting
@@ -20,8 +19,8 @@ from skbag._cpu.tile import call_llvm, splat
 from skbag._cpu.tiling import Tile, vectors_of
 from skbag._rules import elementwise
 
-# not Numba's own, from which other targets take what they find
-_functions, _implementations = Functions(), Implementations("skbag")
+# not in Numba's own lists, from which other targets take what they find
+_functions, _implementations = Registry(), []  # the second: for a function and types of arguments
 
 
 class Mask(types.Type):
@@ -96,13 +95,11 @@ def _register(symbol, compute, compares=False):
 
     later = waiting(symbol.__name__, lambda sig: codegen)
     n_arguments = compute.__code__.co_argcount - 1
-    if symbol.__module__ != "_operator":
-        _implementations.lower(symbol, *(types.Any,) * n_arguments)(codegen)
-    else:
-        for first in (Tile, types.Float):
-            for second in (Tile, types.Float) if n_arguments == 2 else (None,):
-                if Tile in (first, second):
-                    _implementations.lower(symbol, *(first, second)[:n_arguments])(codegen)
+    kinds = [(types.Any,) * n_arguments]
+    if symbol.__module__ == "_operator":
+        pairs = itertools.product((Tile, types.Float), (Tile, types.Float) if n_arguments == 2 else (None,))
+        kinds = [pair[:n_arguments] for pair in pairs if Tile in pair]
+    _implementations.extend((codegen, symbol, some) for some in kinds)
 
 
 def _constant(vector, value):
@@ -188,7 +185,7 @@ for _symbol, _compute in (
 for _symbol, _text in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">=")):
     _register(_symbol, _comparison(_text), compares=True)
 cpu_target.typing_context.install_registry(_functions)
-cpu_target.target_context.install_registry(_implementations)
+cpu_target.target_context.insert_func_defn(_implementations)
 
 
 @operation

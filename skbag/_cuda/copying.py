@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_MOST_THREADS = 4
+_MOST_THREADS = 8
 _PIECE = 1 << 20  # bytes: below that, to wake a thread takes as long
 
 
@@ -25,18 +25,31 @@ def _pool(process: int) -> tuple[ThreadPoolExecutor, int]:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="skbag-copy"), n_threads
 
 
-def begin(target: Array, source: Array) -> list[Future[None]]:
-    """Begin to copy an array to another one of its shape, both C-contiguous; what is short is copied at once."""
-    if source.nbytes < 2 * _PIECE:
-        target[...] = source
+def _copy_all(pairs: list[tuple[Array, Array]]) -> None:
+    for target, source in pairs:
+        np.copyto(target, source)
+
+
+def begin(pairs: list[tuple[Array, Array]]) -> list[Future[None]]:
+    """Begin to copy arrays: of each pair the second one to the first one, of its shape and dtype, both C-contiguous.
+
+    Every thread has a share of each. What is short is copied at once.
+    """
+    n_bytes = sum(source.nbytes for _, source in pairs)
+    if n_bytes < 2 * _PIECE:
+        _copy_all(pairs)
         return []
     pool, n_threads = _pool(os.getpid())
-    to, given = target.reshape(-1), source.reshape(-1)
-    edges = np.linspace(0, given.size, min(n_threads, source.nbytes // _PIECE) + 1).astype(np.int64)
+    n = min(n_threads, n_bytes // _PIECE)
+    flat = [(target.reshape(-1), source.reshape(-1)) for target, source in pairs]
+    edges = [np.linspace(0, source.size, n + 1).astype(np.int64).tolist() for _, source in flat]
     return [
-        pool.submit(np.copyto, to[first:last], given[first:last])
-        for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
+        pool.submit(_copy_all, [
+            (target[some[k] : some[k + 1]], source[some[k] : some[k + 1]])
+            for (target, source), some in zip(flat, edges, strict=True)
+        ])
+        for k in range(n)
+    ]  # fmt: skip
 
 
 def end(copies: list[Future[None]]) -> None:
@@ -49,4 +62,4 @@ def end(copies: list[Future[None]]) -> None:
 
 def copy(target: Array, source: Array) -> None:
     """Copy an array to another one of its shape, both C-contiguous."""
-    end(begin(target, source))
+    end(begin([(target, source)]))

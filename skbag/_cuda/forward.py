@@ -22,13 +22,43 @@ from skbag._rules.pooling import MEAN, SQRTN
 
 
 @cache
+def ends_of(threads):
+    """Make what finds the bags of two positions: half of the threads of a block look for each, at many places."""
+    half = threads // 2
+
+    @device
+    def find_ends(starts, n, first, last, edges):
+        """edges[0], edges[1] = `pooling.find` of two positions. starts : (> n,), in. edges : (4,) int32, out."""
+        thread = np.int32(cuda.threadIdx.x)
+        which, own = np.int32(thread // half), np.int32(thread % half)
+        position = first if which == 0 else last
+        if thread < 2:
+            edges[thread] = 0
+            edges[2 + thread] = n
+        cuda.syncthreads()
+        while edges[2] - edges[0] > 1 or edges[3] - edges[1] > 1:
+            low, high = edges[which], edges[2 + which]
+            step = np.int32((high - low + half - 1) // half)
+            begin = np.int32(low + own * step)
+            end = min(high, np.int32(begin + step))
+            mine = begin < high and item(starts, begin) <= position and (end == high or item(starts, end) > position)
+            cuda.syncthreads()
+            if mine:  # one of a half: what begins after the position lies behind it
+                edges[which] = begin
+                edges[2 + which] = end
+            cuda.syncthreads()
+
+    return find_ends
+
+
+@cache
 def sources_of(threads, items):
     """Make what finds the bags of a tile of members, and where these come from.
 
     A member looks among the bags of its tile, which lie in shared memory, unless there are more than members: then
     nearly all are empty.
     """
-    tile_size = threads * items
+    tile_size, find_ends = threads * items, ends_of(threads)
 
     @device
     def find_sources(bags, plan, begin, end, tile_bags, tile_sources):
@@ -41,12 +71,10 @@ def sources_of(threads, items):
         starts = cuda.shared.array(tile_size, np.int32)
         numbers = cuda.shared.array(tile_size, np.int32)
         offsets = cuda.shared.array(tile_size, np.int64)
-        edges = cuda.shared.array(2, np.int64)
-        thread = cuda.threadIdx.x
-        if thread < 2:
-            edges[thread] = find(bags.order_indptr, n_bags, begin if thread == 0 else end - 1)
-        cuda.syncthreads()
-        first, n = edges[0], edges[1] - edges[0] + 1
+        edges = cuda.shared.array(4, np.int32)
+        thread = np.int32(cuda.threadIdx.x)
+        find_ends(bags.order_indptr, n_bags, begin, end - 1, edges)
+        first, n = edges[0], np.int32(edges[1] - edges[0] + 1)
         if n <= tile_size:
             for k in range(thread, n, threads):
                 start = np.int64(item(bags.order_indptr, first + k))

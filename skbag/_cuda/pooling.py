@@ -22,7 +22,7 @@ from numba import cuda
 
 from skbag._cuda.calls import completed
 from skbag._cuda.jit import device, kernel
-from skbag._cuda.reducing import LARGEST, SIZE, SIZES, SQUARES, TOTAL, WINNER, reduce, reduce_few
+from skbag._cuda.reducing import LARGEST, SIZE, SIZES, SQUARES, TOTAL, WINNER, reduce, reduce_few, reduce_many
 from skbag._cuda.structs import Source
 from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, larger, larger_at, scatter
 from skbag._cuda.vector import as_rule
@@ -32,6 +32,7 @@ from skbag._rules.pooling import size as size_of
 as_rule(size_of)
 
 WINDOW = 512  # members
+PLAIN, FEW, MANY = range(3)  # ways to reduce: see `reduce_segment`
 ALONE = 1, 0, -1  # a pooled row is the block of one mode, see `pool_of`
 
 
@@ -70,11 +71,11 @@ def window_row(reduction, windows, state, window, slot, lanes):
 
 
 @device
-def reduce_segment(few, kind, source, windows, state, padding, origin, start, stop, slot, lanes):
+def reduce_segment(how, kind, source, windows, state, padding, origin, start, stop, slot, lanes):
     """Take a whole segment into (acc, at, size): its windows first, then the members after the last one.
 
-    few : whether by `reduce_few`, a compile-time integer. windows : structs.Windows, what `windows_kernel` has made of
-    the windows.
+    how : PLAIN, by `reduce`, FEW, by `reduce_few`, or MANY, by `reduce_many`; a compile-time integer. windows :
+    structs.Windows, what `windows_kernel` has made of the windows.
     """
     reduction, _, _, _, _, _ = kind
     _, _, members, ids, factors, _ = source
@@ -91,14 +92,16 @@ def reduce_segment(few, kind, source, windows, state, padding, origin, start, st
             upto = min(last, first + WINDOW)
             if folded != 0 and upto - first == WINDOW:
                 some = window_row(reduction, windows, empty, first, slot, lanes)
-            elif few:
+            elif how == FEW:
                 some = reduce_few(merged, parts, empty, 0, first, upto, slot, lanes)
             else:
                 some = reduce(merged, parts, empty, padding, 0, first, upto, slot, lanes)
             state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
-    if few:
+    if how == FEW:
         return reduce_few(kind, source, state, origin, rest, stop, slot, lanes)
+    if how == MANY:
+        return reduce_many(kind, source, state, padding, origin, rest, stop, slot, lanes)
     return reduce(kind, source, state, padding, origin, rest, stop, slot, lanes)
 
 
@@ -216,6 +219,7 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
     reduction, mode, _, _, _, _ = kind
     per_bag, place, total = blocks
     lowest, has_size = -math.inf if mode == MAX else 0.0, int(mode in (MEAN, SQRTN))
+    how = MANY if training and reduction == TOTAL else PLAIN
 
     @device
     def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):
@@ -230,7 +234,11 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
             at = full(np.int32(-1), width, vectors)
             state = acc, at, scalar(0)
             if long:
-                state = reduce_segment(0, kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes)
+                state = reduce_segment(
+                    how, kind, source, windows, state, padding, np.int64(0), start, stop, slot, lanes
+                )  # fmt: skip
+            elif how == MANY:
+                state = reduce_many(kind, source, state, padding, np.int64(0), start, stop, slot, lanes)
             else:
                 state = reduce(kind, source, state, padding, np.int64(0), start, stop, slot, lanes)
             acc, at, size = state

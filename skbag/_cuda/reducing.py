@@ -118,6 +118,56 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
 
 
 @device
+def reduce_many(kind, source, state, padding, origin, start, stop, slot, lanes):
+    """As `reduce`, with eight rows under way: where there are registers for them, but few warps to wait.
+
+    What is left of eight is taken four by four; of the last ones what is missing is loaded and not taken.
+    """
+    rows, i, last = source[0], start, stop - 1
+    while i + 7 < stop:
+        one0 = member(kind, source, padding, origin, i)
+        one1 = member(kind, source, padding, origin, i + 1)
+        one2 = member(kind, source, padding, origin, i + 2)
+        one3 = member(kind, source, padding, origin, i + 3)
+        one4 = member(kind, source, padding, origin, i + 4)
+        one5 = member(kind, source, padding, origin, i + 5)
+        one6 = member(kind, source, padding, origin, i + 6)
+        one7 = member(kind, source, padding, origin, i + 7)
+        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
+        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
+        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
+        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
+        values4 = values_of(kind, state[0], rows, one4[1], slot, lanes)
+        values5 = values_of(kind, state[0], rows, one5[1], slot, lanes)
+        values6 = values_of(kind, state[0], rows, one6[1], slot, lanes)
+        values7 = values_of(kind, state[0], rows, one7[1], slot, lanes)
+        state = take(kind, source, state, one0, values0, slot, lanes)
+        state = take(kind, source, state, one1, values1, slot, lanes)
+        state = take(kind, source, state, one2, values2, slot, lanes)
+        state = take(kind, source, state, one3, values3, slot, lanes)
+        state = take(kind, source, state, one4, values4, slot, lanes)
+        state = take(kind, source, state, one5, values5, slot, lanes)
+        state = take(kind, source, state, one6, values6, slot, lanes)
+        state = take(kind, source, state, one7, values7, slot, lanes)
+        i += 8
+    while i < stop:
+        one0 = member(kind, source, padding, origin, i)
+        one1 = one_or_last(kind, source, padding, origin, i + 1, last)
+        one2 = one_or_last(kind, source, padding, origin, i + 2, last)
+        one3 = one_or_last(kind, source, padding, origin, i + 3, last)
+        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
+        i += 4
+    return state
+
+
+@device
+def one_or_last(kind, source, padding, origin, i, last):
+    """Return what `member` says of i, or of the last one, which then does not count once more."""
+    at, row, factor, weight, keep = member(kind, source, padding, origin, min(i, last))
+    return at, row, factor, weight, keep and i <= last
+
+
+@device
 def reduce_few(kind, source, state, origin, start, stop, slot, lanes):
     """As `reduce`, where most segments have few members: one loop, which never waits for them one by one.
 

@@ -12,7 +12,7 @@ from numba import cuda
 
 from skbag._cuda.jit import device
 from skbag._cuda.norms import group_total, norm_of, power
-from skbag._cuda.pooling import reduce_segment
+from skbag._cuda.pooling import FEW, reduce_segment
 from skbag._cuda.reducing import OWN
 from skbag._cuda.storage import number_at, put_number
 from skbag._cuda.tile import add_scaled, divided, full, gather, is_finite, item, rounded_to, scatter, squares
@@ -34,11 +34,11 @@ def gradient_of(kinds):
         state, dtype = (zeros, at, zeros[0][0]), sources[0].rows.dtype
         origin = start if kind[5] else np.int64(0)
         g, _, _ = reduce_segment(
-            1, kind, sources[0], windows[0], state, np.int64(-1), origin, start, stop, slot, lanes
+            FEW, kind, sources[0], windows[0], state, np.int64(-1), origin, start, stop, slot, lanes
         )  # fmt: skip
         if two:
             more, _, _ = reduce_segment(
-                1, other, sources[two], windows[two], state, np.int64(-1), origin, start, stop, slot, lanes
+                FEW, other, sources[two], windows[two], state, np.int64(-1), origin, start, stop, slot, lanes
             )  # fmt: skip
             if own:
                 more = as_row(zeros, as_tile(more) * -as_tile(old))

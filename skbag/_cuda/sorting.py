@@ -177,7 +177,7 @@ def ranks_of(threads, items, most_bits):
             digit = np.int32(n_digits)  # of no key
             if i < size:
                 digit = np.int32((tile_keys[i] >> shift) & (n_digits - 1))
-            below, count = peers_of(digit)
+            below, count = peers_of(digit, most_bits + 1)
             at = np.int32(first + digit)
             before = counters[at]
             sync_warp()

@@ -17,7 +17,7 @@ from skbag._data.found import Found
 
 Array = NDArray[Any]
 
-BLOCK_BYTES = 1 << 24  # of a block of bags, members in and features out: some hundred microseconds of the bus
+BLOCK_BYTES = 1 << 25  # of a block of bags, members in and features out: less than a millisecond of the bus
 
 
 @dataclass
@@ -52,10 +52,8 @@ class Slot:
         arrays = {"ids": bags.indices[begin:end], "indptr": bags.indptr[first : last + 1]}
         if bags.weights is not None:
             arrays["weights"] = bags.weights[begin:end]
-        staged = {}
-        for name, array in arrays.items():
-            here = staged[name] = self._stage(name, array.nbytes).view(array.dtype)
-            self._copies += copying.begin(here, array)
+        staged = {name: self._stage(name, array.nbytes).view(array.dtype) for name, array in arrays.items()}
+        self._copies += copying.begin([(staged[name], array) for name, array in arrays.items()])
         copying.end(self._copies)
         self._busy = True
         there = {name: self._send(name, here) for name, here in staged.items()}
@@ -85,7 +83,7 @@ class Slot:
         self.settle()
         if self._pending is not None:
             (staged, out), self._pending = self._pending, None
-            self._copies += copying.begin(out, staged)
+            self._copies += copying.begin([(out, staged)])
 
     def finish(self) -> None:
         """Wait for all that is under way; features that were not brought are dropped."""

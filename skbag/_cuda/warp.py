@@ -13,7 +13,7 @@ LANES = 1 if SIMULATED else 32  # of a warp
 if SIMULATED:
 
     @device
-    def peers_of(value):
+    def peers_of(value, bits):
         return np.int32(0), np.int32(1)
 
     @device
@@ -23,10 +23,17 @@ if SIMULATED:
 else:
 
     @device
-    def peers_of(value):
-        """Return how many lanes before this one have the same value, and how many of all have it; int32."""
-        same = cuda.match_any_sync(np.uint32(0xFFFFFFFF), np.int32(value))
-        return np.int32(cuda.popc(same & cuda.lanemask_lt())), np.int32(cuda.popc(same))
+    def peers_of(value, bits):
+        """Return how many lanes before this one have the same value, of so many bits, and how many of all have it.
+
+        A vote for each bit: the instruction that compares values takes many times as long as all of them.
+        """
+        same = np.uint32(0xFFFFFFFF)
+        for k in range(np.int32(bits)):
+            has = np.int32((value >> k) & 1)
+            votes = np.uint32(cuda.ballot_sync(np.uint32(0xFFFFFFFF), has != 0))
+            same = np.uint32(same & (votes ^ np.uint32(has - 1)))  # the lanes that vote as this one
+        return np.int32(cuda.popc(same & np.uint32(cuda.lanemask_lt()))), np.int32(cuda.popc(same))
 
     @device
     def sync_warp():
