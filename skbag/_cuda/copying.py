@@ -6,6 +6,7 @@ What is copied lies in pages that were never touched, or left the cache long ago
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,12 +53,25 @@ def begin(pairs: list[tuple[Array, Array]]) -> list[Future[None]]:
     ]  # fmt: skip
 
 
-def end(copies: list[Future[None]]) -> None:
+def end(copies: list[Future[Any]]) -> None:
     """Wait for copies that were begun, and take them off the list."""
     wait(copies)
     ended, copies[:] = copies[:], []
     for each in ended:
         each.result()
+
+
+def taken(values: Array, indices: Array) -> Array:
+    """Return values[indices] of arrays of one dimension; indices are there."""
+    out = np.empty(len(indices), values.dtype)
+    pool, n_threads = _pool(os.getpid())
+    n = min(n_threads, max(1, indices.nbytes // _PIECE))
+    edges = np.linspace(0, len(indices), n + 1).astype(np.int64).tolist()
+    parts = [slice(*edge) for edge in pairwise(edges)]
+    others = [pool.submit(np.take, values, indices[part], None, out[part], "clip") for part in parts[1:]]
+    np.take(values, indices[parts[0]], out=out[parts[0]], mode="clip")
+    end(others)
+    return out
 
 
 def copy(target: Array, source: Array) -> None:

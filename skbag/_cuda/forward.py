@@ -13,7 +13,7 @@ from skbag._cuda.calls import nth
 from skbag._cuda.head import bag_gradient_of, loss_of, output_of
 from skbag._cuda.jit import device, kernel_of
 from skbag._cuda.place import block_index, n_blocks, thread_index
-from skbag._cuda.pooling import find, pool_of, window_at, window_of
+from skbag._cuda.pooling import find, pool_of, way_of, window_at, window_of
 from skbag._cuda.reducing import SQUARES, UNIT, WEIGHTS
 from skbag._cuda.structs import Segments, Source
 from skbag._cuda.tile import item, tail
@@ -153,7 +153,8 @@ def source_of(weighted, epoch, begin):
 @cache
 def _window_of_pass(number, one, weighted, shape):
     """Make what reduces a whole window of bags for a pass, see `blocks.passes_of`."""
-    reduce_window = window_of(blocks.kind_of(one, weighted), *shape)
+    kind = blocks.kind_of(one, weighted)
+    reduce_window = window_of(way_of(kind), kind, *shape)
 
     @device
     def window_of_pass(epoch, first, n_bags, begin, window, lane):

@@ -36,6 +36,11 @@ PLAIN, FEW, MANY = range(3)  # ways to reduce: see `reduce_segment`
 ALONE = 1, 0, -1  # a pooled row is the block of one mode, see `pool_of`
 
 
+def way_of(kind):
+    """Return how training reduces: sums leave registers for many rows."""
+    return MANY if kind[0] == TOTAL else PLAIN
+
+
 @device
 def find(starts, n, position):
     """Return the last k < n with starts[k] <= position; starts[:n] does not decrease, starts[0] <= position."""
@@ -120,8 +125,11 @@ def window_at(segments, window):
 
 
 @cache
-def window_of(kind, lanes, width, vectors):
-    """Make the reduction of a whole window of a long segment, by a group of ``lanes`` threads."""
+def window_of(how, kind, lanes, width, vectors):
+    """Make the reduction of a whole window of a long segment, by a group of ``lanes`` threads.
+
+    how : PLAIN or MANY, see `reduce_segment`.
+    """
     reduction, _, _, _, _, dense = kind
     lowest = -math.inf if reduction in (LARGEST, WINNER) else 0.0
 
@@ -131,7 +139,11 @@ def window_of(kind, lanes, width, vectors):
         rows, origin, slot, scalar = source.rows, start if dense else np.int64(0), lane, out.partials.dtype.type
         while slot * width < rows.shape[1]:
             state = full(scalar(lowest), width, vectors), full(np.int32(-1), width, vectors), scalar(0)
-            acc, at, size = reduce(kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes)
+            if how == MANY:
+                state = reduce_many(kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes)
+            else:
+                state = reduce(kind, source, state, padding, origin, begin, begin + WINDOW, slot, lanes)
+            acc, at, size = state
             scatter(out.partials, window, slot, lanes, acc)
             if reduction == WINNER:
                 scatter(out.at, window, slot, lanes, at)
@@ -144,7 +156,7 @@ def window_of(kind, lanes, width, vectors):
 @cache
 def windows_kernel(kind, threads, lanes, width, vectors):
     """Make the kernel that reduces whole windows of long segments, one group of ``lanes`` threads per window."""
-    reduce_window = window_of(kind, lanes, width, vectors)
+    reduce_window = window_of(PLAIN, kind, lanes, width, vectors)
 
     @kernel
     def windows(source, segments, padding, out):
@@ -219,7 +231,7 @@ def pool_of(kind, training, long, blocks, lanes, width, vectors):
     reduction, mode, _, _, _, _ = kind
     per_bag, place, total = blocks
     lowest, has_size = -math.inf if mode == MAX else 0.0, int(mode in (MEAN, SQRTN))
-    how = MANY if training and reduction == TOTAL else PLAIN
+    how = way_of(kind) if training else PLAIN
 
     @device
     def pool_bag(source, segments, padding, windows, out, out_at, sizes, bag, lane):

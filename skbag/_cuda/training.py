@@ -20,7 +20,7 @@ from skbag._data.targets import Targets
 from skbag._rules.solvers import Solver
 
 # isort: split
-from skbag._cuda import structs
+from skbag._cuda import copying, structs
 from skbag._cuda.parts import Cut, Run, bags_of, cuts_of, steps_of
 from skbag._cuda.sorter import check_size, number_type, unique
 from skbag._cuda.staging import Members
@@ -217,7 +217,7 @@ class Trainer:
         return unique(self.device, ids, n, self.bags.num_embeddings)
 
     def _lengths_of(self, rows: Array) -> Array:
-        return self.lengths[bags_of(rows, self.bags.n_fields)]
+        return copying.taken(self.lengths, bags_of(rows, self.bags.n_fields))
 
     def _run(self, *, learning: bool = True) -> Run:
         valued = learning and not isinstance(self._targets.values, tuple)

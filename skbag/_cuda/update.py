@@ -10,7 +10,7 @@ from skbag._cuda.calls import nth
 from skbag._cuda.forward import extent
 from skbag._cuda.jit import device
 from skbag._cuda.place import block_index, n_blocks, thread_index
-from skbag._cuda.pooling import window_at, window_of
+from skbag._cuda.pooling import way_of, window_at, window_of
 from skbag._cuda.reducing import TOTAL, WEIGHTS
 from skbag._cuda.rows import finish_of, row_of
 from skbag._cuda.shapes import halved
@@ -76,8 +76,9 @@ def windows_of(back, layout, weighted, deep, threads, shape, layer_shape):
     """Make the phase that reduces whole windows of the gradients of rows with many members; see `update_of`."""
     lanes, layer_lanes = shape[0], layer_shape[0]
     kinds = blocks.kinds_of_gradients(layout, weighted)
-    of_table, of_others, two = window_of(kinds[0], *shape), window_of(kinds[-1], *shape), len(kinds) - 1
-    of_layer, rows_of = window_of(LAYER_KIND, *layer_shape), blocks.rows_of(layout)
+    of_table, of_others = (window_of(way_of(kind), kind, *shape) for kind in (kinds[0], kinds[-1]))
+    of_layer, rows_of = window_of(way_of(LAYER_KIND), LAYER_KIND, *layer_shape), blocks.rows_of(layout)
+    two = len(kinds) - 1
 
     @device
     def layer_window(epoch, layer, n_rows, j, lane):
