@@ -90,6 +90,8 @@ Y_CASES = [
     ("None", ["y"], lambda y: None),
     ("many outputs", ["y"], lambda y: indicator()),
     ("continuous outputs", ["probabilities", "1.5 in row 0"], lambda y: indicator() + 0.5),
+    ("a missing label", ["uniformly", "None in row 3"], lambda y: np.where(np.arange(N_ROWS) == 3, None, y)),
+    ("two kinds", ["uniformly", "'b' in row 3"], lambda y: np.where(np.arange(N_ROWS) == 3, "b", y.astype(object))),
     ("0-D", ["y"], lambda y: np.array(1)),
     ("3-D", ["y"], lambda y: np.zeros((N_ROWS, 2, 2))),
     ("an indicator of another length", ["inconsistent numbers"], lambda y: indicator(1)[1:]),

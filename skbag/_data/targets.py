@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ IN_A_STREAM = (
     " Name all classes of a stream in classes= of its first call, those to come too; or make a new estimator with them "
     "all that begins with the table learnt so far: init=model.embeddings_."
 )
+_COMPARABLE: tuple[Any, ...] = str, Number | np.bool_  # kinds of labels, of which those of one can be put in order
 _SOME_ROWS = 10  # of which none has two labels by chance
 
 
@@ -134,6 +136,18 @@ def _check_finite(y: Any, name: str, n_samples: int) -> None:
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
 
 
+def _check_uniform(y: Any) -> None:
+    """Check that labels are all strings or all numbers: others cannot be put in order."""
+    labels = np.asarray(y).ravel()
+    if labels.dtype != object or not len(labels):
+        return
+    kinds = [next((kind for kind in _COMPARABLE if isinstance(label, kind)), type(label)) for label in labels]
+    row = next((row for row, kind in enumerate(kinds) if kind is not kinds[0] or labels[row] is None), None)
+    if row is not None:
+        beside = f" beside {labels[0]!r}" if row else ""
+        raise TypeError(f"y must be uniformly strings or numbers, got {labels[row]!r} in row {row}{beside}.")
+
+
 def _check_no_lists(y: Any) -> None:
     """Check that y is no list of the labels of each sample."""
     if issparse(y) or getattr(getattr(y, "dtype", None), "kind", "O") in "biufc" or len(getattr(y, "shape", ())) == 2:
@@ -184,6 +198,8 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
         _check_finite(y, "EmbeddingBagClassifier", n_samples)
     if has_columns(y):
         return _check_columns(y, known, classes)
+    if not plain:
+        _check_uniform(y)
     if known is None and classes is None and not plain:
         check_classification_targets(y)
     if known is not None:
