@@ -273,6 +273,16 @@ def test_copies_in_pieces(cuda, monkeypatch, n):
     assert len(copying.begin([(target, source)])) == (0 if source.nbytes < 32 else copying._pool(os.getpid())[1])
 
 
+@pytest.mark.parametrize("n", [0, 1, 7, 64, 1000])
+def test_values_taken_in_pieces(cuda, monkeypatch, n):
+    from skbag._cuda import copying
+
+    monkeypatch.setattr(copying, "_PIECE", 16)
+    rng = np.random.default_rng(0)
+    values, indices = rng.integers(0, 9, 50, dtype=np.int32), rng.integers(0, 50, n)
+    np.testing.assert_array_equal(copying.taken(values, indices), values[indices])
+
+
 def test_a_copy_that_fails_is_raised_once(cuda, monkeypatch):
     from skbag._cuda import copying
 

@@ -63,9 +63,11 @@ def end(copies: list[Future[Any]]) -> None:
 
 def taken(values: Array, indices: Array) -> Array:
     """Return values[indices] of arrays of one dimension; indices are there."""
+    if indices.nbytes < 2 * _PIECE:
+        return values[indices]
     out = np.empty(len(indices), values.dtype)
     pool, n_threads = _pool(os.getpid())
-    n = min(n_threads, max(1, indices.nbytes // _PIECE))
+    n = min(n_threads, indices.nbytes // _PIECE)
     edges = np.linspace(0, len(indices), n + 1).astype(np.int64).tolist()
     parts = [slice(*edge) for edge in pairwise(edges)]
     others = [pool.submit(np.take, values, indices[part], None, out[part], "clip") for part in parts[1:]]

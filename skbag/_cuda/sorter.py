@@ -80,4 +80,4 @@ def unique(device: Device, rows: DeviceArray, n: int, n_rows: int) -> tuple[Devi
     ends_there, tiles_there = workspace.put("ends", ends, tiles)
     sorting = sorting_of(workspace, keys, ends_there, tiles_there, (n, 1, int(tiles[-1])), n_rows)
     sort(device, workspace.packed("sort", structs.Sort(sorting)), sorting, int(tiles[-1]))
-    return sorting.rows, int(sorting.firsts.copy_to_host()[1])
+    return sorting.rows, int(device.copy_out(sorting.firsts, np.empty(2, np.int64))[1])

@@ -213,7 +213,7 @@ class Trainer:
         if self.objective.freeze or not n:
             return ids, 0
         if min(n_bags, self.batch_size) == self.bags.n_rows:
-            return sorting.rows, int(sorting.firsts[:2].copy_to_host()[1])
+            return sorting.rows, int(self.device.copy_out(sorting.firsts, np.empty(2, np.int64))[1])
         return unique(self.device, ids, n, self.bags.num_embeddings)
 
     def _lengths_of(self, rows: Array) -> Array:
