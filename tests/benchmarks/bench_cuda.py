@@ -194,6 +194,10 @@ def steps(setting):
     report.close()
 
 
+SORTING = [f": {name}" for name in ("count", "sum", "scan", "scatter")]
+SORTING += [f": {name} of heads" for name in ("count", "sum", "scan", "list")]
+
+
 def phases(setting):
     """Where the time of a step goes: its phases launched one by one, by events."""
     from skbag._cuda.device import Device
@@ -203,7 +207,9 @@ def phases(setting):
     launch, cooperates = Device.launch_blocks, Device.cooperates
 
     def timed(self, kernel, *arguments, **options):
-        events.append((kernel, cuda.event(), cuda.event()))
+        events.append(
+            ((kernel, SORTING[arguments[2]] if kernel.__name__ == "sort" else ""), cuda.event(), cuda.event())
+        )
         events[-1][1].record()
         launch(self, kernel, *arguments, **options)
         events[-1][2].record()
@@ -218,42 +224,47 @@ def phases(setting):
         Device.launch_blocks, Device.cooperates = launch, cooperates
     cuda.synchronize()
     report = Report(f"Phases of a step, as above, {n_rows} rows, dim 64, rowwise_adagrad", ["phase", "launches", "us"])
-    trained = list(dict.fromkeys(kernel for kernel, *_ in events if kernel.__name__ == "train"))
+    trained = list(dict.fromkeys(kernel for (kernel, _), *_ in events if kernel.__name__ == "train"))
     names = dict(zip(trained, ("windows of bags", "forward", "windows of rows", "update"), strict=True))
     found = {}
-    for kernel, begin, end in events:
+    for (kernel, which), begin, end in events:
         took = 1.0 if SIMULATED else begin.elapsed_time(end) * 1e3
-        found.setdefault(names.get(kernel, kernel.__name__), []).append(took)
+        found.setdefault(names.get(kernel, kernel.__name__ + which), []).append(took)
     for name, took in found.items():
         report.add(name, len(took) / setting.steps, sum(took) / setting.steps)
 
 
 def variants(setting):
-    """A step whose update is another one: with registers for other numbers of blocks, or groups as for reading rows."""
-    from skbag._cuda import parts, step, update
+    """A step made otherwise: registers for other numbers of blocks, groups as for reading, fewer rows under way."""
+    from skbag._cuda import forward, parts, pooling, sorter, step, update
 
     (n_bags, members), n_rows = setting.batch, setting.training_rows[0]
     problem = (*_drawn_bags(setting.steps * n_bags, members, n_rows), n_rows, 64, "rowwise_adagrad", n_bags)
     report = Report(f"Variants of a step, as above, {n_rows} rows, dim 64", ["variant", "adagrad ms", "to the first"])
-    own = {(parts, "blocks_at_once"): parts.blocks_at_once, (update, "halved"): update.halved}
+    four_rows = {(module, "way_of"): lambda kind: pooling.PLAIN for module in (forward, pooling, update)}
     changed = {"as it is": {}, "groups as for reading": {(update, "halved"): lambda shape: shape}}
+    changed["four rows under way"] = four_rows
     for n in (1, 3, 5) if not SIMULATED else (3,):
         changed[f"registers for {n} blocks"] = {(parts, "blocks_at_once"): lambda *rest, n=n: n}
-    first = None
-    for name, functions in changed.items():
-        for (module, attribute), function in (own | functions).items():
-            setattr(module, attribute, function)
-        for factory in (step.train_kernel, update.update_of):
-            factory.cache_clear()
+    for n in (4, 8) if not SIMULATED else ():
+        changed[f"sort with registers for {n} blocks"] = {(sorter, "_BLOCKS_AT_ONCE"): n}
+    places = [place for places in changed.values() for place in places]
+    own, first = {(module, name): getattr(module, name) for module, name in places}, None
+
+    def change(attributes):
+        for (module, name), value in attributes.items():
+            setattr(module, name, value)
+        for factory in (value for module in (forward, pooling, step, update) for value in vars(module).values()):
+            getattr(factory, "cache_clear", lambda: None)()
+
+    for name, attributes in changed.items():
+        change(own | attributes)
         try:
             seconds = seconds_on_gpu({"run": our_epoch(*problem)}, setting.rounds)["run"] / setting.steps
         finally:
-            for (module, attribute), function in own.items():
-                setattr(module, attribute, function)
+            change(own)
         first = first or seconds
         report.add(name, seconds * 1e3, seconds / first)
-    for factory in (step.train_kernel, update.update_of):
-        factory.cache_clear()
 
 
 def host(setting):
