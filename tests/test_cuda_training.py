@@ -352,6 +352,20 @@ def test_options(cuda, short_windows, dtype, mode, solver, params):
         np.testing.assert_array_equal(np.asarray(model.table.values), case.arrays[0])
 
 
+@pytest.mark.parametrize("n", [60, 300] if SIMULATED else [3000, 9000])
+def test_bags_without_members_between_others(cuda, n):
+    """A block finds the bags of its members among those of its tile, unless they are more than it has members."""
+    case = case_of(CROSS_ENTROPY, SOLVERS["adagrad"], "sqrtn", n=n, batch_size=n - 7)
+    full = np.isin(np.arange(n), [1, 2, 3, n // 2 + 1, n - 9, n - 2, n - 1])
+    lengths = np.diff(case.X.indptr)
+    some, indptr = np.repeat(full, lengths), np.append(0, np.cumsum(lengths * full)).astype(np.int32)
+    case.X = csr(case.X.data[some], case.X.indices[some], indptr, case.X.shape[1])
+    case.members = [members if kept else (members[0][:0], members[1][:0]) for members, kept in zip(
+        case.members, full, strict=True
+    )]  # fmt: skip
+    assert_an_epoch_is_right(case, Rates(0.1))
+
+
 HIDDEN = [
     ("float64", "sqrtn", "rowwise_adagrad", (5,), "relu", {"hidden_norms": ((1.4, True),), "layer_norm": (2.0, False)}),
     ("float64", "mean", "adagrad", (3, 9, 4), "tanh", {"alpha": 0.05}),

@@ -36,6 +36,8 @@ except Exception as error:  # of any kind: a name that NumPy no longer has, a li
 from skbag._cuda import copying  # noqa: E402
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if not SIMULATED:
+    from skbag._cuda.launching import Compiled, form_of
 THREADS = 128  # of a block
 _STAGED = 1 << 16  # bytes from which on a copy goes through pinned memory
 _STAGE = 1 << 24  # bytes of a pinned buffer
@@ -254,32 +256,35 @@ class Device:
             self._compiled(kernel, arguments).launch(int(n_blocks), threads or THREADS, stream, arguments)
 
     def _compiled(self, kernel: Any, arguments: tuple[Any, ...]) -> Any:
-        from skbag._cuda.launching import Compiled, form_of
-
         key = kernel, form_of(arguments)
         if key not in self._made:
             self._made[key] = Compiled(kernel._compile_for_args(*arguments), arguments)
         return self._made[key]
 
 
+def _part(array: DeviceArray, begin: int, n: int) -> Any:
+    """Return n elements of a device array from one on, or what begins there: Numba's slices take long."""
+    if SIMULATED:
+        return array.reshape(array.size)[begin : begin + n]
+    return array if begin == 0 else array.gpu_data.view(begin * array.dtype.itemsize)
+
+
 def send(source: Array, target: DeviceArray, begin: int = 0, stream: Any = 0) -> None:
     """Begin to copy a host array to elements of a device array from one on, in a stream; without one it is copied."""
+    to = _part(target, begin, source.size)
     if SIMULATED:
-        to = target.reshape(target.size)[begin : begin + source.size]
         to.copy_to_device(source.reshape(-1))
-        return
-    to = target if begin == 0 else target.gpu_data.view(begin * source.itemsize)
-    driver.host_to_device(to, source.__array_interface__["data"][0], source.nbytes, stream)
+    else:
+        driver.host_to_device(to, source.__array_interface__["data"][0], source.nbytes, stream)
 
 
 def fetch(source: DeviceArray, target: Array, begin: int = 0, stream: Any = 0) -> None:
     """Begin to copy elements of a device array, from one on, to a host array; see `send`."""
+    there = _part(source, begin, target.size)
     if SIMULATED:
-        there = source.reshape(source.size)[begin : begin + target.size]
         there.copy_to_host(target.reshape(-1))
-        return
-    there = source if begin == 0 else source.gpu_data.view(begin * target.itemsize)
-    driver.device_to_host(target.__array_interface__["data"][0], there, target.nbytes, stream)
+    else:
+        driver.device_to_host(target.__array_interface__["data"][0], there, target.nbytes, stream)
 
 
 def pinned(n_bytes: int) -> Array:

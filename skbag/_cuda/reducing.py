@@ -76,20 +76,38 @@ def values_of(kind, acc, rows, row, slot, lanes):
 
 
 @device
-def take_four(kind, source, state, one0, one1, one2, one3, slot, lanes):
-    """Take four members, as `member` describes them, into (acc, at, size), in order.
+def rows_of_four(kind, source, state, ones, slot, lanes):
+    """Load the rows of four members before the first is used: loads in flight are what keeps the memory busy."""
+    rows, acc = source[0], state[0]
+    return (
+        values_of(kind, acc, rows, ones[0][1], slot, lanes), values_of(kind, acc, rows, ones[1][1], slot, lanes),
+        values_of(kind, acc, rows, ones[2][1], slot, lanes), values_of(kind, acc, rows, ones[3][1], slot, lanes),
+    )  # fmt: skip
 
-    Their rows are loaded before the first is used: loads in flight are what keeps the memory busy.
-    """
-    rows = source[0]
-    values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
-    values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
-    values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
-    values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
-    state = take(kind, source, state, one0, values0, slot, lanes)
-    state = take(kind, source, state, one1, values1, slot, lanes)
-    state = take(kind, source, state, one2, values2, slot, lanes)
-    return take(kind, source, state, one3, values3, slot, lanes)
+
+@device
+def take_rows(kind, source, state, ones, values, slot, lanes):
+    """Take the rows of four members, as `member` describes them, into (acc, at, size), in order."""
+    state = take(kind, source, state, ones[0], values[0], slot, lanes)
+    state = take(kind, source, state, ones[1], values[1], slot, lanes)
+    state = take(kind, source, state, ones[2], values[2], slot, lanes)
+    return take(kind, source, state, ones[3], values[3], slot, lanes)
+
+
+@device
+def take_four(kind, source, state, ones, slot, lanes):
+    """Load and take the rows of four members."""
+    values = rows_of_four(kind, source, state, ones, slot, lanes)
+    return take_rows(kind, source, state, ones, values, slot, lanes)
+
+
+@device
+def four(kind, source, padding, origin, i):
+    """Return what `member` says of i and the next three."""
+    return (
+        member(kind, source, padding, origin, i), member(kind, source, padding, origin, i + 1),
+        member(kind, source, padding, origin, i + 2), member(kind, source, padding, origin, i + 3),
+    )  # fmt: skip
 
 
 @device
@@ -103,11 +121,7 @@ def reduce(kind, source, state, padding, origin, start, stop, slot, lanes):
     rows = source[0]
     i = start
     while i + 3 < stop:
-        one0 = member(kind, source, padding, origin, i)
-        one1 = member(kind, source, padding, origin, i + 1)
-        one2 = member(kind, source, padding, origin, i + 2)
-        one3 = member(kind, source, padding, origin, i + 3)
-        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
+        state = take_four(kind, source, state, four(kind, source, padding, origin, i), slot, lanes)
         i += 4
     while i < stop:
         one = member(kind, source, padding, origin, i)
@@ -123,39 +137,22 @@ def reduce_many(kind, source, state, padding, origin, start, stop, slot, lanes):
 
     What is left of eight is taken four by four; of the last ones what is missing is loaded and not taken.
     """
-    rows, i, last = source[0], start, stop - 1
+    i, last = start, stop - 1
     while i + 7 < stop:
-        one0 = member(kind, source, padding, origin, i)
-        one1 = member(kind, source, padding, origin, i + 1)
-        one2 = member(kind, source, padding, origin, i + 2)
-        one3 = member(kind, source, padding, origin, i + 3)
-        one4 = member(kind, source, padding, origin, i + 4)
-        one5 = member(kind, source, padding, origin, i + 5)
-        one6 = member(kind, source, padding, origin, i + 6)
-        one7 = member(kind, source, padding, origin, i + 7)
-        values0 = values_of(kind, state[0], rows, one0[1], slot, lanes)
-        values1 = values_of(kind, state[0], rows, one1[1], slot, lanes)
-        values2 = values_of(kind, state[0], rows, one2[1], slot, lanes)
-        values3 = values_of(kind, state[0], rows, one3[1], slot, lanes)
-        values4 = values_of(kind, state[0], rows, one4[1], slot, lanes)
-        values5 = values_of(kind, state[0], rows, one5[1], slot, lanes)
-        values6 = values_of(kind, state[0], rows, one6[1], slot, lanes)
-        values7 = values_of(kind, state[0], rows, one7[1], slot, lanes)
-        state = take(kind, source, state, one0, values0, slot, lanes)
-        state = take(kind, source, state, one1, values1, slot, lanes)
-        state = take(kind, source, state, one2, values2, slot, lanes)
-        state = take(kind, source, state, one3, values3, slot, lanes)
-        state = take(kind, source, state, one4, values4, slot, lanes)
-        state = take(kind, source, state, one5, values5, slot, lanes)
-        state = take(kind, source, state, one6, values6, slot, lanes)
-        state = take(kind, source, state, one7, values7, slot, lanes)
+        ones, more = four(kind, source, padding, origin, i), four(kind, source, padding, origin, i + 4)
+        values = rows_of_four(kind, source, state, ones, slot, lanes)
+        later = rows_of_four(kind, source, state, more, slot, lanes)
+        state = take_rows(kind, source, state, ones, values, slot, lanes)
+        state = take_rows(kind, source, state, more, later, slot, lanes)
         i += 8
     while i < stop:
-        one0 = member(kind, source, padding, origin, i)
-        one1 = one_or_last(kind, source, padding, origin, i + 1, last)
-        one2 = one_or_last(kind, source, padding, origin, i + 2, last)
-        one3 = one_or_last(kind, source, padding, origin, i + 3, last)
-        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
+        ones = (
+            one_or_last(kind, source, padding, origin, i, last),
+            one_or_last(kind, source, padding, origin, i + 1, last),
+            one_or_last(kind, source, padding, origin, i + 2, last),
+            one_or_last(kind, source, padding, origin, i + 3, last),
+        )  # fmt: skip
+        state = take_four(kind, source, state, ones, slot, lanes)
         i += 4
     return state
 
@@ -177,11 +174,11 @@ def reduce_few(kind, source, state, origin, start, stop, slot, lanes):
     i, last = np.int32(start), np.int32(stop - 1)
     while i <= last:
         i1, i2, i3 = np.int32(i + 1), np.int32(i + 2), np.int32(i + 3)
-        one0 = one_of_few(kind, source, origin, i, last)
-        one1 = one_of_few(kind, source, origin, i1, last)
-        one2 = one_of_few(kind, source, origin, i2, last)
-        one3 = one_of_few(kind, source, origin, i3, last)
-        state = take_four(kind, source, state, one0, one1, one2, one3, slot, lanes)
+        ones = (
+            one_of_few(kind, source, origin, i, last), one_of_few(kind, source, origin, i1, last),
+            one_of_few(kind, source, origin, i2, last), one_of_few(kind, source, origin, i3, last),
+        )  # fmt: skip
+        state = take_four(kind, source, state, ones, slot, lanes)
         i = np.int32(i + 4)
     return state
 
