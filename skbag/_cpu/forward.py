@@ -59,19 +59,19 @@ def collect(mode, bags, bag, p, start, ids, weights, owners):
 
     bags : structs.Bags, in. ids, weights : (n_members,), out. owners : (n_members,), out: p for each member.
     """
-    total = 0.0
     end = start
     given, indices, padding_idx = bags.weights, bags.indices, bags.padding_idx
     for i in range(item(bags.indptr, bag), item(bags.indptr, bag + 1)):
         index = np.int64(item(indices, i))
         weight = item(given, i) if len(given) > 0 else weights.dtype.type(1)
-        if index != padding_idx and weight != 0:
-            put(ids, end, index)
-            put(weights, end, weight)
-            put(owners, end, p)
-            total += share_of_size(mode, np.float64(weight))
-            end += 1
+        put(ids, end, index)
+        put(weights, end, weight)
+        put(owners, end, p)
+        end += (index != padding_idx) & (weight != 0)  # or the next one takes its place
     if mode in (MEAN, SQRTN):
+        total = 0.0
+        for i in range(start, end):
+            total += share_of_size(mode, np.float64(item(weights, i)))
         scale = weights.dtype.type(1 / size(mode, total)) if end > start else 0
         for i in range(start, end):
             put(weights, i, item(weights, i) * scale)

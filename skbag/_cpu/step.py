@@ -77,12 +77,12 @@ def _forward(
         chosen.firsts[part] = targets.starts[first + begin] - targets.starts[first]
         for owner in range(n_parts):
             chosen.n_owned[part, owner] = 0
+    stop = parts.firsts[part]
     for p in range(begin, end):
         _prefetch_row_of_members(bags, n_fields, first + p + _BAGS_AHEAD)
-        start = bags.order_indptr[first + p] - bags.order_indptr[first]
-        stop = collect_row(layout, bags, bags.order[first + p], p, start, batch)
-        if not plan.freeze:
-            assign(n_parts, start, stop, batch.ids, parts.firsts[part], parts.owned, parts.n_owned[part])
+        stop = collect_row(layout, bags, bags.order[first + p], p, stop, batch)
+    if not plan.freeze:
+        assign(n_parts, parts.firsts[part], stop, batch.ids, parts.firsts[part], parts.owned, parts.n_owned[part])
     for first_bag in range(begin, end, BAGS_TOGETHER):
         if load_acquire(tickets, STOP):
             break

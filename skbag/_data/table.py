@@ -18,7 +18,7 @@ Array = NDArray[Any]
 _DTYPES = np.dtype("float32"), np.dtype("float64")
 _OF_NAMES = {dtype.name: dtype for dtype in _DTYPES}  # a small call would spend its time on looking at dtypes
 _SMALL = "float16", "bfloat16", "void16"  # the last is what an .npy file has of bfloat16
-_DRAWN = 1 << 13  # numbers at once: they stay in the cache
+_DRAWN = 1 << 16  # numbers at once: they stay in the cache, and calls of NumPy cost nothing to speak of
 _ADDRESSABLE = 2**63 - 1 - 64  # bytes
 
 

@@ -89,7 +89,7 @@ def _product(transposed: Any, residuals: Array) -> Array:
     """Return the product of a matrix and some columns; of two one by one, which takes half of the time."""
     if residuals.shape[1] > _ONE_BY_ONE:
         return transposed @ residuals
-    return np.stack([transposed @ column for column in residuals.T], axis=1)
+    return np.stack([transposed @ column for column in residuals.T]).T  # each by itself, in memory too
 
 
 def evidence_of(sums: Array) -> Array:
