@@ -72,6 +72,24 @@ def test_pieces_and_wide_matrices_sum_up_to_the_same(monkeypatch):
     np.testing.assert_allclose(1 / states[0], evidence_of(sums), rtol=1e-6)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3, 100])
+def test_sums_are_the_same_in_any_number_of_threads(n_classes, monkeypatch):
+    X, y = some_rows(n_classes, n_rows=300)
+    residuals = residuals_of(targets_of(y, n_classes), np.random.default_rng(1).random(300))
+    together = sums_of(bags_of(X), residuals)
+    for name, size in (("_APART", 0), ("_FOR_THREADS", 0), ("_AT_ONCE", 100)):
+        monkeypatch.setattr(evidence, name, size)
+        alone = sums_of(bags_of(X), residuals)
+        for n_jobs in (2, 3, -1):
+            assert sums_of(bags_of(X), residuals, n_jobs).tobytes() == alone.tobytes()
+        np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_no_rows_are_sums_of_zero():
+    nothing = bags_of(csr_array((0, 4), dtype=np.float32))
+    assert sums_of(nothing, np.empty((0, 3), np.float32)).tolist() == [[0.0] * 3] * 4
+
+
 def test_many_classes_are_projected():
     X, y = some_rows(100, n_rows=3000)
     y[X.toarray()[:, 5] != 0] = 4

@@ -7,6 +7,7 @@ import shutil
 import threading
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context, get_start_method
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from test_cache import Planted, key_of
 import skbag
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._compiled import cache as _cache
-from skbag._cpu.threads import run
+from skbag._cpu.threads import run, run_each
 
 DIM = 64
 
@@ -109,6 +110,26 @@ def test_loky_workers_share_a_table_that_is_a_file(tmp_path):
     vectorizer = EmbeddingBagVectorizer.from_pretrained(tmp_path / "table.npy")
     with joblib.parallel_config(backend="loky", n_jobs=2):
         assert joblib.Parallel()([joblib.delayed(backing_file)(vectorizer)]) == ["table.npy"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 20])
+@pytest.mark.parametrize("n_tasks", [0, 1, 50])
+def test_each_task_runs_once(n_tasks, n_threads):
+    done = []
+    run_each((partial(done.append, k) for k in range(n_tasks)), n_threads)
+    assert sorted(done) == list(range(n_tasks))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_task_that_fails_ends_the_others_and_is_heard_of(n_threads):
+    def fail():
+        raise IndexError("of the task")
+
+    later = []
+    with pytest.raises(IndexError, match="of the task"):
+        run_each([fail] * n_threads + [partial(later.append, 1)] * 10, n_threads)
+    if n_threads == 1:
+        assert not later
 
 
 # --- files

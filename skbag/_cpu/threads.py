@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
@@ -145,6 +146,21 @@ def run(
     except BaseException:
         _end(jobs, stop)
         raise
+
+
+def run_each(tasks: Iterable[Callable[[], None]], n_threads: int) -> None:
+    """Call each of some functions once, in up to n_threads threads at once, of which the caller's is one."""
+    waiting = deque(tasks)
+
+    def work() -> None:
+        while waiting:
+            try:
+                task = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            task()
+
+    run(work, min(n_threads, len(waiting)), lambda: False, waiting.clear)
 
 
 def _end(jobs: list[_Job], stop: Callable[[], None]) -> None:

@@ -101,7 +101,7 @@ class FittedLayers(EmbeddingBagBase):
         It is asked for before there is a table, for the sake of the memory.
         """
         self._held = True  # as in a new model
-        return evidence(bags, targets, weights) if self._has_evidence(learnt) else None
+        return evidence(bags, targets, weights, self.n_jobs) if self._has_evidence(learnt) else None
 
     def _new_model(
         self, bags: Bags, learnt: Any, targets: Targets, weights: Array, n_used: int, rng: np.random.RandomState,

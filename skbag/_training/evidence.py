@@ -7,6 +7,8 @@ step learns is noise. Linear models of texts profit from columns that are scaled
 "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", 2012).
 """
 
+from collections.abc import Iterator
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from skbag._cpu.threads import effective_threads, run_each
 from skbag._data.bags import Bags
 from skbag._data.targets import Targets
 
@@ -24,7 +27,8 @@ _PRIOR = 5.0  # rows with the shares of all, that every column has beside its ow
 _LEAST = 0.3  # what a column that says nothing has, of the mean
 _WIDE = 8  # times as many columns as members: only those that are named are gone through
 _PIECES, _AT_ONCE = 8, 1 << 20  # of X that are summed one after the other; members in each, at least
-_ONE_BY_ONE = 2  # columns
+_APART = 1 << 14  # members for each column: from there on a product for each is faster than one of all
+_FOR_THREADS = 1 << 17  # members
 _NOISE = 1e-3  # columns that all rows name differ by rounding alone
 
 
@@ -63,14 +67,27 @@ def _directions(n_outputs: int) -> Array:
     return drawn * np.sqrt(n_outputs / _DIRECTIONS)
 
 
-def sums_of(bags: Bags, residuals: Array) -> Array:
+def sums_of(bags: Bags, residuals: Array, n_jobs: int | None = 1) -> Array:
     """Return for each column of X the sum of what the rows that name it have in `residuals_of`."""
-    return _sums(bags, bags.indices[: bags.n_members], bags.num_embeddings, residuals)
+    return _sums(bags, bags.indices[: bags.n_members], bags.num_embeddings, residuals, n_jobs)
 
 
-def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
-    """Sum in pieces, which need little memory, and are the same whatever the number of columns."""
-    sums, indptr = np.empty(0), bags.indptr[:: bags.n_fields]
+def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array, n_jobs: int | None) -> Array:
+    """Sum in pieces, which need little memory, and are the same whatever the number of columns and of threads."""
+    n = residuals.shape[1]
+    if 0 < len(ids) < n * _APART:
+        return reduce(np.add, (matrix @ residuals[rows] for rows, matrix in _pieces(bags, ids, n_columns)))
+    sums = np.zeros((n_columns, n), np.float32, order="F")
+    n_threads = effective_threads(n_jobs) if len(ids) >= _FOR_THREADS else 1
+    for rows, matrix in _pieces(bags, ids, n_columns):
+        each = zip(residuals[rows].T, sums.T, strict=True)
+        run_each((partial(_add_product, matrix, column, to) for column, to in each), n_threads)
+    return sums
+
+
+def _pieces(bags: Bags, ids: Array, n_columns: int) -> Iterator[tuple[slice, Any]]:
+    """Yield some rows after the others, and the transposed matrix of what they name."""
+    indptr = bags.indptr[:: bags.n_fields]
     cuts = np.searchsorted(indptr, np.arange(0, len(ids), max(len(ids) // _PIECES, _AT_ONCE)))
     for first, last in pairwise(np.unique([0, *cuts, bags.n_rows])):
         begin, end = indptr[first], indptr[last]
@@ -80,16 +97,11 @@ def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array) -> Array:
         if bags.padding_idx is not None:
             named[bags.indices[begin:end] == bags.padding_idx] = 0
         members = named, ids[begin:end], indptr[first : last + 1] - begin
-        some = _product(csr_array(members, shape=(last - first, n_columns)).T, residuals[first:last])
-        sums = np.add(sums, some, out=sums) if first else some
-    return sums
+        yield slice(first, last), csr_array(members, shape=(last - first, n_columns)).T
 
 
-def _product(transposed: Any, residuals: Array) -> Array:
-    """Return the product of a matrix and some columns; of two one by one, which takes half of the time."""
-    if residuals.shape[1] > _ONE_BY_ONE:
-        return transposed @ residuals
-    return np.stack([transposed @ column for column in residuals.T]).T  # each by itself, in memory too
+def _add_product(matrix: Any, vector: Array, to: Array) -> None:
+    to += matrix @ vector
 
 
 def evidence_of(sums: Array) -> Array:
@@ -112,7 +124,7 @@ def evidence_of(sums: Array) -> Array:
     return said
 
 
-def evidence(bags: Bags, targets: Targets, weights: Array) -> tuple[Any, Array]:
+def evidence(bags: Bags, targets: Targets, weights: Array, n_jobs: int | None = 1) -> tuple[Any, Array]:
     """Return columns of X, all or those that are named, and their `evidence_of`.
 
     Rows of weight 0 say nothing.
@@ -121,5 +133,5 @@ def evidence(bags: Bags, targets: Targets, weights: Array) -> tuple[Any, Array]:
     residuals, ids = residuals_of(targets, weights), bags.indices[: bags.n_members]
     if bags.num_embeddings > _WIDE * len(ids):  # a batch of a stream of hashed columns
         columns, ids = np.unique(ids, return_inverse=True)
-        return columns, evidence_of(_sums(bags, ids, len(columns), residuals))
-    return slice(None), evidence_of(_sums(bags, ids, bags.num_embeddings, residuals))
+        return columns, evidence_of(_sums(bags, ids, len(columns), residuals, n_jobs))
+    return slice(None), evidence_of(_sums(bags, ids, bags.num_embeddings, residuals, n_jobs))
