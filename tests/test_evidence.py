@@ -72,17 +72,41 @@ def test_pieces_and_wide_matrices_sum_up_to_the_same(monkeypatch):
     np.testing.assert_allclose(1 / states[0], evidence_of(sums), rtol=1e-6)
 
 
+@pytest.fixture
+def apart(monkeypatch):
+    """Sum every column of the residuals by itself, in pieces, and in threads."""
+    for name, size in (("_APART", 0), ("_DENSE", 0), ("_FOR_THREADS", 0), ("_AT_ONCE", 100)):
+        monkeypatch.setattr(evidence, name, size)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3, 100])
-def test_sums_are_the_same_in_any_number_of_threads(n_classes, monkeypatch):
+def test_sums_are_the_same_in_any_number_of_threads(n_classes, request):
     X, y = some_rows(n_classes, n_rows=300)
     residuals = residuals_of(targets_of(y, n_classes), np.random.default_rng(1).random(300))
     together = sums_of(bags_of(X), residuals)
-    for name, size in (("_APART", 0), ("_FOR_THREADS", 0), ("_AT_ONCE", 100)):
-        monkeypatch.setattr(evidence, name, size)
-        alone = sums_of(bags_of(X), residuals)
-        for n_jobs in (2, 3, -1):
-            assert sums_of(bags_of(X), residuals, n_jobs).tobytes() == alone.tobytes()
-        np.testing.assert_allclose(alone, together, atol=1e-5)
+    request.getfixturevalue("apart")
+    alone = sums_of(bags_of(X), residuals)
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    for n_jobs in (2, 3, -1):
+        assert sums_of(bags_of(X), residuals, n_jobs).tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("n_classes", [2, 8, 100])
+def test_columns_that_no_row_names_change_nothing(n_classes, apart):
+    X, y = some_rows(n_classes, n_rows=300)
+    X = csr_array(X[:, np.flatnonzero(X.sum(axis=0))])  # all are named
+    residuals = residuals_of(targets_of(y, n_classes), np.ones(300))
+    wider = csr_array((X.data, X.indices, X.indptr), shape=(300, X.shape[1] + 1))
+    one, other = (evidence_of(sums_of(bags_of(some), residuals)) for some in (X, wider))
+    assert one.tobytes() == other[:-1].tobytes()
+
+
+def test_fit_sums_in_its_threads(apart, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evidence, "effective_threads", lambda n_jobs: asked.append(n_jobs) or 1)
+    X, y = some_rows(2)
+    EmbeddingBagClassifier(4, n_jobs=3, max_iter=1).fit(X, y)
+    assert asked == [3]
 
 
 def test_no_rows_are_sums_of_zero():

@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 import tracemalloc
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context, get_start_method
@@ -121,15 +122,21 @@ def test_each_task_runs_once(n_tasks, n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_task_that_fails_ends_the_others_and_is_heard_of(n_threads):
-    def fail():
+def test_a_task_that_fails_is_heard_of_and_lets_go_of_what_it_had(n_threads):
+    array, started = np.ones(3), threading.Event()
+    held = weakref.ref(array)
+
+    def fail(array):
+        started.wait(10)  # for both, so that a worker has one
         raise IndexError("of the task")
 
-    later = []
+    tasks = [partial(fail, array)] * n_threads
+    del array
+    threading.Timer(0.1, started.set).start()
     with pytest.raises(IndexError, match="of the task"):
-        run_each([fail] * n_threads + [partial(later.append, 1)] * 10, n_threads)
-    if n_threads == 1:
-        assert not later
+        run_each(tasks, n_threads)
+    del tasks
+    assert held() is None
 
 
 # --- files

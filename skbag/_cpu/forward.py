@@ -54,8 +54,8 @@ def main_mode(layout):
 def collect(mode, bags, bag, p, start, ids, weights, owners):
     """Copy the members of a bag to ``start`` and on, with the weight that the gradient has for them; return the end.
 
-    Members that padding_idx or a weight of 0 takes out are not copied. ``weights`` becomes w, for MEAN w / sum |w|, for
-    SQRTN w / sqrt(sum w ** 2).
+    Members that padding_idx or a weight of 0 takes out do not stay, but there has to be room for them. ``weights``
+    becomes w, for MEAN w / sum |w|, for SQRTN w / sqrt(sum w ** 2).
 
     bags : structs.Bags, in. ids, weights : (n_members,), out. owners : (n_members,), out: p for each member.
     """

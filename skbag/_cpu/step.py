@@ -70,19 +70,19 @@ def _forward(
 ):  # fmt: skip
     """Run FORWARD for the rows begin <= p < end of a mini-batch of n_bags rows."""
     n_parts, n_fields, dim = len(parts.firsts), layout.n_fields, forward.table.shape[1]
-    parts.firsts[part] = bags.order_indptr[first + begin] - bags.order_indptr[first]
+    start = stop = bags.order_indptr[first + begin] - bags.order_indptr[first]
+    parts.firsts[part] = start
     for owner in range(n_parts):
         parts.n_owned[part, owner] = 0
     if len(targets.starts) > 0:
         chosen.firsts[part] = targets.starts[first + begin] - targets.starts[first]
         for owner in range(n_parts):
             chosen.n_owned[part, owner] = 0
-    stop = parts.firsts[part]
     for p in range(begin, end):
         _prefetch_row_of_members(bags, n_fields, first + p + _BAGS_AHEAD)
         stop = collect_row(layout, bags, bags.order[first + p], p, stop, batch)
     if not plan.freeze:
-        assign(n_parts, parts.firsts[part], stop, batch.ids, parts.firsts[part], parts.owned, parts.n_owned[part])
+        assign(n_parts, start, stop, batch.ids, start, parts.owned, parts.n_owned[part])
     for first_bag in range(begin, end, BAGS_TOGETHER):
         if load_acquire(tickets, STOP):
             break

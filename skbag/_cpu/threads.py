@@ -146,10 +146,16 @@ def run(
     except BaseException:
         _end(jobs, stop)
         raise
+    finally:
+        for job in jobs:
+            job.error = None  # it holds frames, with all arrays, and these hold it
 
 
 def run_each(tasks: Iterable[Callable[[], None]], n_threads: int) -> None:
-    """Call each of some functions once, in up to n_threads threads at once, of which the caller's is one."""
+    """Call each of some functions once, in up to n_threads threads at once, of which the caller's is one.
+
+    What one raises is raised here; others may have run then, or not.
+    """
     waiting = deque(tasks)
 
     def work() -> None:

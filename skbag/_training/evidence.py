@@ -27,8 +27,8 @@ _PRIOR = 5.0  # rows with the shares of all, that every column has beside its ow
 _LEAST = 0.3  # what a column that says nothing has, of the mean
 _WIDE = 8  # times as many columns as members: only those that are named are gone through
 _PIECES, _AT_ONCE = 8, 1 << 20  # of X that are summed one after the other; members in each, at least
-_APART = 1 << 14  # members for each column: from there on a product for each is faster than one of all
-_FOR_THREADS = 1 << 17  # members
+_APART, _DENSE = 1 << 14, 2  # members for each sum, and for each column of X: then a product for each sum is faster
+_FOR_THREADS = 1 << 17  # members: with fewer, waiting for other threads costs more than they save
 _NOISE = 1e-3  # columns that all rows name differ by rounding alone
 
 
@@ -73,9 +73,12 @@ def sums_of(bags: Bags, residuals: Array, n_jobs: int | None = 1) -> Array:
 
 
 def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array, n_jobs: int | None) -> Array:
-    """Sum in pieces, which need little memory, and are the same whatever the number of columns and of threads."""
+    """Sum in pieces, which need little memory, and are the same whatever the number of columns and of threads.
+
+    Where rows name many columns, and often, what they have is summed one by one: one fits in the caches.
+    """
     n = residuals.shape[1]
-    if 0 < len(ids) < n * _APART:
+    if 0 < len(ids) < max(n * _APART, n_columns * _DENSE):
         return reduce(np.add, (matrix @ residuals[rows] for rows, matrix in _pieces(bags, ids, n_columns)))
     sums = np.zeros((n_columns, n), np.float32, order="F")
     n_threads = effective_threads(n_jobs) if len(ids) >= _FOR_THREADS else 1
@@ -113,7 +116,8 @@ def evidence_of(sums: Array) -> Array:
         evidence = np.ones(len(sums), np.float32)
         evidence[named] = evidence_of(sums[named])
         return evidence
-    counts, said = sums[:, -1], np.einsum("ij,ij->i", sums[:, :-1], sums[:, :-1])
+    *residuals, counts = sums.T
+    said = reduce(np.add, map(np.square, residuals))  # in this order, however they lie in memory
     said /= (counts + np.float32(_PRIOR)) ** 2
     said += np.float32(_NOISE)
     # no product of BLAS, which would wake its threads and add up in any order
