@@ -118,7 +118,7 @@ def embedding_bag(
     Notes
     -----
     The values of ``weight`` are not looked at, which would cost more than most calls. A NaN in a row propagates into
-    the bags that name it with "sum", "mean" and "sqrtn". What "max" makes of a NaN is not specified.
+    the bags that name it, with "max" too, as in torch.
 
     Two machines may differ in the last bits, because the order of the additions follows the width of their vector
     registers.

@@ -9,7 +9,8 @@ from helpers import random_csr
 from numba.core import types
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
-from skbag._cpu import backend, calls, threads, training
+from skbag import _threads as threads
+from skbag._cpu import backend, calls, training
 
 FILL = calls.Record.fill
 

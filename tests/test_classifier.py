@@ -931,7 +931,7 @@ def test_representations(X, y):
 
 def test_n_jobs_none_follows_the_joblib_context(X, y, monkeypatch):
     seen = []
-    monkeypatch.setattr("skbag._cpu.threads.processors", lambda: 2)
+    monkeypatch.setattr("skbag._threads.processors", lambda: 2)
     monkeypatch.setattr(cpu_training, "_WORK_OF_A_THREAD", 1)
     trainer = cpu_training.Trainer.__init__
     monkeypatch.setattr(
@@ -951,7 +951,7 @@ def test_no_more_threads_than_processors_or_rows(X, y, n_jobs, monkeypatch):
     monkeypatch.setattr(
         cpu_training.Trainer, "__init__", lambda self, *a, **k: trainer(self, *a, **k) or seen.append(self.n_jobs)
     )
-    monkeypatch.setattr("skbag._cpu.threads.processors", lambda: 3)
+    monkeypatch.setattr("skbag._threads.processors", lambda: 3)
     monkeypatch.setattr(cpu_training, "_WORK_OF_A_THREAD", 1)
     monkeypatch.setattr("skbag._cpu.backend._SERIAL_WORK", 2)
     models = [classifier(n_jobs=n, batch_size=b).fit(X, y) for n in (None, n_jobs) for b in (2, 64)]

@@ -638,3 +638,57 @@ def test_the_warning_of_rows_with_a_single_label_points_to_the_call(method):
     with pytest.warns(UserWarning, match="Every row of y has a single 1") as record:
         getattr(EmbeddingBagClassifier(2, max_iter=1), method)(np.ones((12, 2)), Y)
     assert [warning.filename for warning in record] == [__file__]
+
+
+# --- what a stranger tried
+
+
+@pytest.mark.parametrize("threshold", [7, 0, 1, -1, np.nan, "x", None])
+def test_a_threshold_that_is_set_after_fit_is_checked(X, threshold):
+    Y = np.random.default_rng(0).integers(0, 2, (N_ROWS, 3))
+    model = classifier().fit(X, Y).set_params(threshold=threshold)
+    with refuses(ValueError, "threshold must be a number between 0 and 1, or 'expected_f1'", repr(threshold)):
+        model.predict(X)
+
+
+def test_classes_of_several_kinds_and_sets_are_refused(X, y):
+    with refuses(TypeError, "classes must be uniformly strings or numbers, got None at place 1 beside 'a'"):
+        classifier().partial_fit(X, y, classes=["a", None])
+    with refuses(TypeError, "classes must be a list or an array, got set: pass sorted(classes)"):
+        classifier().partial_fit(X, y, classes={0, 1, 2})
+
+
+def test_classes_name_columns_in_their_order(X):
+    Y = np.random.default_rng(0).integers(0, 2, (N_ROWS, 3))
+    assert classifier().partial_fit(X, Y, classes=list("abc")).classes_.tolist() == list("abc")
+    for wrong in (list("bac"), list("aab")):
+        with refuses(ValueError, "classes must be sorted and different, like the columns of y"):
+            classifier().partial_fit(X, Y, classes=wrong)
+
+
+def test_an_indicator_is_called_that_after_classes(X, y):
+    model = classifier().fit(X, y)
+    before = snapshot(model)
+    Y = np.random.default_rng(0).integers(0, 2, (N_ROWS, 3))
+    with refuses(ValueError, "y must be class labels as before, got a label indicator"):
+        model.partial_fit(X, Y)
+    with refuses(ValueError, "y must be class labels as before, got probabilities of classes"):
+        model.partial_fit(X, np.full((N_ROWS, 3), 1 / 3))
+    assert_unchanged(model, before)
+
+
+def test_weights_that_are_no_numbers_are_named(X, y):
+    with refuses(ValueError, "sample_weight must be real numbers", "'x'"):
+        classifier().fit(X, y, sample_weight=["x"] * N_ROWS)
+
+
+def test_a_table_that_no_memory_holds_is_an_error_that_says_so():
+    X = csr_array((np.ones(2), np.array([0, 1]), np.array([0, 1, 2])), shape=(2, 2**41))
+    with refuses(MemoryError, "embedding_dim=", f"makes a table of {2**41} rows", "fewer columns of X"):
+        EmbeddingBagClassifier(8).fit(X, [0, 1])
+
+
+def test_dense_arrays_of_either_order_of_bytes_are_the_same(X, y):
+    one, other = (classifier().fit(X.toarray().astype(dtype), y) for dtype in (">f8", "<f8"))
+    np.testing.assert_array_equal(one.embeddings_, other.embeddings_)
+    np.testing.assert_array_equal(one.predict(X.toarray().astype(">f4")), other.predict(X))

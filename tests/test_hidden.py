@@ -236,7 +236,7 @@ def test_a_step_is_what_torch_says(data, dtype):
 
 @pytest.mark.parametrize("solver", ["sgd", "rowwise_adagrad"])
 def test_bytes_do_not_depend_on_threads_or_rows_beside(data, solver, monkeypatch):
-    monkeypatch.setattr("skbag._cpu.threads.processors", lambda: 9)
+    monkeypatch.setattr("skbag._threads.processors", lambda: 9)
     monkeypatch.setattr("skbag._cpu.training._WORK_OF_A_THREAD", 1)
     X, y = data
     fitted = [

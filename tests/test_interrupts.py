@@ -14,11 +14,10 @@ import reference
 from helpers import random_csr
 from injection import Injected, Injector
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
+from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer, _threads
 from skbag._cpu import backend as cpu
-from skbag._cpu import threads as _threads
 from skbag._cpu import training as cpu_training
-from skbag._cpu.threads import run
+from skbag._threads import run
 
 N_COLUMNS = 9
 EVERYWHERE = bool(os.environ.get("SKBAG_INJECT_EVERYWHERE"))  # ten times as many places, and each of them

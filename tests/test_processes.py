@@ -24,7 +24,7 @@ from test_cache import Planted, key_of
 import skbag
 from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, embedding, embedding_bag
 from skbag._compiled import cache as _cache
-from skbag._cpu.threads import run, run_each
+from skbag._threads import run, run_each
 
 DIM = 64
 

@@ -439,7 +439,10 @@ def test_a_batch_that_would_be_infinite_in_training(X, y):
     """A stream keeps the scale of its first batch: what float32 cannot hold in that scale is divergence."""
     model = regressor().partial_fit(X, y)
     before = snapshot(model)
-    with refuses(ValueError, "diverges"):
+    with (
+        refuses(ValueError, "diverges"),
+        pytest.warns(UserWarning, match="as what the first call found"),
+    ):
         model.partial_fit(X, 1e37 * y)
     assert_unchanged(model, before)
 
@@ -490,3 +493,14 @@ def test_an_interrupted_call_changes_nothing(X, y, method, error, monkeypatch):
     assert_unchanged(model, before)
     expected = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
     assert fitted_state(model.partial_fit(X, y)) == fitted_state(expected)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_a_stream_that_begins_with_other_targets_warns(loss):
+    """What a stranger met: the first batch was all zeros, the next ones were around two millions."""
+    X, y = random_csr(60, 12, dtype="float32"), 2e6 + 1e6 * np.random.default_rng(0).random(60)
+    model = EmbeddingBagRegressor(4, loss=loss, random_state=0).partial_fit(X, np.zeros(60))
+    with pytest.warns(UserWarning, match="y has numbers that are .* times as large") as caught:
+        model.partial_fit(X, y)
+    assert caught[0].filename == __file__
+    EmbeddingBagRegressor(4, loss=loss, random_state=0).partial_fit(X[:5], y[:5]).partial_fit(X, y)

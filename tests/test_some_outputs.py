@@ -25,7 +25,7 @@ KINDS = {"classes": "softmax", "shares": "softmax", "labels": "sigmoid"}
 def many_processors():
     """No more threads are used than there are processors: here 3 are 3 everywhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skbag._cpu.threads.processors", lambda: 9)
+        patch.setattr("skbag._threads.processors", lambda: 9)
         yield
 
 

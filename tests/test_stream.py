@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import random_csr
 from scipy.sparse import csr_matrix
+from sklearn import config_context
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor
 from skbag._cpu import training, undo
@@ -226,13 +227,58 @@ def test_a_parameter_that_is_set_during_a_call_is_kept(monkeypatch):
     assert len(estimator.loss_curve_) == 5
 
 
-def test_parameters_are_checked_by_the_first_call_alone():
-    """As in scikit-learn, where later calls take them as they are."""
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_iter_no_change", 0), ("batch_size", -1), ("batch_size", 0), ("loss", "zz"), ("solver", "zz"), ("alpha", -5),
+        ("alpha", np.nan), ("learning_rate_init", None), ("learning_rate_init", -1), ("learning_rate_init", "x"),
+        ("max_norm", -1), ("n_jobs", "x"), ("freeze", "x"), ("threshold", 7), ("interaction", "zz"), ("verbose", "x"),
+        ("output", "zz"), ("class_weight", "zz"),
+    ],
+)  # fmt: skip
+def test_parameters_are_checked_when_they_were_set(name, value):
     X, y = batch(0)
-    with pytest.raises(ValueError, match="The 'n_iter_no_change' parameter of EmbeddingBagClassifier"):
-        EmbeddingBagClassifier(5, n_iter_no_change=0).partial_fit(X, y, classes=np.arange(6))
-    estimator = EmbeddingBagClassifier(5).partial_fit(X, y, classes=np.arange(6))
-    estimator.set_params(n_iter_no_change=0).partial_fit(X, y)
+    estimator = EmbeddingBagClassifier(5, random_state=0)
+    good = estimator.get_params()[name]
+    for later in (False, True, True):
+        estimator.set_params(**{name: value})
+        before = pickle.dumps(estimator)
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of EmbeddingBagClassifier"):
+            estimator.partial_fit(X, y, **({} if later else {"classes": np.arange(6)}))
+        assert pickle.dumps(estimator) == before
+        estimator.set_params(**{name: good}).partial_fit(X, y, classes=np.arange(6))
+    assert len(estimator.loss_curve_) == 3
+    with config_context(skip_parameter_validation=True):
+        estimator.set_params(n_iter_no_change=0).partial_fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "rowwise_adagrad"])
+@pytest.mark.parametrize("first", [True, False])
+def test_rows_without_weight_are_left_out(solver, first):
+    """Nor do they count as rows of a mini-batch, or shrink the rows of the table that they name."""
+    X, y = batch(0)
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 2, len(y)) * rng.random(len(y))
+    used = np.flatnonzero(weights)
+    models = []
+    for some in (np.arange(len(y)), used):
+        model = EmbeddingBagClassifier(5, solver=solver, alpha=0.1, batch_size=4, shuffle=False, random_state=0)
+        if first:
+            model.partial_fit(X, y, classes=np.arange(6))
+        models.append(model.partial_fit(X[some], y[some], np.arange(6), weights[some]))
+    for name in ("embeddings_", "coefs_", "intercepts_"):
+        np.testing.assert_array_equal(*(np.concatenate([np.ravel(a) for a in getattr(m, name)]) for m in models))
+
+
+def test_a_batch_without_weight_is_refused():
+    X, y = batch(0)
+    model = EmbeddingBagClassifier(5).partial_fit(X, y, classes=np.arange(6))
+    before = pickle.dumps(model)
+    with pytest.raises(ValueError, match=r"at least one (non-zero number|sample)"):
+        model.partial_fit(X, y, sample_weight=np.zeros(len(y)))
+    assert pickle.dumps(model) == before
+    with pytest.raises(ValueError, match="sample_weight times class_weight must be larger than 0"):
+        model.set_params(class_weight=dict.fromkeys(range(6), 0)).partial_fit(X, y)
 
 
 def test_calls_in_several_threads_at_once_leave_a_model():

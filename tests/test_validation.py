@@ -286,8 +286,21 @@ def test_a_score_of_nan_is_never_the_best(topics):
     scores = iter([0.2, np.nan, 0.7, np.nan, 0.3])
     model = classifier(scoring=lambda estimator, X, y: next(scores), max_iter=5, n_iter_no_change=np.inf).fit(X, y)
     assert (model.best_n_iter_, model.best_validation_score_) == (3, 0.7)
-    model = classifier(scoring=lambda estimator, X, y: np.nan, max_iter=5, n_iter_no_change=np.inf).fit(X, y)
-    assert model.best_n_iter_ == 5
+
+
+def no_score(estimator, X, y):
+    return np.nan
+
+
+@pytest.mark.parametrize(("patience", "n_epochs"), [(2, 2), (np.inf, 5)])
+def test_scores_of_nan_alone_are_refused(topics, patience, n_epochs):
+    X, y, _, _ = topics
+    model = classifier(scoring=no_score, max_iter=5, n_iter_no_change=patience)
+    model.set_params(scoring="accuracy").fit(X, y).set_params(scoring=no_score)
+    before = snapshot(model)
+    with refuses(ValueError, f"scoring must return numbers, got nan in all of {n_epochs} epochs"):
+        model.fit(X, y)
+    assert_unchanged(model, before)
 
 
 def test_validation_is_in_float64():

@@ -208,7 +208,7 @@ def test_n_jobs_none_follows_the_joblib_context(monkeypatch):
     asked, run = [], backend._run
     X = reference.canonical(random_csr())
     vectorizer = EmbeddingBagVectorizer(5, random_state=0).fit(X)
-    monkeypatch.setattr("skbag._cpu.threads.processors", lambda: 9)
+    monkeypatch.setattr("skbag._threads.processors", lambda: 9)
     monkeypatch.setattr(backend, "_SERIAL_WORK", 1)
     monkeypatch.setattr(backend, "_run", lambda *args, **more: asked.append(args[2][1]) or run(*args, **more))
     vectorizer.transform(X)

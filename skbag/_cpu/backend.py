@@ -13,13 +13,13 @@ from skbag._cpu import calls, checking, structs
 from skbag._cpu import pooling as kernels
 from skbag._cpu.memory import LINE
 from skbag._cpu.sharing import EXTREME, INVALID, NEXT, UNSORTED, wait
-from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.tiling import LARGEST, TOTAL, Tiling
 from skbag._data.bags import Bags, frozen, is_relative
 from skbag._data.found import Found
 from skbag._data.quantized import arrays_of
 from skbag._data.resident import Resident
 from skbag._rules.pooling import MODES, Mode, modes_of, passes_of
+from skbag._threads import effective_threads, run
 
 Array = NDArray[Any]
 Work = Callable[[], None]  # named: an annotation of an inner function is made in every call

@@ -36,7 +36,6 @@ from skbag._cpu.scratch import (
     step_of,
 )
 from skbag._cpu.sharing import STOP, wait
-from skbag._cpu.threads import effective_threads, run
 from skbag._cpu.undo import give_back, take
 from skbag._data.bags import Bags
 from skbag._data.blocks import Blocks
@@ -45,6 +44,7 @@ from skbag._data.targets import Targets
 from skbag._rules.losses import Loss
 from skbag._rules.pooling import modes_of
 from skbag._rules.solvers import Solver
+from skbag._threads import effective_threads, run
 
 __all__ = ["Trainer", "keep", "predict"]  # what ``skbag._backends.Training`` asks for
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skbag._data.bags import RELATIVE, Bags, as_ids, check_indptr, check_order, index_pair
 from skbag._data.ragged import flattened
+from skbag._data.warned import level_of_user
 from skbag._rules.pooling import Mode
 
 Array = NDArray[Any]
@@ -173,5 +174,5 @@ def warn_of_scales(bags: Bags, mode: Mode) -> None:
             "row by what all of it weighs, so little is left of the others. Scale them first, for example with "
             "StandardScaler or MaxAbsScaler in a ColumnTransformer, or use mode='sum'.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=level_of_user(),
         )

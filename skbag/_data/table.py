@@ -18,7 +18,7 @@ Array = NDArray[Any]
 _DTYPES = np.dtype("float32"), np.dtype("float64")
 _OF_NAMES = {dtype.name: dtype for dtype in _DTYPES}  # a small call would spend its time on looking at dtypes
 _SMALL = "float16", "bfloat16", "void16"  # the last is what an .npy file has of bfloat16
-_DRAWN = 1 << 16  # numbers at once: they stay in the cache, and calls of NumPy cost nothing to speak of
+_DRAWN = 1 << 15  # numbers at once: they stay in the cache, and calls of NumPy cost nothing to speak of
 _ADDRESSABLE = 2**63 - 1 - 64  # bytes
 
 
@@ -114,11 +114,11 @@ def seed_of(rng: np.random.RandomState) -> Array:
 def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
     """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers."""
     bits = np.random.PCG64(seed)
-    generator, drawn, single = np.random.Generator(bits), np.empty(_DRAWN), np.empty(_DRAWN, np.float32)
+    generator = np.random.Generator(bits)
 
     def fill(some: Array) -> None:
         if init == "normal":
-            some[:] = generator.standard_normal(out=drawn[: len(some)])
+            some[:] = generator.standard_normal(len(some))
         else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
             whole = bits.random_raw((len(some) + 1) // 2).astype("<u8", copy=False).view("<i4")[: len(some)]
             if dim & (dim - 1):
@@ -131,8 +131,9 @@ def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
         if some.dtype.kind == "f":
             fill(some)
         else:
-            fill(single[: len(some)])
-            some[:] = rounded(single[: len(some)], some.dtype)
+            single = np.empty(len(some), np.float32)
+            fill(single)
+            some[:] = rounded(single, some.dtype)
 
     return fill_bits
 
@@ -149,7 +150,13 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Ar
             f"embedding_dim={dim} makes a table of {n_rows} rows of {dim} {dtype.name}, {n_bytes} bytes: more than any "
             f"memory has addresses for. Use a smaller embedding_dim, or fewer columns of X."
         )
-    table = empty_table((n_rows, dim), dtype)
+    try:
+        table = empty_table((n_rows, dim), dtype)
+    except MemoryError:
+        raise MemoryError(
+            f"embedding_dim={dim} makes a table of {n_rows} rows of {dim} {dtype.name}, {n_bytes} bytes: there is less "
+            "memory. Use a smaller embedding_dim, or fewer columns of X."
+        ) from None
     fill, flat = _drawing(init, dim, seed), table.reshape(-1)
     for first in range(0, table.size, _DRAWN):
         fill(flat[first : first + _DRAWN])

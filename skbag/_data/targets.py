@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from skbag._data.ragged import flattened
+from skbag._data.warned import level_of_user
 from skbag._rules.losses import CLASSIFICATION, CROSS_ENTROPY, Loss
 
 Array = NDArray[Any]
@@ -26,6 +27,7 @@ IN_A_STREAM = (
     "all that begins with the table learnt so far: init=model.embeddings_."
 )
 _COMPARABLE: tuple[Any, ...] = str, Number | np.bool_  # kinds of labels, of which those of one can be put in order
+_FAR = 1e4  # times the scale
 _SOME_ROWS = 10  # of which none has two labels by chance
 
 
@@ -120,7 +122,10 @@ def shown(classes: Any) -> str:
 
 def check_classes(classes: ArrayLike) -> Array:
     """Return the sorted classes of a stream."""
+    if isinstance(classes, set | frozenset):
+        raise TypeError(f"classes must be a list or an array, got {type(classes).__name__}: pass sorted(classes).")
     given = np.asarray(classes)
+    _check_uniform(given, "classes", "at place")
     if given.ndim != 1 or (given.dtype.kind in "fc" and not np.isfinite(given).all()):
         raise ValueError(f"classes must be one-dimensional, without NaN and infinity, got {classes!r}.")
     given = np.unique(given)
@@ -136,7 +141,7 @@ def _check_finite(y: Any, name: str, n_samples: int) -> None:
     assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
 
 
-def _check_uniform(y: Any) -> None:
+def _check_uniform(y: Any, name: str = "y", where: str = "in row") -> None:
     """Check that labels are all strings or all numbers: others cannot be put in order."""
     labels = np.asarray(y).ravel()
     if labels.dtype != object or not len(labels):
@@ -145,7 +150,7 @@ def _check_uniform(y: Any) -> None:
     row = next((row for row, kind in enumerate(kinds) if kind is not kinds[0] or labels[row] is None), None)
     if row is not None:
         beside = f" beside {labels[0]!r}" if row else ""
-        raise TypeError(f"y must be uniformly strings or numbers, got {labels[row]!r} in row {row}{beside}.")
+        raise TypeError(f"{name} must be uniformly strings or numbers, got {labels[row]!r} {where} {row}{beside}.")
 
 
 def _check_no_lists(y: Any) -> None:
@@ -219,9 +224,11 @@ def _check_columns(y: Any, known: Classes | None, classes: Array | None) -> tupl
     matrix = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    kind = known.kind if known else LABELS if (matrix.data == 1).all() else SHARES
+    kind = LABELS if (matrix.data == 1).all() else SHARES
+    if known is not None and known.kind != CLASSES:  # zeros and ones may be either
+        kind = known.kind
     found = known or Classes(kind, np.arange(matrix.shape[1]) if classes is None else classes)
-    _check_same_kind(found, LABELS if kind == LABELS else SHARES)
+    _check_same_kind(found, kind)
     if matrix.shape[1] != len(found.classes):
         raise ValueError(f"y must have one column per label, {len(found.classes)}, got {matrix.shape[1]}.")
     (_check_shares if kind == SHARES else _check_indicator)(matrix)
@@ -231,7 +238,7 @@ def _check_columns(y: Any, known: Classes | None, classes: Array | None) -> tupl
             "columns is a label that a sample may have beside others. For classes of which a sample has one, pass "
             "y.argmax(axis=1).",
             UserWarning,
-            stacklevel=7,
+            stacklevel=level_of_user(),
         )
     return found, matrix
 
@@ -382,6 +389,20 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
         start = np.log(np.where(offset > 0, offset, scale / (2 * len(values))) / scale)
         return Scale(one_dimensional, scale, np.log(scale), start, True)
     return Scale(one_dimensional, scale, offset, np.zeros(len(scale)), False)
+
+
+def warn_of_scale(values: Array, scale: Scale) -> None:
+    """Warn of targets that are far from all that decided by what they are divided."""
+    middle = 0 if scale.logarithmic else scale.offset
+    far = float((np.abs(values - middle) / scale.scale).max(initial=0))
+    if far > _FAR:
+        warnings.warn(
+            f"y has numbers that are {far:.0e} times as large as what the first call found it to vary by, "
+            f"{scale.scale}, and targets are divided by that: training cannot follow. Begin with a fair sample of y, "
+            "or divide it by its size before.",
+            UserWarning,
+            stacklevel=level_of_user(),
+        )
 
 
 def _quantiles(values: Array, weights: Array, share: float) -> Array:

@@ -1,5 +1,6 @@
 """From outputs to classes and labels: the k best of each row, and how many labels a row has."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,10 @@ def best_of_rows(values: Array, k: int) -> Array:
 
 
 def check_threshold(estimator: Any) -> None:
-    """Raise ValueError if a threshold needs probabilities, which the loss does not have."""
+    """Raise ValueError if a threshold, which may be set after fit, is none, or needs what the loss does not have."""
+    threshold = estimator.threshold
+    if threshold != "expected_f1" and not (isinstance(threshold, Real) and 0 < float(threshold) < 1):
+        raise ValueError(f"threshold must be a number between 0 and 1, or 'expected_f1', got {threshold!r}.")
     if estimator.threshold != 0.5 and not has_probabilities(estimator):
         raise ValueError(
             f"threshold={estimator.threshold!r} needs probabilities, which loss={estimator.loss!r} does not have: use "

@@ -230,7 +230,7 @@ class EmbeddingBagClassifier(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted; for a label indicator the numbers of its columns.
+        The classes, sorted; for a label indicator the numbers of its columns, or what `partial_fit` was told they are.
     embeddings_ : ndarray of shape (n_features, embedding_dim)
         The trained table, in ``dtype``; a `QuantizedTable`, read as float32, for float16 and bfloat16.
     coefs_ : list of ndarrays of shapes (embedding_dim, n_outputs), or (n_inputs, n_units) for each layer

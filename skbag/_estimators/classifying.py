@@ -11,7 +11,6 @@ from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check
 from skbag._estimators.choosing import check_threshold, often_unlabelled
 from skbag._estimators.linear import linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs
-from skbag._estimators.stream import checked_in_first_call
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import CLASSIFICATION, Loss
 
@@ -75,7 +74,6 @@ class TrainedClassifier(TrainedEmbeddingBag):
         check_output(self)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
-    @checked_in_first_call
     def partial_fit(
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -88,9 +86,10 @@ class TrainedClassifier(TrainedEmbeddingBag):
         ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
 
         Parameters may be set between calls, and training goes on with them, as in SGDClassifier: the loss, the rate or
-        the penalty, for example; another ``solver`` begins without a state. ``embedding_dim``, ``init``, ``dtype`` and
-        ``random_state`` say how training begins and have no effect on later calls. ``hidden_layer_sizes``, ``mode``,
-        ``fields`` and ``interaction`` must keep the layers' shapes, or the call is refused.
+        the penalty, for example; another ``solver`` begins without a state. They are checked as `fit` checks them.
+        ``embedding_dim``, ``init``, ``dtype`` and ``random_state`` say how training begins and have no effect on later
+        calls. ``hidden_layer_sizes``, ``mode``, ``fields`` and ``interaction`` must keep the layers' shapes, or the
+        call is refused.
 
         Parameters
         ----------
@@ -100,11 +99,11 @@ class TrainedClassifier(TrainedEmbeddingBag):
             Classes, not necessarily all of them, a label indicator of zeros and ones with two or more columns, or
             probabilities of classes.
         classes : array-like of shape (n_classes,), default=None
-            All classes that the stream will bring. Needed in the first call, unless y is a label indicator or
-            probabilities; may be left out afterwards.
+            All classes that the stream will bring, in any order. Needed in the first call, unless y is a label
+            indicator or probabilities, whose columns they name, sorted; may be left out afterwards.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative. They are taken as they are, so they are also factors of the learning rate
-            of "sgd". None is 1 for every row.
+            of "sgd". Rows whose weight is 0 are left out; one at least must be larger. None is 1 for every row.
 
         Returns
         -------
@@ -130,6 +129,7 @@ class TrainedClassifier(TrainedEmbeddingBag):
         >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
         array([0, 1])
         """
+        stream = self._left_stream()
         check_output(self)
         if self.class_weight == "balanced":
             raise ValueError(
@@ -137,6 +137,8 @@ class TrainedClassifier(TrainedEmbeddingBag):
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
         declared = None if classes is None else check_classes(classes)
+        if declared is not None and has_columns(y) and not np.array_equal(declared, np.asarray(classes)):
+            raise ValueError(f"classes must be sorted and different, like the columns of y, got {shown(classes)}.")
         if not hasattr(self, "coefs_"):
             if declared is None and not has_columns(y):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -147,7 +149,7 @@ class TrainedClassifier(TrainedEmbeddingBag):
                 "Classes cannot be added: name all in the first call, or make a new estimator with "
                 "init=model.embeddings_."
             )
-        return self._partial_fit(X, y, sample_weight, declared)
+        return self._partial_fit(stream, X, y, sample_weight, declared)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Classes, Any]:
         found, labels = check_y(y, known, n_samples)

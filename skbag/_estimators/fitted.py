@@ -19,6 +19,7 @@ from skbag._data.quantized import QuantizedTable, table_of, values_of
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._data.table import check_weight, copied
 from skbag._data.targets import Targets
+from skbag._data.warned import level_of_user
 from skbag._estimators.base import EmbeddingBagBase, validate_bags
 from skbag._estimators.models import Models
 from skbag._rules.activations import ACTIVATIONS
@@ -121,7 +122,7 @@ class FittedLayers(EmbeddingBagBase):
                     "The rows of init are longer than training can follow, which is up to about 30,000: divide init by "
                     "their length.",
                     UserWarning,
-                    stacklevel=6,
+                    stacklevel=level_of_user(),
                 )
             table = copied(table)  # training writes into it, and it may be the caller's
         solver, dim = SOLVERS[self.solver], self._blocks.n_blocks * table.shape[1]

@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
 from skbag._data.table import check_dtype
-from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets
+from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets, warn_of_scale
 from skbag._estimators.linear import linear_regressor
-from skbag._estimators.stream import checked_in_first_call
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
 
@@ -58,7 +57,6 @@ class TrainedRegressor(TrainedEmbeddingBag):
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
-    @checked_in_first_call
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch on one batch of a stream, at the constant rate ``learning_rate_init``.
 
@@ -72,7 +70,8 @@ class TrainedRegressor(TrainedEmbeddingBag):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Finite numbers, of as many outputs in every call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, not negative, taken as they are. None is 1 for every row.
+            Weights of the rows, not negative, taken as they are. Rows whose weight is 0 are left out; one at least must
+            be larger. None is 1 for every row.
 
         Returns
         -------
@@ -85,10 +84,12 @@ class TrainedRegressor(TrainedEmbeddingBag):
             As in `fit`; also if y has another number of outputs than before, or with ``early_stopping=True``. The
             estimator is then as it was before the call, and the stream can go on.
         """
-        return self._partial_fit(X, y, sample_weight)
+        return self._partial_fit(self._left_stream(), X, y, sample_weight)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
         values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype, self._storages))
+        if known is not None:
+            warn_of_scale(values, known)
         return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:

@@ -16,6 +16,7 @@ from skbag._data.on_device import on_host
 from skbag._data.quantized import table_of
 from skbag._data.table import check_weight
 from skbag._data.targets import Targets
+from skbag._data.warned import level_of_user
 from skbag._training import convex
 from skbag._training.defaults import default_epochs
 from skbag._training.loop import Schedule, Stopper, epochs
@@ -96,6 +97,7 @@ class Run:
         n_epochs = progress.n_epochs = n_default if automatic else int(estimator.max_iter)
         schedule = estimator._schedule(self.learnt, estimator.learning_rate, n_epochs, n_batches)
         best, stopped = self._epochs(schedule, progress)
+        self._check_scores()
         if best is not None:
             for parameters, kept in zip(self.model.parameters(), best.parameters(), strict=True):
                 for array, old in zip(parameters.arrays(), kept.arrays(), strict=True):
@@ -106,7 +108,7 @@ class Run:
                 f"Maximum number of iterations ({n_epochs}) reached, and never {estimator.n_iter_no_change} epochs in "
                 f"a row without an improvement by more than tol={estimator.tol}. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=level_of_user(),
             )
 
     def _epochs(self, schedule: Schedule, progress: Progress) -> tuple[Any, bool]:
@@ -129,6 +131,14 @@ class Run:
                 if progress.epoch(self._fitted, len(self.losses)) or stop:
                     return best, True
         return best, False
+
+    def _check_scores(self) -> None:
+        """Raise ValueError if no epoch has a score."""
+        if self.scores and np.isnan(self.scores).all():
+            raise ValueError(
+                f"scoring must return numbers, got nan in all of {len(self.scores)} epochs: early stopping cannot say "
+                "which one is best."
+            )
 
     def _fitted(self) -> dict[str, Any]:
         return self.estimator._attributes(self.model, self.learnt)

@@ -1,34 +1,16 @@
 """What calls of partial_fit have in common: to put it together takes longer than to train on some rows."""
 
-from collections.abc import Callable
-from functools import wraps
 from operator import is_
 from types import NoneType
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
 
 from skbag._data.model import Model
 from skbag._training.loop import Schedule
 
 _FIXED = str, int, float, bool, NoneType, type, np.generic, np.dtype  # that nobody can change, but only replace
 _ANEW = "class_weight", "init", "random_state", "scoring"  # looked at anew in every call, or not any more
-
-
-def checked_in_first_call(partial_fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate partial_fit so that the parameters are checked in the first call, as scikit-learn does it.
-
-    Its own context would take as long in every later call as many rows, for nothing.
-    """
-
-    @wraps(partial_fit)
-    def call(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        if "coefs_" not in vars(estimator) and not get_config()["skip_parameter_validation"]:
-            estimator._validate_params()
-        return partial_fit(estimator, *args, **kwargs)
-
-    return call
 
 
 class Stream:

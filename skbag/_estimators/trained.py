@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight
@@ -30,6 +31,7 @@ from skbag._training.validation import split
 
 Array = NDArray[Any]
 
+_NO_WEIGHT = "sample_weight times class_weight must be larger than 0 for at least one sample."
 _FEW = 16  # rows of the first call of a stream count as so many at least: they may be fewer by chance
 
 
@@ -139,22 +141,22 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
     def _new_rng(self) -> np.random.RandomState:
         return check_random_state(self.random_state)
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, declared: Any = None) -> Self:
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
+    def _partial_fit(self, stream: Stream | None, X: Any, y: Any, sample_weight: Any, declared: Any = None) -> Self:
         first = "coefs_" not in vars(self)
         fitted = self._snapshot()
-        stream = fitted._left_stream(first)
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
         weights = checked_weights(sample_weight, bags.n_rows)
         learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
         weights, targets = fitted._weights_of(learnt, labels, weights), fitted._targets_of(learnt, labels)
+        used = np.flatnonzero(weights)
+        if not len(used):
+            raise ValueError(_NO_WEIGHT)
         stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights)
         trainer, held, before = stream.trainer, fitted._held, rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
         n_before, attributes = len(curve), None
         try:
-            (loss,) = epochs(trainer, np.arange(bags.n_rows), stream.schedule, fitted.shuffle, rng)
+            (loss,) = epochs(trainer, used, stream.schedule, fitted.shuffle, rng)
             if fitted.verbose:
                 print(f"Epoch {n_before + 1}, loss {loss:.6f}")
             curve.append(loss)
@@ -179,10 +181,15 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
                 fitted._leave(stream, attributes, goes_on=goes_on)
         return self
 
-    def _left_stream(self, first: bool) -> Stream | None:
-        """Return what the call before has left; if it is nothing, hidden layers must be those that there were."""
+    def _left_stream(self) -> Stream | None:
+        """Return what the call before has left; if it is nothing, parameters are checked, which takes long."""
+        first = "coefs_" not in vars(self)
         stream = None if first or not self._models else self._models.take_stream(self.__dict__)
         if stream is None:
+            if not get_config()["skip_parameter_validation"]:
+                self._validate_params()
+            if self.early_stopping:
+                raise ValueError("partial_fit does not support early_stopping=True.")
             self._check_hidden(None if first else "partial_fit")
         return stream
 
@@ -263,13 +270,17 @@ def checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
         )
     except OverflowError:
         raise ValueError("sample_weight must be finite in float64, and contains a larger integer.") from None
+    except (TypeError, ValueError) as error:
+        if "ample" in str(error):  # scikit-learn says what it is
+            raise
+        raise type(error)(f"sample_weight must be real numbers: {error}") from error
     return weights
 
 
 def normalized(weights: Array) -> Array:
     """Return weights with a mean of 1 where they are not 0."""
     if not weights.any():
-        raise ValueError("sample_weight times class_weight must be larger than 0 for at least one sample.")
+        raise ValueError(_NO_WEIGHT)
     weights = weights / weights.max()  # or their sum could be infinite
     return weights / weights[weights > 0].mean()
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skbag._cpu.threads import effective_threads, run_each
 from skbag._data.bags import Bags
 from skbag._data.targets import Targets
+from skbag._threads import effective_threads, run_each
 
 Array = NDArray[Any]
 
