@@ -4,13 +4,16 @@ import pickle
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from helpers import csr, learnt, random_csr, random_table, run_python
 from scipy.sparse import csr_array
 from sklearn.exceptions import FitFailedWarning, NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skbag import EmbeddingBagClassifier
@@ -643,7 +646,7 @@ def test_the_warning_of_rows_with_a_single_label_points_to_the_call(method):
 # --- what a stranger tried
 
 
-@pytest.mark.parametrize("threshold", [7, 0, 1, -1, np.nan, "x", None])
+@pytest.mark.parametrize("threshold", [7, 0, 1, -1, np.nan, "x", None, True, [0.3], np.array([0.3, 0.4])])
 def test_a_threshold_that_is_set_after_fit_is_checked(X, threshold):
     Y = np.random.default_rng(0).integers(0, 2, (N_ROWS, 3))
     model = classifier().fit(X, Y).set_params(threshold=threshold)
@@ -664,6 +667,28 @@ def test_classes_name_columns_in_their_order(X):
     for wrong in (list("bac"), list("aab")):
         with refuses(ValueError, "classes must be sorted and different, like the columns of y"):
             classifier().partial_fit(X, Y, classes=wrong)
+    for order in ([0, 1, 2], [2, 1, 0]):  # what is wrong is y
+        model = classifier().partial_fit(X, np.arange(N_ROWS) % 3, classes=order)
+        with refuses(ValueError, "y must be class labels as before, got a label indicator"):
+            model.partial_fit(X, Y, classes=order)
+
+
+def test_lists_of_labels_are_told_of_the_binarizer_with_classes(X):
+    for classes in (list("abc"), list("cba")):
+        with refuses(ValueError, "got a list of labels per sample, like ['a']", "MultiLabelBinarizer"):
+            classifier().partial_fit(X, [["a"], ["b", "c"]] * (N_ROWS // 2), classes=classes)
+
+
+def test_warnings_point_to_the_user_through_scikit_learn(X, tmp_path):
+    Y = np.eye(3, dtype=int)[np.arange(N_ROWS) % 3]
+    for call in (
+        lambda: make_pipeline(classifier(), LogisticRegression(), memory=str(tmp_path)).fit(X, Y),
+        lambda: make_pipeline(classifier()).fit(X, Y),
+        lambda: cross_val_score(classifier(), X, Y, cv=2),
+    ):
+        with pytest.warns(UserWarning, match="Every row of y has a single 1") as caught, suppress(ValueError):
+            call()
+        assert caught[0].filename == __file__
 
 
 def test_an_indicator_is_called_that_after_classes(X, y):
@@ -678,8 +703,9 @@ def test_an_indicator_is_called_that_after_classes(X, y):
 
 
 def test_weights_that_are_no_numbers_are_named(X, y):
-    with refuses(ValueError, "sample_weight must be real numbers", "'x'"):
-        classifier().fit(X, y, sample_weight=["x"] * N_ROWS)
+    for weight in ("x", "a sample"):
+        with refuses(ValueError, "sample_weight must be real numbers", repr(weight)):
+            classifier().fit(X, y, sample_weight=[weight] * N_ROWS)
 
 
 def test_a_table_that_no_memory_holds_is_an_error_that_says_so():
@@ -691,4 +717,6 @@ def test_a_table_that_no_memory_holds_is_an_error_that_says_so():
 def test_dense_arrays_of_either_order_of_bytes_are_the_same(X, y):
     one, other = (classifier().fit(X.toarray().astype(dtype), y) for dtype in (">f8", "<f8"))
     np.testing.assert_array_equal(one.embeddings_, other.embeddings_)
-    np.testing.assert_array_equal(one.predict(X.toarray().astype(">f4")), other.predict(X))
+    for dtype in (">f2", ">f4", ">i4"):
+        values = X.toarray().round().astype(dtype)
+        np.testing.assert_array_equal(one.predict(values), other.predict(csr_array(values.astype(float))))

@@ -504,3 +504,26 @@ def test_a_stream_that_begins_with_other_targets_warns(loss):
         model.partial_fit(X, y)
     assert caught[0].filename == __file__
     EmbeddingBagRegressor(4, loss=loss, random_state=0).partial_fit(X[:5], y[:5]).partial_fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error", "poisson"])
+def test_outliers_and_rows_without_weight_are_no_other_targets(loss):
+    X, y = random_csr(60, 12, dtype="float32"), np.abs(np.random.default_rng(0).standard_normal(60))
+    y[3] = 1e6
+    model = EmbeddingBagRegressor(4, loss=loss, random_state=0, early_stopping=True, warm_start=True, max_iter=2)
+    model.fit(X, y, X_val=X, y_val=y).fit(X, y, X_val=X, y_val=y)
+    model.set_params(early_stopping=False).partial_fit(X, y)
+    model.partial_fit(X, np.where(np.arange(60) % 2, 1e9, y), np.arange(60) % 2 == 0)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("solver", ["rowwise_adagrad", "adagrad"])
+def test_rows_without_weight_are_left_out_of_a_first_batch(solver, loss):
+    X, y = random_csr(60, 12, dtype="float32"), np.random.default_rng(0).random((60, 2))
+    y[:, 1] = 0
+    used, models = np.arange(0, 60, 2), []
+    for rows in (np.arange(60), used):
+        model = EmbeddingBagRegressor(4, loss=loss, solver=solver, batch_size=1024, shuffle=False, random_state=0)
+        models.append(model.partial_fit(X[rows], y[rows], sample_weight=np.isin(rows, used).astype(float)))
+    np.testing.assert_array_equal(models[0].embeddings_, models[1].embeddings_)
+    assert models[0].loss_curve_ == models[1].loss_curve_

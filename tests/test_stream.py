@@ -252,6 +252,50 @@ def test_parameters_are_checked_when_they_were_set(name, value):
         estimator.set_params(n_iter_no_change=0).partial_fit(X, y)
 
 
+class Meanwhile:
+    """Classes that let something happen when they are looked at, as another thread may."""
+
+    def __init__(self, classes, happen):
+        self.classes, self.happen = classes, happen
+
+    def __array__(self, dtype=None, copy=None):
+        self.happen()
+        return np.asarray(self.classes)
+
+
+def test_a_fit_beside_a_call_is_not_overwritten_by_later_ones():
+    X, y = batch(0)
+    model = EmbeddingBagClassifier(5, random_state=0)
+    for _ in range(3):
+        model.partial_fit(X, y, classes=np.arange(6))
+    Y = np.arange(len(y)) % 6
+    model.partial_fit(X, y, classes=Meanwhile(np.arange(6), lambda: model.fit(X, Y)))
+    before = model.embeddings_.copy()
+    model.partial_fit(X, y).partial_fit(X, y)
+    assert (model.embeddings_ != before).any()
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_parameter_set_beside_a_call_is_that_of_the_next(moment, monkeypatch):
+    X, y = batch(0)
+    model = EmbeddingBagClassifier(5, random_state=0)
+    for _ in range(3):
+        model.partial_fit(X, y, classes=np.arange(6))
+
+    def set_it():
+        model.learning_rate_init = -10
+
+    if moment == "before":
+        model.partial_fit(X, y, classes=Meanwhile(np.arange(6), set_it))
+    else:
+        epoch = training.Trainer.epoch
+        monkeypatch.setattr(training.Trainer, "epoch", lambda *args: (set_it(), epoch(*args))[1])
+        model.partial_fit(X, y)
+        monkeypatch.undo()
+    with pytest.raises(ValueError, match="The 'learning_rate_init' parameter of EmbeddingBagClassifier"):
+        model.partial_fit(X, y)
+
+
 @pytest.mark.parametrize("solver", ["sgd", "rowwise_adagrad"])
 @pytest.mark.parametrize("first", [True, False])
 def test_rows_without_weight_are_left_out(solver, first):

@@ -177,7 +177,10 @@ def _check_no_lists(y: Any) -> None:
 
 def has_columns(y: Any) -> bool:
     """Whether y has a column of numbers for each class or label."""
-    array = y if issparse(y) else np.asarray(y)
+    try:
+        array = y if issparse(y) else np.asarray(y)
+    except ValueError:  # lists of different lengths
+        return False
     return (issparse(y) or (array.ndim == 2 and array.shape[1] > 1)) and array.dtype.kind in "biuf"
 
 
@@ -369,6 +372,7 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
     say of the standard deviation; for "poisson" by the mean.
     """
     weights = weights / weights.max() if weights.any() else np.ones(len(values))  # or their sum could be infinite
+    n_used = np.count_nonzero(weights)
     largest = np.abs(values).max(axis=0, initial=0)
     unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
     middle = np.average(values / unit, axis=0, weights=weights)
@@ -386,16 +390,15 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
     scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     offset = middle * unit
     if loss == "poisson":
-        start = np.log(np.where(offset > 0, offset, scale / (2 * len(values))) / scale)
+        start = np.log(np.where(offset > 0, offset, scale / (2 * n_used)) / scale)
         return Scale(one_dimensional, scale, np.log(scale), start, True)
     return Scale(one_dimensional, scale, offset, np.zeros(len(scale)), False)
 
 
 def warn_of_scale(values: Array, scale: Scale) -> None:
-    """Warn of targets that are far from all that decided by what they are divided."""
-    middle = 0 if scale.logarithmic else scale.offset
-    far = float((np.abs(values - middle) / scale.scale).max(initial=0))
-    if far > _FAR:
+    """Warn of targets most of which are far from all that decided by what they are divided: no outliers."""
+    sizes = np.abs(values - (0 if scale.logarithmic else scale.offset)) / scale.scale
+    if sizes.max(initial=0) > _FAR and (far := float(np.median(sizes, axis=0).max())) > _FAR:
         warnings.warn(
             f"y has numbers that are {far:.0e} times as large as what the first call found it to vary by, "
             f"{scale.scale}, and targets are divided by that: training cannot follow. Begin with a fair sample of y, "

@@ -315,5 +315,5 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         raise ValueError(words) from error
     if issparse(X):
         return X
-    known = X.astype(np.float32) if X.dtype == np.float16 else X.astype(X.dtype.newbyteorder("="), copy=False)
-    return csr_array(known)  # SciPy knows no float16, and no other order of bytes
+    X = X.astype(X.dtype.newbyteorder("="), copy=False)
+    return csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy knows neither

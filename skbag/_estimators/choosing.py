@@ -145,7 +145,8 @@ def best_of_rows(values: Array, k: int) -> Array:
 def check_threshold(estimator: Any) -> None:
     """Raise ValueError if a threshold, which may be set after fit, is none, or needs what the loss does not have."""
     threshold = estimator.threshold
-    if threshold != "expected_f1" and not (isinstance(threshold, Real) and 0 < float(threshold) < 1):
+    is_number = isinstance(threshold, Real) and 0 < float(threshold) < 1
+    if not (is_number or (isinstance(threshold, str) and threshold == "expected_f1")):
         raise ValueError(f"threshold must be a number between 0 and 1, or 'expected_f1', got {threshold!r}.")
     if estimator.threshold != 0.5 and not has_probabilities(estimator):
         raise ValueError(

@@ -129,27 +129,27 @@ class TrainedClassifier(TrainedEmbeddingBag):
         >>> model.predict(hashing.transform(["cats sat", "stocks rose"]))
         array([0, 1])
         """
-        stream = self._left_stream()
-        check_output(self)
-        if self.class_weight == "balanced":
+        fitted, stream = self._begin_call()
+        check_output(fitted)
+        if fitted.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
                 "compute them from all labels with sklearn.utils.compute_class_weight and pass them as a dict."
             )
-        declared = None if classes is None else check_classes(classes)
-        if declared is not None and has_columns(y) and not np.array_equal(declared, np.asarray(classes)):
-            raise ValueError(f"classes must be sorted and different, like the columns of y, got {shown(classes)}.")
-        if not hasattr(self, "coefs_"):
-            if declared is None and not has_columns(y):
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-        elif declared is not None and not np.array_equal(declared, self.classes_):
+        declared, known = None if classes is None else check_classes(classes), vars(fitted).get("_learnt")
+        if known is None and declared is None and not has_columns(y):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if known is not None and declared is not None and not np.array_equal(declared, known.classes):
             raise ValueError(
                 f"`classes={shown(classes)}` is not the same as on last call to partial_fit, was: "
-                f"{shown(self.classes_)}. "
+                f"{shown(known.classes)}. "
                 "Classes cannot be added: name all in the first call, or make a new estimator with "
                 "init=model.embeddings_."
             )
-        return self._partial_fit(stream, X, y, sample_weight, declared)
+        in_order = declared is None or np.array_equal(declared, np.asarray(classes))
+        if not in_order and (has_columns(y) if known is None else known.kind != CLASSES):
+            raise ValueError(f"classes must be sorted and different, like the columns of y, got {shown(classes)}.")
+        return self._partial_fit(fitted, stream, X, y, sample_weight, declared)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Classes, Any]:
         found, labels = check_y(y, known, n_samples)

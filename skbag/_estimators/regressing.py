@@ -84,12 +84,12 @@ class TrainedRegressor(TrainedEmbeddingBag):
             As in `fit`; also if y has another number of outputs than before, or with ``early_stopping=True``. The
             estimator is then as it was before the call, and the stream can go on.
         """
-        return self._partial_fit(self._left_stream(), X, y, sample_weight)
+        return self._partial_fit(*self._begin_call(), X, y, sample_weight)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
         values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype, self._storages))
         if known is not None:
-            warn_of_scale(values, known)
+            warn_of_scale(values[weights > 0], known)
         return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:

@@ -86,6 +86,7 @@ class Run:
             progress.n_epochs = 1
             with progress:
                 self._solve()
+                self._check_scores()
                 progress.epoch(self._fitted, 1)
             return
         n_batches = -(-len(self.used) // min(int(estimator.batch_size), self.bags.n_rows))

@@ -141,9 +141,10 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
     def _new_rng(self) -> np.random.RandomState:
         return check_random_state(self.random_state)
 
-    def _partial_fit(self, stream: Stream | None, X: Any, y: Any, sample_weight: Any, declared: Any = None) -> Self:
-        first = "coefs_" not in vars(self)
-        fitted = self._snapshot()
+    def _partial_fit(
+        self, fitted: Self, stream: Stream | None, X: Any, y: Any, sample_weight: Any, declared: Any = None
+    ) -> Self:
+        first = "coefs_" not in vars(fitted)
         bags = fitted._check_bags(X, reset=first, goes_on=not first)
         weights = checked_weights(sample_weight, bags.n_rows)
         learnt, labels = fitted._learn_y(y, declared if first else fitted._learnt, weights, bags.n_rows)
@@ -151,7 +152,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         used = np.flatnonzero(weights)
         if not len(used):
             raise ValueError(_NO_WEIGHT)
-        stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights)
+        stream, goes_on, rng = fitted._stream_for(stream, first, bags, learnt, targets, weights, used)
         trainer, held, before = stream.trainer, fitted._held, rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
         n_before, attributes = len(curve), None
@@ -177,32 +178,43 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise
         if not first:
             trainer.forget()
-            if goes_on or (stream.may_go_on and fitted._held == held):
+            if (goes_on or (stream.may_go_on and fitted._held == held)) and fitted._has_parameters_of(attributes):
                 fitted._leave(stream, attributes, goes_on=goes_on)
         return self
 
-    def _left_stream(self) -> Stream | None:
-        """Return what the call before has left; if it is nothing, parameters are checked, which takes long."""
-        first = "coefs_" not in vars(self)
-        stream = None if first or not self._models else self._models.take_stream(self.__dict__)
+    def _begin_call(self) -> tuple[Self, Stream | None]:
+        """Return a snapshot to train on a batch, and what the call before has left for it.
+
+        If that is nothing, parameters are checked, which takes as long as a small call.
+        """
+        fitted = self._snapshot()
+        attributes = fitted.__dict__
+        first = "coefs_" not in attributes
+        stream = None if first or not fitted._models else fitted._models.take_stream(attributes)
         if stream is None:
             if not get_config()["skip_parameter_validation"]:
-                self._validate_params()
-            if self.early_stopping:
+                fitted._validate_params()
+            if fitted.early_stopping:
                 raise ValueError("partial_fit does not support early_stopping=True.")
-            self._check_hidden(None if first else "partial_fit")
-        return stream
+            fitted._check_hidden(None if first else "partial_fit")
+        return fitted, stream
+
+    def _has_parameters_of(self, attributes: dict[str, Any]) -> bool:
+        """Return whether the parameters are those in ``attributes``: they may be set while a call runs."""
+        own = vars(self)
+        return attributes is own or all(attributes[name] is own[name] for name in self._get_param_names())
 
     def _stream_for(
-        self, stream: Stream | None, first: bool, bags: Bags, learnt: Any, targets: Targets, weights: Array
-    ) -> tuple[Stream, bool, np.random.RandomState]:
+        self, stream: Stream | None, first: bool, bags: Bags, learnt: Any, targets: Targets, weights: Array,
+        used: Array,
+    ) -> tuple[Stream, bool, np.random.RandomState]:  # fmt: skip
         """Return what trains on a batch, whether that is ``stream`` which goes on, and its random numbers."""
         rng = self._new_rng() if first else self._rng
         self._choose_outputs(learnt, targets, weights, rng, goes_on=not first)
         if first:
-            self._look_at(bags, np.flatnonzero(weights), learnt)
+            self._look_at(bags, used, learnt)
             evidence = self._evidence(bags, learnt, targets, weights)
-            model = self._new_model(bags, learnt, targets, weights, max(bags.n_rows, _FEW), rng, evidence=evidence)
+            model = self._new_model(bags, learnt, targets, weights, max(len(used), _FEW), rng, evidence=evidence)
             return self._new_stream(bags, learnt, targets, weights, model, undo=False), False, stream_of(rng)
         if stream is None or stream.trainer.objective.outputs is not self._some_outputs:
             return self._new_stream(bags, learnt, targets, weights, self._model(), undo=True), False, rng
@@ -271,7 +283,7 @@ def checked_weights(sample_weight: ArrayLike | None, n_samples: int) -> Array:
     except OverflowError:
         raise ValueError("sample_weight must be finite in float64, and contains a larger integer.") from None
     except (TypeError, ValueError) as error:
-        if "ample" in str(error):  # scikit-learn says what it is
+        if "sample_weight" in str(error) or "ample weight" in str(error):  # scikit-learn says what it is
             raise
         raise type(error)(f"sample_weight must be real numbers: {error}") from error
     return weights
