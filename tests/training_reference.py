@@ -159,9 +159,13 @@ def step(model, bags, labels, weights, options, rate):
 
 
 def epoch(model, bags, labels, weights, options, rates, batch_size):
-    """Train on the mini-batches one after the other, in the order of the bags; return the mean loss of a bag."""
-    total = 0.0
-    for rate, first in zip(rates, range(0, len(bags), batch_size), strict=True):
+    """Train on the mini-batches one after the other, in the order of the bags; return the mean loss of a bag.
+
+    Rows without weight are left out: there may be fewer mini-batches than rates.
+    """
+    used, total = np.flatnonzero(weights), 0.0
+    bags, labels, weights = [bags[p] for p in used], labels[used], weights[used]
+    for rate, first in zip(rates, range(0, len(bags), batch_size), strict=False):
         some = slice(first, first + batch_size)
         total += step(model, bags[some], labels[some], weights[some], options, rate) * len(bags[some])
     return total / len(bags)
