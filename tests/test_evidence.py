@@ -1,5 +1,7 @@
 """What columns say about classes and labels before training, and that training knows it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -89,6 +91,19 @@ def test_sums_are_the_same_in_any_number_of_threads(n_classes, request):
     np.testing.assert_allclose(alone, together, atol=1e-5)
     for n_jobs in (2, 3, -1):
         assert sums_of(bags_of(X), residuals, n_jobs).tobytes() == alone.tobytes()
+
+
+def test_pieces_of_wide_matrices_are_summed_in_place(monkeypatch):
+    X, y = some_rows(100, n_rows=3000)
+    X.resize((3000, 100_000))
+    bags, residuals = bags_of(X), residuals_of(targets_of(y, 100), np.ones(3000))
+    monkeypatch.setattr(evidence, "_AT_ONCE", 100)
+    tracemalloc.start()
+    try:
+        n_bytes = sums_of(bags, residuals).nbytes
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * n_bytes  # the sums and those of one piece
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("n_classes", [2, 8, 100])

@@ -77,12 +77,16 @@ def _sums(bags: Bags, ids: Array, n_columns: int, residuals: Array, n_jobs: int 
 
     Where rows name many columns, and often, what they have is summed one by one: one fits in the caches.
     """
-    n = residuals.shape[1]
+    n, pieces = residuals.shape[1], _pieces(bags, ids, n_columns)
     if 0 < len(ids) < max(n * _APART, n_columns * _DENSE):
-        return reduce(np.add, (matrix @ residuals[rows] for rows, matrix in _pieces(bags, ids, n_columns)))
+        rows, matrix = next(pieces)
+        sums = matrix @ residuals[rows]
+        for rows, matrix in pieces:
+            _add_product(matrix, residuals[rows], sums)
+        return sums
     sums = np.zeros((n_columns, n), np.float32, order="F")
     n_threads = effective_threads(n_jobs) if len(ids) >= _FOR_THREADS else 1
-    for rows, matrix in _pieces(bags, ids, n_columns):
+    for rows, matrix in pieces:
         each = zip(residuals[rows].T, sums.T, strict=True)
         run_each((partial(_add_product, matrix, column, to) for column, to in each), n_threads)
     return sums
@@ -103,8 +107,8 @@ def _pieces(bags: Bags, ids: Array, n_columns: int) -> Iterator[tuple[slice, Any
         yield slice(first, last), csr_array(members, shape=(last - first, n_columns)).T
 
 
-def _add_product(matrix: Any, vector: Array, to: Array) -> None:
-    to += matrix @ vector
+def _add_product(matrix: Any, other: Array, to: Array) -> None:
+    to += matrix @ other
 
 
 def evidence_of(sums: Array) -> Array:
