@@ -403,6 +403,15 @@ def test_from_pretrained_checks_its_options(words, change):
         EmbeddingBagVectorizer.from_pretrained(TABLE, **change).transform(with_parts())
 
 
+@pytest.mark.parametrize("n_jobs", ["2", 1.5])
+def test_threads_that_are_set_after_fit_are_whole_numbers(n_jobs):
+    X = csr(np.ones(80_000), np.arange(80_000) % 90, np.arange(0, 80_001, 80), 90)  # one thread is not asked about
+    vectorizer = EmbeddingBagVectorizer(64).fit(X).set_params(n_jobs=n_jobs)
+    with refuses(TypeError, "n_jobs must be an integer or None", repr(n_jobs)):
+        vectorizer.transform(X)
+    assert vectorizer.set_params(n_jobs=np.int64(2)).transform(X).shape == (1000, 64)
+
+
 def state(estimator):
     return {name: copy.deepcopy(value) for name, value in vars(estimator).items() if name.endswith("_")}
 
