@@ -1,13 +1,11 @@
 """torch-shaped functions on arrays."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skbag._backends import get_backend
@@ -17,6 +15,7 @@ from skbag._data.ids import bags_from_ids
 from skbag._data.limits import COLUMNS, NORM
 from skbag._data.ragged import flattened
 from skbag._data.table import check_padding_idx, check_weight
+from skbag._threads import check_jobs
 
 Mode = Literal["sum", "mean", "sqrtn", "max"]
 
@@ -172,7 +171,7 @@ def embedding_bag(
         include_last_offset=include_last_offset,
         padding_idx=check_padding_idx(padding_idx, len(table)),
     )
-    return backend.pool(bags, table, modes, _jobs(n_jobs), _norm(max_norm, norm_type, "embedding_bag"))
+    return backend.pool(bags, table, modes, check_jobs(n_jobs), _norm(max_norm, norm_type, "embedding_bag"))
 
 
 def embedding(
@@ -257,7 +256,7 @@ def embedding(
     ids = as_ids(input if ragged is None else ragged[0], "input")
     flat = frozen(ids.reshape(-1))
     bags = Bags(flat, frozen(np.array([0, flat.size], flat.dtype)), None, len(table), name="input", shape=ids.shape)
-    jobs = _jobs(n_jobs)
+    jobs = check_jobs(n_jobs)
     rows = backend.lookup(bags, table, jobs)
     if norm is not None:
         rows *= backend.norm_factors(rows, norm, jobs)[:, None]
@@ -354,9 +353,3 @@ def _norm(max_norm: float | None, norm_type: float, caller: str) -> tuple[float,
         return None
     validate_parameter_constraints(NORM, {"max_norm": max_norm, "norm_type": norm_type}, caller_name=caller)
     return float(max_norm), float(norm_type)
-
-
-def _jobs(n_jobs: int | None) -> int | None:
-    if not isinstance(n_jobs, int | None):
-        check_scalar(n_jobs, "n_jobs", Integral)
-    return n_jobs

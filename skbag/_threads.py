@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
-from operator import index
+from numbers import Integral
 from queue import SimpleQueue
+from typing import Any
 
 from joblib import effective_n_jobs
 
@@ -20,17 +21,19 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def check_jobs(n_jobs: Any) -> Any:
+    """Return n_jobs; TypeError if it is neither an integer nor None, as parameters may be set after fit."""
+    if not isinstance(n_jobs, int | None | Integral):
+        raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}.")
+    return n_jobs
+
+
 def effective_threads(n_jobs: int | None) -> int:
     """Return how many threads n_jobs means here, no more than processors; ValueError for 0.
 
-    Only None and negative numbers ask joblib. TypeError for what is no integer: it may be set after fit.
+    Only None and negative numbers ask joblib.
     """
-    try:
-        n_threads = None if n_jobs is None else index(n_jobs)
-    except TypeError:
-        raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}.") from None
-    if n_threads is None or n_threads <= 0:
-        n_threads = effective_n_jobs(n_threads)
+    n_threads = n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
     if n_threads == 1:
         return 1
     return min(int(n_threads), processors())

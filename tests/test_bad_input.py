@@ -403,13 +403,28 @@ def test_from_pretrained_checks_its_options(words, change):
         EmbeddingBagVectorizer.from_pretrained(TABLE, **change).transform(with_parts())
 
 
-@pytest.mark.parametrize("n_jobs", ["2", 1.5])
-def test_threads_that_are_set_after_fit_are_whole_numbers(n_jobs):
-    X = csr(np.ones(80_000), np.arange(80_000) % 90, np.arange(0, 80_001, 80), 90)  # one thread is not asked about
-    vectorizer = EmbeddingBagVectorizer(64).fit(X).set_params(n_jobs=n_jobs)
-    with refuses(TypeError, "n_jobs must be an integer or None", repr(n_jobs)):
-        vectorizer.transform(X)
-    assert vectorizer.set_params(n_jobs=np.int64(2)).transform(X).shape == (1000, 64)
+@pytest.mark.parametrize("n_jobs", ["2", 1.5, [2]])
+@pytest.mark.parametrize("n_rows", [3, 1000])  # few have one thread, and many two
+def test_threads_are_whole_numbers(n_jobs, n_rows):
+    n = 80 * n_rows
+    X, y = csr(np.ones(n), np.arange(n) % 90, np.arange(0, n + 1, 80), 90), np.arange(n_rows) % 2
+    words = TypeError, "n_jobs must be an integer or None", repr(n_jobs)
+    classifier = EmbeddingBagClassifier(64, max_iter=1).fit(X, y)
+    vectorizer = EmbeddingBagVectorizer(64).fit(X)
+    for estimator, name, *more in (
+        (vectorizer, "transform"), (classifier, "predict"), (classifier, "predict_top_k", 1),
+        (classifier, "contributions"), (classifier, "transform"), (classifier, "fit", y),
+        (classifier, "partial_fit", y),
+    ):  # fmt: skip
+        call = getattr(estimator, name)
+        estimator.set_params(n_jobs=n_jobs)
+        with refuses((TypeError, InvalidParameterError), "n_jobs", repr(n_jobs)):
+            call(X, *more)
+        estimator.set_params(n_jobs=np.int64(2))
+        call(X, *more)
+    for function in (embedding_bag, embedding):
+        with refuses(*words):
+            function(IDS, TABLE, n_jobs=n_jobs)
 
 
 def state(estimator):

@@ -37,6 +37,7 @@ from skbag._estimators.printed import PrintedMixin
 from skbag._estimators.saved import SavedMixin
 from skbag._estimators.vectors import VectorsMixin
 from skbag._rules.pooling import MODES, modes_of
+from skbag._threads import check_jobs
 
 
 @cache
@@ -150,6 +151,7 @@ class EmbeddingBagBase(
         """
         shape, modes, fields, padding_idx = X.shape, modes_of(check_mode(self.mode)), None, self.padding_idx
         weighted = self.per_sample_weights and modes != ("max",)
+        check_jobs(self.n_jobs)
         if padding_idx is not None:
             padding_idx = check_padding_idx(padding_idx, shape[1])
         if self.fields is not None:
