@@ -23,7 +23,7 @@ def processors() -> int:
 
 def check_jobs(n_jobs: Any) -> Any:
     """Return n_jobs; TypeError if it is neither an integer nor None, as parameters may be set after fit."""
-    if not (n_jobs is None or isinstance(n_jobs, Integral)):
+    if not (n_jobs is None or isinstance(n_jobs, (int, Integral))):  # numbers of Python at once: ABCs are slow
         raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}.")
     return n_jobs
 
