@@ -111,6 +111,22 @@ def test_the_same_random_state_gives_the_same_bytes(X, init, n_jobs):
     assert table(generator) != table(generator)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("dim", [5, 64])
+def test_threads_draw_the_numbers_that_one_draws(dtype, dim):
+    X = sparse.csr_array((1, 1_000_003 // dim))
+
+    def table(n_jobs):
+        fitted = EmbeddingBagVectorizer(dim, init="uniform", dtype=dtype, n_jobs=n_jobs, random_state=0).fit(X)
+        return np.asarray(fitted.embeddings_)
+
+    numbers = np.random.PCG64(np.random.RandomState(0).randint(0, 2**32, size=4, dtype=np.uint32))
+    whole = numbers.random_raw(500_002).view(np.int32)[: table(1).size].reshape(-1, dim)
+    np.testing.assert_allclose(table(1) * dim, whole / 2**31, rtol=2e-3, atol=1e-5)
+    for n_jobs in (2, 3):
+        assert (table(n_jobs) == table(1)).all()
+
+
 def test_refitting_with_an_int_draws_the_same_table_again(X):
     vectorizer = EmbeddingBagVectorizer(5, random_state=3).fit(X)
     first = vectorizer.embeddings_.copy()

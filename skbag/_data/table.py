@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -12,13 +13,15 @@ from skbag._data.bags import frozen
 from skbag._data.quantized import BITS, QuantizedTable, empty_table, name_of, rounded
 from skbag._data.resident import Resident
 from skbag._data.tensors import map_tensor, names_tensors
+from skbag._threads import effective_threads, run_each
 
 Array = NDArray[Any]
 
 _DTYPES = np.dtype("float32"), np.dtype("float64")
 _OF_NAMES = {dtype.name: dtype for dtype in _DTYPES}  # a small call would spend its time on looking at dtypes
 _SMALL = "float16", "bfloat16", "void16"  # the last is what an .npy file has of bfloat16
-_DRAWN = 1 << 15  # numbers at once: they stay in the cache, and calls of NumPy cost nothing to speak of
+_DRAWN = 1 << 16  # numbers at once: they stay in the cache, and calls of NumPy cost nothing to speak of
+_SHARE = 4 * _DRAWN  # numbers of a thread at once
 _ADDRESSABLE = 2**63 - 1 - 64  # bytes
 
 
@@ -111,9 +114,15 @@ def seed_of(rng: np.random.RandomState) -> Array:
     return rng.randint(0, 2**32, size=4, dtype=np.uint32)
 
 
-def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
-    """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers."""
+def _drawing(init: str, dim: int, seed: Array, first: int = 0) -> Callable[[Array], None]:
+    """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers.
+
+    first : int, a multiple of _DRAWN
+        Where the first piece begins; only for "uniform", where each number has its place among the bits.
+    """
     bits = np.random.PCG64(seed)
+    if first:
+        bits.advance(first // 2)
     generator = np.random.Generator(bits)
 
     def fill(some: Array) -> None:
@@ -138,10 +147,13 @@ def _drawing(init: str, dim: int, seed: Array) -> Callable[[Array], None]:
     return fill_bits
 
 
-def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Array) -> Array:
+def draw_table(
+    init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Array, n_jobs: int | None = 1
+) -> Array:  # fmt: skip
     """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText).
 
-    All dtypes get the same numbers, but for rounding; float16 and bfloat16 are those of ``QuantizedTable.bits``.
+    All dtypes get the same numbers, but for rounding; float16 and bfloat16 are those of ``QuantizedTable.bits``. How
+    many threads draw changes nothing.
     """
     n_rows, dim = map(int, shape)
     n_bytes = n_rows * dim * dtype.itemsize
@@ -157,9 +169,15 @@ def draw_table(init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Ar
             f"embedding_dim={dim} makes a table of {n_rows} rows of {dim} {dtype.name}, {n_bytes} bytes: there is less "
             "memory. Use a smaller embedding_dim, or fewer columns of X."
         ) from None
-    fill, flat = _drawing(init, dim, seed), table.reshape(-1)
-    for first in range(0, table.size, _DRAWN):
-        fill(flat[first : first + _DRAWN])
+    flat, n_threads = table.reshape(-1), effective_threads(n_jobs)
+    size = _SHARE if init == "uniform" and n_threads > 1 else max(1, len(flat))
+
+    def draw(begin: int) -> None:
+        fill, end = _drawing(init, dim, seed, begin), min(len(flat), begin + size)
+        for first in range(begin, end, _DRAWN):
+            fill(flat[first : min(end, first + _DRAWN)])
+
+    run_each((partial(draw, begin) for begin in range(0, len(flat), size)), n_threads)
     return table
 
 

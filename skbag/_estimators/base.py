@@ -183,7 +183,7 @@ class EmbeddingBagBase(
         if self._is_drawn:
             seed = seed_of(check_random_state(self.random_state) if rng is None else rng)
             kind = BITS[storage] if storage is not None and storage != "int8" else dtype
-            table: Any = draw_table(self.init, (bags.num_embeddings, dim), kind, seed)
+            table: Any = draw_table(self.init, (bags.num_embeddings, dim), kind, seed, self.n_jobs)
             self._drawn = self.init, seed
             if bags.padding_idx is not None:
                 table[bags.padding_idx] = 0
