@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.class_weight import compute_class_weight
 
-from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets, check_classes, check_y, has_columns, shown
+from skbag._data.classes import check_classes, check_y, has_columns, shown
+from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets
 from skbag._estimators.choosing import check_threshold, often_unlabelled
 from skbag._estimators.linear import linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs

@@ -14,10 +14,11 @@ from sklearn.utils.validation import _check_sample_weight
 
 from skbag._data.bags import Bags
 from skbag._data.blocks import check_mode
+from skbag._data.classes import IN_A_STREAM
 from skbag._data.limits import COUNT, NOT_NEGATIVE, POSITIVE
 from skbag._data.model import Model
 from skbag._data.sources import warn_of_scales
-from skbag._data.targets import IN_A_STREAM, Targets
+from skbag._data.targets import Targets
 from skbag._estimators.base import EmbeddingBagBase
 from skbag._estimators.fitted import FittedLayers
 from skbag._estimators.models import Models
