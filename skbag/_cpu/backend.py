@@ -290,7 +290,8 @@ def _pass(
     """Pool bags in modes that share a pass, of which each has its place in a row; return the ``progress``."""
     values, scales = arrays_of(table)
     dim, dtype, maximum, kind = table.shape[1], table.dtype, modes == ("max",), layout(values)
-    span, together, multipliers = kind.span, kernels.BAGS_TOGETHER, None if maximum else bags.weights
+    weights = None if maximum else bags.weights  # a weight of 0 leaves no member out of a maximum
+    span, together, multipliers = kind.span, kernels.BAGS_TOGETHER, weights
     if values.itemsize < 4:
         span, together = dim, _BAGS_IN_CACHE
     if factors is not None:
@@ -302,7 +303,7 @@ def _pass(
         scales is not None, bags.padding_idx is not None,
     )  # fmt: skip
     n_sizes = 0 if modes == ("sum",) else len(modes) * kernels.BAGS_TOGETHER
-    members = multipliers, scales, bags.weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
+    members = multipliers, scales, weights, bags.indices, bags.indptr, bags.indptr[:-1], bags.indptr[1:]
     arguments = (
         *numbers_of(modes, places, dim), address, span, together, values, *members, bags.padding_idx, spare,
         np.empty((blocks[2], n_sizes), dtype),

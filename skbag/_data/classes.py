@@ -115,7 +115,10 @@ def check_y(y: Any, known: Classes | Array | None, n_samples: int) -> tuple[Clas
     if known is not None:
         _check_same_kind(known, CLASSES)
     y = y if plain else column_or_1d(y, warn=True)
-    classes, codes = _numbered(y, plain) if classes is None else (classes, _numbers_in(y, classes))
+    if classes is None:
+        classes, codes = _numbered(y, plain)
+    else:
+        codes = _numbers_in(y, classes, declared=known is None)
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
@@ -156,9 +159,11 @@ def _numbered(y: Array, plain: bool) -> tuple[Array, Array]:
     return classes, codes
 
 
-def _numbers_in(y: Array, classes: Array) -> Array:
-    """Return the numbers of known classes."""
+def _numbers_in(y: Array, classes: Array, *, declared: bool) -> Array:
+    """Return the numbers of classes that are known, or only ``declared`` yet."""
     unseen = np.setdiff1d(y, classes)
+    if len(unseen) and declared:
+        raise ValueError(f"y has classes that are not in classes, {shown(classes)}: {shown(unseen)}.")
     if len(unseen):
         raise ValueError(
             f"`y` has classes not in `self.classes_`. `self.classes_` has {shown(classes)}. 'y' has "

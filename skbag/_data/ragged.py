@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_MISSING = "nan", "NaT", "<NA>"
 Ragged = tuple[Array, Array]  # what all bags list, one after the other, and where each begins, with the end of the last
 
 
@@ -67,7 +68,8 @@ def _is_ragged(rows: Sequence[Any]) -> bool:
 def _of_rows(rows: Any, name: str) -> Ragged:
     for k, row in enumerate(rows):
         if not hasattr(row, "__len__") or isinstance(row, str | bytes | dict):
-            raise ValueError(f"{name} must be a list of ids for every bag, got {row!r} for bag {k}.")
+            hint = " A bag without ids is []." if row is None or str(row) in _MISSING else ""
+            raise ValueError(f"{name} must be a list of ids for every bag, got {row!r} for bag {k}.{hint}")
     indptr = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
     try:
         if any(isinstance(row, np.ndarray) for row in rows):
@@ -89,8 +91,10 @@ def _raise_bad_row(rows: Any, name: str) -> None:
         except ValueError:
             bad = True
         if bad:
+            words = any(isinstance(value, str | bytes) for value in row)
+            hint = " For names, CountVectorizer(analyzer=list) makes the matrix, in a Pipeline, too." if words else ""
             raise ValueError(
-                f"{name} must be a one-dimensional list of numbers for every bag, got {row!r} for bag {k}."
+                f"{name} must be a one-dimensional list of numbers for every bag, got {row!r} for bag {k}.{hint}"
             )
     raise ValueError(f"{name} must be numbers, got some that no array can hold together.")
 
@@ -102,7 +106,7 @@ def _of_arrow(column: Any, name: str) -> Ragged | None:
         return None
     if column.null_count:
         k = column.is_null().to_pylist().index(True)
-        raise ValueError(f"{name} must be a list of ids for every bag, got null for bag {k}.")
+        raise ValueError(f"{name} must be a list of ids for every bag, got null for bag {k}. A bag without ids is [].")
     values = column.flatten()  # of a sliced column what it shows
     if values.null_count:
         raise ValueError(f"{name} contains null at position {values.is_null().to_pylist().index(True)}.")

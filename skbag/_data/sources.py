@@ -15,11 +15,14 @@ Array = NDArray[Any]
 
 _WIDE = 4  # times as many columns as members: not one number for each
 _LOOKED_AT = 10_000  # of the members, for columns of another scale: a look should cost nothing
-_COLUMNS = 100  # of which a few can stand out
+_COLUMNS = 4  # of which a few can stand out
+_SHOWN = 40  # letters of a text or a list
 _ENCODER = (
     "put an encoder in front, as in make_pipeline(OneHotEncoder(handle_unknown='ignore'), ...) or a ColumnTransformer"
 )
-_FEW, _SHARE, _TIMES = 0.02, 0.9, 10.0  # of the columns hold this share of X, with values so many times as large
+_SOME_ROWS = 30  # with fewer, numbers may happen to be whole, or of another size
+_BINARY = 2  # classes or counts so small may be anything
+_TIMES, _SHARE = 10.0, 1 / 3  # so many times as large are values that hold this share of X
 
 
 def check_no_column(X: Any) -> None:
@@ -28,14 +31,18 @@ def check_no_column(X: Any) -> None:
     Raises
     ------
     ValueError
-        If X has texts, or lists of ids or tokens.
+        If X has texts, dates, or lists of ids or tokens.
     """
-    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if kind in "biufc":
         return
+    if kind in "mM":
+        raise ValueError(f"X must be a matrix of numbers, got the dtype {X.dtype}.")
+    column_of = None
     if len(getattr(X, "shape", ())) == 2:
         if X.shape[1] != 1 or isinstance(X, np.ndarray):
             return
-        X = _column(X, 0)  # of a data frame
+        X, column_of = _column(X, 0), X.columns[0] if hasattr(X, "columns") else None  # of a data frame
     if str(getattr(X, "dtype", "")).lower().startswith("categor"):  # of pandas and polars
         raise ValueError(f"X must be a matrix of numbers, got a column of categories: {_ENCODER}.")
     column = X if np.iterable(X) and not isinstance(X, str | bytes) else ()
@@ -47,9 +54,11 @@ def check_no_column(X: Any) -> None:
         what, vectorizer = ("lists of tokens", "analyzer=list") if tokens else ("texts", "")
         may_be_rows = tokens and len({len(row) for row in column if row is not None}) == 1
         rows = f" If they are rows of categories, {_ENCODER}." if may_be_rows else ""
+        example = repr(str(first)) if len(str(first)) <= _SHOWN else f"{str(first)[:_SHOWN]!r}..."
+        alone = "" if column_of is None else f" It takes the column alone, X[{column_of!r}]."
         raise ValueError(
-            f"X must be a matrix, got {what}, like {str(first)[:40]!r}: put a vectorizer in front, as in "
-            f"make_pipeline(TfidfVectorizer({vectorizer}), ...).{rows}"
+            f"X must be a matrix, got {what}, like {example}: put a vectorizer in front, as in "
+            f"make_pipeline(TfidfVectorizer({vectorizer}), ...).{alone}{rows}"
         )
     if isinstance(first, list | tuple | np.ndarray) and flattened(X, "X") is not None:
         raise ValueError(
@@ -146,33 +155,47 @@ def _check_limit(ids: Array, limit: int, name: str) -> None:
         raise ValueError(f"X contains the {name} index {bad}; it must be at least 0 and less than {limit}.")
 
 
+def warn_of_ids(X: Array) -> None:
+    """Warn of a dense matrix that may be one of ids: whole numbers that are larger than there are columns."""
+    if len(X) < _SOME_ROWS:
+        return
+    largest = X.max(initial=0)
+    if largest > max(_BINARY, X.shape[1]) and X.min(initial=0) >= 0 and largest < np.inf and (np.rint(X) == X).all():
+        warnings.warn(
+            f"X is a dense matrix of whole numbers up to {largest:.6g} in {X.shape[1]} columns: each is taken as the "
+            "weight of its column. If they are ids, make a matrix with a column for every id: "
+            "skbag.bags_to_csr(X, num_embeddings=...) for lists of ids, OneHotEncoder for a column of each category. "
+            "If they are amounts, scale them first, for example with StandardScaler.",
+            UserWarning,
+            stacklevel=level_of_user(),
+        )
+
+
 def warn_of_scales(bags: Bags, mode: Mode) -> None:
     """Warn if a few columns are of another scale than all others, in modes that divide by what a bag weighs."""
-    if mode not in RELATIVE or bags.weights is None or bags.n_fields > 1:
+    if mode not in RELATIVE or bags.weights is None or bags.n_fields > 1 or bags.n_rows < _SOME_ROWS:
         return
     n = min(_LOOKED_AT, bags.n_members)
-    columns, members = None, bags.indices[:n]
+    columns, members, sizes = None, bags.indices[:n], np.abs(bags.weights[:n])
+    if bags.padding_idx is not None:
+        members, sizes = (array[bags.indices[:n] != bags.padding_idx] for array in (members, sizes))
     if bags.num_embeddings > _WIDE * n:
         columns, members = np.unique(members, return_inverse=True)
     count = np.bincount(members)
     named = np.flatnonzero(count)
     if len(named) < _COLUMNS:
         return
-    total = np.bincount(members, np.abs(bags.weights[:n]))[named]
-    columns, count = named if columns is None else columns, count[named]
-    n_few = int(_FEW * len(columns))
-    if np.partition(total, -n_few)[-n_few:].sum() < _SHARE * total.sum():
-        return
-    order = np.argsort(-total)
-    few = int(np.searchsorted(np.cumsum(total[order]), _SHARE * total.sum())) + 1
-    size, others = (np.median((total / count)[some]) for some in (order[:few], order[few:]))
-    if size > _TIMES * others:
-        share = total[order[:few]].sum() / total.sum()
+    total = np.bincount(members, sizes)[named]
+    columns, size, whole = named if columns is None else columns, total / count[named], total.sum()
+    large = size > _TIMES * np.median(size)
+    if total[large].sum() > _SHARE * whole:
+        first, others = columns[np.where(large, total, 0).argmax()], np.median(size[~large])
         warnings.warn(
-            f"{few} of the columns of X, like column {columns[order[0]]}, hold {share:.0%} of the sum of its absolute "
-            f"values: theirs are around {size:.3g}, those of the others around {others:.3g}. mode={mode!r} divides a "
-            "row by what all of it weighs, so little is left of the others. Scale them first, for example with "
-            "StandardScaler or MaxAbsScaler in a ColumnTransformer, or use mode='sum'.",
+            f"{large.sum()} of the columns of X, like column {first}, hold {total[large].sum() / whole:.0%} of the sum "
+            f"of its absolute values: theirs are around {np.median(size[large]):.3g}, those of the others around "
+            f"{others:.3g}. mode={mode!r} divides a row by what all of it weighs, so little is left of the others. "
+            "Scale them first, for example with StandardScaler or MaxAbsScaler in a ColumnTransformer, counts with "
+            "TfidfTransformer(sublinear_tf=True), or use mode='sum'.",
             UserWarning,
             stacklevel=level_of_user(),
         )

@@ -91,6 +91,8 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
     table = _as_array(weight, name)
     if table.dtype not in _DTYPES and table.dtype.name in _SMALL and table.ndim == 2 and table.shape[1]:
         return QuantizedTable(table)  # type: ignore[return-value]
+    if not table.dtype.isnative and table.dtype.newbyteorder("=") in _DTYPES:
+        table = table.astype(table.dtype.newbyteorder("="))
     if table.dtype not in _DTYPES:
         raise TypeError(
             f"{name} must be float32 or float64, got {table.dtype!r}: convert it, with .astype(np.float32)."

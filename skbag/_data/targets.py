@@ -19,6 +19,7 @@ Array = NDArray[Any]
 _QUARTILES = 1.349  # between those of a normal distribution, in standard deviations
 CLASSES, LABELS, SHARES = "class labels", "a label indicator", "probabilities of classes"
 _FAR = 1e4  # times the scale
+_FINE = 1024  # steps from 0 to what a weight may be
 
 
 @dataclass
@@ -178,8 +179,11 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
     By the mean and the standard deviation; for losses that do not mind outliers by the median and what the quartiles
     say of the standard deviation; for "poisson" by the mean.
     """
-    weights = weights / weights.max() if weights.any() else np.ones(len(values))  # or their sum could be infinite
-    n_used = np.count_nonzero(weights)
+    if weights.any():  # others are left out
+        values, weights = values[weights > 0], weights[weights > 0] / weights.max()  # or their sum could be infinite
+    else:
+        weights = np.ones(len(values))
+    n_used = len(values)
     largest = np.abs(values).max(axis=0, initial=0)
     unit = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1))))  # or the squares could be infinite
     middle = np.average(values / unit, axis=0, weights=weights)
@@ -190,9 +194,8 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
         if loss in ("absolute_error", "huber"):
             low, middle, high = (_quantiles(values / unit, weights, share) for share in (0.25, 0.5, 0.75))
             size = np.where(high > low, (high - low) / _QUARTILES, size)
-        used = values[weights > 0]
-        constant = (used == used[0]).all(axis=0)
-        middle = np.where(constant, used[0] / unit, middle)  # to the last bit: nothing is left to learn
+        constant = (values == values[0]).all(axis=0)
+        middle = np.where(constant, values[0] / unit, middle)  # to the last bit: nothing is left to learn
         size = np.where(~constant & (size > 1e-12 * np.abs(middle)), size, np.abs(middle))
     scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     offset = middle * unit
@@ -200,6 +203,17 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
         start = np.log(np.where(offset > 0, offset, scale / (2 * n_used)) / scale)
         return Scale(one_dimensional, scale, np.log(scale), start, True)
     return Scale(one_dimensional, scale, offset, np.zeros(len(scale)), False)
+
+
+def check_scale(scale: Scale, values: Array, dtype: DTypeLike) -> None:
+    """Check that a dtype has weights in units of the targets that train; ValueError if they would become 0."""
+    least = _FINE * float(np.finfo(dtype).smallest_subnormal)
+    small = np.flatnonzero((scale.scale < least) & (values != scale.offset).any(axis=0))
+    if len(small) and not scale.logarithmic:
+        raise ValueError(
+            f"y must vary by at least {least:.3g}, or not at all, for dtype={np.dtype(dtype).name!r}, got "
+            f"{scale.scale[small[0]]:.3g} in column {small[0]}: multiply it by a constant."
+        )
 
 
 def warn_of_scale(values: Array, scale: Scale) -> None:

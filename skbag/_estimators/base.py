@@ -20,7 +20,7 @@ from skbag._data.limits import COUNT, NORM
 from skbag._data.on_device import bags_from_device, is_on_device
 from skbag._data.quantized import BITS, QuantizedTable, table_of
 from skbag._data.resident import TableAttribute
-from skbag._data.sources import check_no_column, check_source, place_of_string
+from skbag._data.sources import check_no_column, check_source, place_of_string, warn_of_ids
 from skbag._data.table import (
     check_dtype,
     check_padding_idx,
@@ -317,5 +317,9 @@ def validate_bags(estimator: Any, X: Any, *, reset: bool, min_samples: int = 0) 
         raise ValueError(words) from error
     if issparse(X):
         return X
+    if X.dtype.kind not in "biuf":  # dates in a data frame
+        raise ValueError(f"X must be a matrix of numbers, got the dtype {X.dtype}.")
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
+    if reset:
+        warn_of_ids(X)
     return csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy knows neither

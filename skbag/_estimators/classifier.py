@@ -178,7 +178,8 @@ class EmbeddingBagClassifier(
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         and probabilities take no class weights.
     threshold : float or "expected_f1", default=0.5
-        Which labels `predict` gives, if y is a label indicator. A number: those whose probability is above it; with
+        Which labels `predict` gives, if y is a label indicator; of classes it is the most probable one, and a warning
+        says so. A number: those whose probability is above it; with
         many rare labels one half leaves many rows without any. "expected_f1": the most probable ones, as many as make
         the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of
         the rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and

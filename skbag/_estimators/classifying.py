@@ -1,5 +1,6 @@
 """How a classifier is trained: fit, partial_fit, and what it learns from y."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from skbag._data.classes import check_classes, check_y, has_columns, shown
 from skbag._data.targets import CLASSES, LABELS, SHARES, Classes, Targets
+from skbag._data.warned import level_of_user
 from skbag._estimators.choosing import check_threshold, often_unlabelled
 from skbag._estimators.linear import linear_classifier
 from skbag._estimators.some_outputs import check_output, choose_outputs
@@ -83,8 +85,8 @@ class TrainedClassifier(TrainedEmbeddingBag):
         The batch may have any number of rows. It is cut into mini-batches of ``batch_size``, and each makes one step.
         The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
         With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
-        the same X and y without weights. `partial_fit` after `fit` goes on from its result. ``max_iter``,
-        ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
+        the same X and y without weights, of 16 rows or more. `partial_fit` after `fit` goes on from its result.
+        ``max_iter``, ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
 
         Parameters may be set between calls, and training goes on with them, as in SGDClassifier: the loss, the rate or
         the penalty, for example; another ``solver`` begins without a state. They are checked as `fit` checks them.
@@ -160,6 +162,13 @@ class TrainedClassifier(TrainedEmbeddingBag):
             check_threshold(self)
             earlier = getattr(self, "_label_counts", (0, 0)) if isinstance(known, Classes) else (0, 0)
             self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
+        elif known is None and self.threshold != 0.5:
+            warnings.warn(
+                f"threshold={self.threshold!r} is for label indicators and has no effect with {found.kind}: for two "
+                "classes use sklearn.model_selection.FixedThresholdClassifier or TunedThresholdClassifierCV.",
+                UserWarning,
+                stacklevel=level_of_user(),
+            )
         return found, labels
 
     @property

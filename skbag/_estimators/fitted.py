@@ -94,7 +94,15 @@ class FittedLayers(EmbeddingBagBase):
         """Learn how long bags are, of the rows of X to train on."""
         self._bag_length = 1.0
         if follows_rows(self._blocks.mode) and len(used):
-            self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
+            length = self._bag_length = length_of_bags(bags, looked_at(used), self._blocks.mode, self._loss_of(learnt))
+            if not 1 / MOST_SCALE < length < MOST_SCALE:
+                beyond = "below" if length < 1 else "above"
+                warnings.warn(
+                    f"The values of X make sums that are {beyond} {length:g}, beyond which training cannot follow "
+                    "their scale: multiply X by a constant, or use mode='mean'.",
+                    UserWarning,
+                    stacklevel=level_of_user(),
+                )
 
     def _evidence(self, bags: Bags, learnt: Any, targets: Targets, weights: Array) -> tuple[Any, Array] | None:
         """Return columns and what first states of their rows are divided by: how much they say of y.

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
 from skbag._data.table import check_dtype
-from skbag._data.targets import Scale, Targets, check_targets, scale_of, scaled_targets, warn_of_scale
+from skbag._data.targets import Scale, Targets, check_scale, check_targets, scale_of, scaled_targets, warn_of_scale
 from skbag._estimators.linear import linear_regressor
 from skbag._estimators.trained import TrainedEmbeddingBag
 from skbag._rules.losses import REGRESSION, Loss
@@ -87,10 +87,14 @@ class TrainedRegressor(TrainedEmbeddingBag):
         return self._partial_fit(*self._begin_call(), X, y, sample_weight)
 
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
-        values = check_targets(y, known, self.loss, n_samples, check_dtype(self.dtype, self._storages))
+        dtype = check_dtype(self.dtype, self._storages)
+        values = check_targets(y, known, self.loss, n_samples, dtype)
         if known is not None:
             warn_of_scale(values[weights > 0], known)
-        return known or scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1), values
+            return known, values
+        scale = scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1)
+        check_scale(scale, values[weights > 0], dtype)
+        return scale, values
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:
         return linear_regressor(coef, intercept, self._learnt)
