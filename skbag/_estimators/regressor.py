@@ -114,7 +114,7 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysM
         It then follows what X and ``init`` bring: where the modes "mean" and "sum" make pooled rows shorter than
         "sqrtn" would, as a mean over up to 256 rows to train on, of the first X, rows of the table learn to be longer,
         and where they, or the rows of ``init``, are longer, the layer is shorter. So what is learnt depends on no
-        scale. The mean is geometric, and for a "sum" the root mean square, where a value counts as three times the
+        scale, in a "sum" from 1e-6 to 1e6, beyond which `fit` warns. The mean is geometric, and for a "sum" the root mean square, where a value counts as three times the
         median at most, as a column of another scale is to leave room for the others. A number is taken as it is: for
         the "mean" of 100 members "auto" is ten times 0.3.
         With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer
