@@ -127,14 +127,14 @@ class EmbeddingBagClassifier(
         more and 0.5 with labels, 0.4 for "squared_hinge" and "modified_huber" and 0.2 for "hinge"; the rate of the
         linear layer is 0.15 times as large for "log_loss", 0.2 times for "squared_hinge" and "modified_huber" and half
         of it for "hinge", which was found by cross-validation on texts. "auto" then follows what X and ``init`` bring:
-        where the modes "mean" and "sum" make pooled rows shorter than "sqrtn" would, as a geometric mean over up to
-        256 rows to train on, of the first X, rows of the table learn to be longer, and where they, or the rows of
-        ``init``, are longer, the layer is shorter. So what is learnt depends on no scale, in a "sum" from 1e-6 to 1e6, beyond
-        which `fit` warns. There a value counts as three times the median at most, as a column of another scale is to leave room for the others. A number is taken
-        as it is: for the "mean" of 100 members "auto" is ten times what is said above. With hidden layers "auto" is 0.6
-        times as large, their rates are 0.02 times that, and the rate of the last layer is what it is without them.
-        Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad", 0.003 for "adam" and 1.0
-        for "sgd".
+        where the modes "mean" and "sum" make pooled rows shorter than "sqrtn" would, as a geometric mean over up to 256
+        rows to train on, of the first X, rows of the table learn to be longer, and where they, or the rows of ``init``,
+        are longer, the layer is shorter. So what is learnt depends on no scale, in a "sum" from 1e-6 to 1e6, beyond
+        which `fit` warns. There a value counts as three times the median at most, as a column of another scale is to
+        leave room for the others. A number is taken as it is: for the "mean" of 100 members "auto" is ten times what is
+        said above. With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of
+        the last layer is what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad"
+        and "adagrad", 0.003 for "adam" and 1.0 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient. "auto" is 1e-4, and 3e-5 for the
         softmax of three or more classes with the solver "rowwise_adagrad" and a table that learns, where it is less for

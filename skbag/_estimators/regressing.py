@@ -53,7 +53,8 @@ class TrainedRegressor(TrainedEmbeddingBag):
         ------
         ValueError
             As `EmbeddingBagClassifier.fit` for X, the weights and the parameters; if y has another length, contains NaN
-            or infinity, or numbers too large for ``dtype``, or varies by less than ``dtype`` can hold; if it is negative for the loss "poisson".
+            or infinity, or numbers too large for ``dtype``, or varies by less than ``dtype`` can hold; if it is
+            negative for the loss "poisson".
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 

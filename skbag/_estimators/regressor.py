@@ -114,11 +114,11 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysM
         It then follows what X and ``init`` bring: where the modes "mean" and "sum" make pooled rows shorter than
         "sqrtn" would, as a mean over up to 256 rows to train on, of the first X, rows of the table learn to be longer,
         and where they, or the rows of ``init``, are longer, the layer is shorter. So what is learnt depends on no
-        scale, in a "sum" from 1e-6 to 1e6, beyond which `fit` warns. The mean is geometric, and for a "sum" the root mean square, where a value counts as three times the
-        median at most, as a column of another scale is to leave room for the others. A number is taken as it is: for
-        the "mean" of 100 members "auto" is ten times 0.3.
-        With hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer
-        is what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
+        scale, in a "sum" from 1e-6 to 1e6, beyond which `fit` warns. The mean is geometric, and for a "sum" the root
+        mean square, where a value counts as three times the median at most, as a column of another scale is to leave
+        room for the others. A number is taken as it is: for the "mean" of 100 members "auto" is ten times 0.3. With
+        hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer is
+        what it is without them. Otherwise there is one rate, and "auto" is 0.05 for "rowwise_adagrad" and "adagrad",
         0.003 for "adam" and 0.02 for "sgd".
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha`` times the row is added to its gradient; "auto" is 1e-4. The penalty
