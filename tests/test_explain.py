@@ -461,3 +461,16 @@ def test_names_that_several_columns_have():
         model.nearest_features("z", feature_names=["a", "b", "b"])
     with pytest.raises(ValueError, match="must be in feature_names once, and 2 columns have this name"):
         model.nearest_features("b", feature_names=["a", "b", "b"])
+
+
+def test_one_label_is_explained_as_itself():
+    X = random_csr(30, 9, dtype="float64")
+    y = csr_array((X.toarray()[:, [2]] > 0).astype(int))
+    model = EmbeddingBagClassifier(3, mode="sum", dtype="float64", random_state=0).fit(X, y)
+    outputs = model.decision_function(X).ravel() - model.intercepts_[0]
+    for output in (None, 0, np.zeros(30, int)):
+        np.testing.assert_allclose(model.contributions(X, output).sum(axis=1), outputs, rtol=1e-9, atol=1e-12)
+    ((label, columns),) = model.top_features(1).items()
+    assert (label, columns[0][0]) == (0, int((model.embeddings_ @ model.coefs_[0]).argmax()))
+    with pytest.raises(ValueError, match="to_linear needs two labels or more"):
+        model.to_linear()

@@ -423,6 +423,20 @@ def test_damaged_files_are_refused_or_read_in_little_memory(tmp_path, models):
 # --- text files
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1"])
+def test_labelled_texts_of_any_encoding(tmp_path, encoding):
+    path, letter = tmp_path / "texts.txt", "é" if encoding == "latin-1" else "\u010a"  # in UTF-16 a byte of it is "\n"
+    path.write_bytes(f"__label__a x {letter} y\n\n__label__b z".encode(encoding))
+    texts, labels = read_labelled_texts(path, encoding=encoding)
+    assert (texts, labels.tolist()) == ([f"x {letter} y", "z"], ["a", "b"])
+    if encoding == "utf-8-sig":
+        assert read_labelled_texts(path)[0] == texts  # a byte order mark is no letter
+    if encoding == "utf-16-be":
+        path.write_bytes("__label__a x\n".encode(encoding) + b"\xd8\x00")
+        with pytest.raises(ValueError, match=r"line . or a later one of .* is not utf-16-be: byte 0xd8"):
+            read_labelled_texts(path, encoding=encoding)
+
+
 def test_labelled_texts(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_bytes("__label__a the  cat\n\n sat __label__b on\r\n__label__é\t中文".encode())

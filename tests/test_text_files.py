@@ -60,6 +60,11 @@ def test_vectors_of_one_number(gensim, tmp_path):
     np.testing.assert_array_equal(align(tmp_path / "one.txt", ["b", "a"]), [[2], [1]])
 
 
+def test_numbers_of_text_are_read_in_the_dtype(gensim, tmp_path):
+    (tmp_path / "pi.txt").write_text(f"a 1e300 {np.pi!r}\n")
+    assert align(tmp_path / "pi.txt", ["a"], dtype="float64").tolist() == [[1e300, np.pi]]
+
+
 def bad_files():
     good, binary = text_of(WORDS), b"3 3\n" + b"".join(w.encode() + b" " + bytes(12) for w in WORDS)
     yield "empty", b"", "begins neither"
@@ -70,6 +75,8 @@ def bad_files():
     yield "nothing behind the header", b"3 3\n", "too short"
     yield "an empty one", b"0 300\n", "empty"
     yield "too large a header", b"99999999999 300\n" + good, "too short"
+    yield "too small a header", b"2 3\n" + good, "holds 2 vectors, and has 3"
+    yield "a byte order mark", b"\xef\xbb\xbf" + good, "byte order mark"
     yield "unequal", good.replace(b" 2.0\n", b"\n"), "3 numbers|2 numbers"
     yield "one number", good.replace(b" -1.0 2.0\n", b"\n", 1) + b"dog 1 2\n", "numbers for"
     yield "a word twice", good + b"the 1 2 3\n", "word 'the' twice"

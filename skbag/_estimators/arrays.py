@@ -146,6 +146,8 @@ def _layer_at(
     """Return weights and intercepts of a layer that reads the rows of the one before, checked."""
     layer, bias_name = take_table(arrays[name], dtype, name), f"{name.removesuffix('weight')}bias"
     bias = np.zeros(len(layer)) if arrays.get(bias_name) is None else arrays[bias_name]
+    if np.asarray(bias).dtype.kind not in "biuf":
+        raise ValueError(f"{bias_name} must hold real numbers, got {np.asarray(bias).dtype!r}.")
     intercept = np.asarray(bias).astype(dtype)
     if layer.shape[1] != n_inputs or intercept.shape != (len(layer),):
         raise ValueError(

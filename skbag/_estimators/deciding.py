@@ -170,7 +170,7 @@ class DecidingMixin(ArraysMixin, FittedLayers):
         Raises
         ------
         TypeError
-            If a table is of float16 or bfloat16.
+            If an array is of a dtype that NumPy lacks, as bfloat16 of torch.
         ValueError
             If an array is missing, is no table of finite numbers, or the shapes do not fit one another; if ``classes``
             are not as many as there are outputs, or not all different; if ``output`` is "hierarchical".

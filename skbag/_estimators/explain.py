@@ -137,7 +137,7 @@ class ExplainedMixin:
 
     def _both_signs(self, coef: Array) -> Array:
         """Return one column of the layer for each class, output or label."""
-        two_classes = coef.shape[1] == 1 and hasattr(self, "classes_")
+        two_classes = coef.shape[1] == 1 and len(getattr(self, "classes_", ())) == 2  # one label is itself
         return np.hstack([-coef, coef]) if two_classes else coef
 
     def top_features(self, k: int = 10, *, feature_names: Any = None) -> dict[Any, list[tuple[int | str, float]]]:

@@ -52,7 +52,8 @@ class LinearMixin:
             Before `fit` or `partial_fit`.
         ValueError
             In the mode "max", with several modes, ``interaction``, hidden layers, or ``fields`` in another mode than
-            "sum": that is no linear function of a row that is normalized as a whole; with ``output="hierarchical"``.
+            "sum": that is no linear function of a row that is normalized as a whole; with ``output="hierarchical"``;
+            with one label.
 
         Warns
         -----
@@ -101,6 +102,11 @@ class LinearMixin:
                 f"to_linear needs mode='sum' where there are fields, got mode={fitted.mode!r}: each of "
                 f"{blocks.n_fields} fields is divided by what it weighs, and a linear model divides whole rows."
             )
+        if _kind_of(fitted) == LABELS and len(fitted.classes_) == 1:
+            raise ValueError(
+                "to_linear needs two labels or more, as OneVsRestClassifier does, got one: train on its column as two "
+                "classes, y.ravel()."
+            )
         table = check_weight(fitted.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(fitted.padding_idx, len(table))
         intercept = np.asarray(fitted._only_layer("to_linear")[1], np.float64)
@@ -128,7 +134,12 @@ class LinearMixin:
 
 def _labels_differ(fitted: Any) -> bool:
     """Return whether labels are chosen otherwise than at one half."""
-    return getattr(getattr(fitted, "_learnt", None), "kind", None) == LABELS and fitted.threshold != 0.5
+    return _kind_of(fitted) == LABELS and fitted.threshold != 0.5
+
+
+def _kind_of(fitted: Any) -> Any:
+    """Return what a classifier has learnt; None for a regressor."""
+    return getattr(fitted._learnt, "kind", None)
 
 
 def _preprocessing(fitted: Any, padding_idx: int | None) -> Iterator[Any]:

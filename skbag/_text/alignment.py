@@ -136,7 +136,8 @@ def align(
     """
     if path is not None and not os.fspath(path).endswith(".npy"):
         raise ValueError(f"path must end in '.npy', got {os.fspath(path)!r}.")
-    words, dtype, source = words_of(vocabulary), check_dtype(dtype), open_vectors(vectors)
+    words, dtype = words_of(vocabulary), check_dtype(dtype)
+    source = open_vectors(vectors, dtype)
     rows = source.find(words)
     rng = check_random_state(random_state)
     check_overlap(source, words, rows, oov)
@@ -189,7 +190,7 @@ def vocabulary_of(vectors: Any, among: Any = None) -> list[str]:
     >>> vocabulary_of(vectors, among=["and", "stocks", "bonds"])
     ['stocks']
     """
-    source = open_vectors(vectors)
+    source = open_vectors(vectors, np.dtype(np.float32))
     words = list(source.rows) if among is None else [word for word in words_of(among) if word in source.rows]
     bad = next((word for word in words if not isinstance(word, str)), None)
     if bad is not None:

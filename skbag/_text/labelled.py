@@ -1,7 +1,9 @@
 """Text files with labels, as fastText reads them."""
 
 import bz2
+import codecs
 import gzip
+import io
 import lzma
 import os
 from collections.abc import Callable, Iterator
@@ -36,7 +38,7 @@ def iter_labelled_texts(
     batch_size : int, default=10_000
         Number of texts at once.
     encoding : str, default="utf-8"
-        Of the file.
+        Of the file; a byte order mark of UTF-8 is left out.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def read_labelled_texts(
     multilabel : bool or None, default=None
         Whether a line may have any number of labels. If not it must have one. None is what the file shows.
     encoding : str, default="utf-8"
-        Of the file.
+        Of the file; a byte order mark of UTF-8 is left out.
 
     Returns
     -------
@@ -163,16 +165,38 @@ def _batches(
             yield texts, np.array([labels[0] for _, labels, _ in some])
 
 
+def _is_wide(encoding: str) -> bool:
+    """Whether a byte may look like the end of a line and be part of a letter, as in UTF-16."""
+    return "\n".encode(encoding) != b"\n"
+
+
+def _decoded(file: Any, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file, without the byte order mark of UTF-8."""
+    if _is_wide(encoding):
+        with io.TextIOWrapper(file, encoding, newline="\n") as text:
+            yield from text
+        return
+    mark = codecs.BOM_UTF8 if codecs.lookup(encoding).name == "utf-8" else b""
+    for k, line in enumerate(file):
+        yield (line if k else line.removeprefix(mark)).decode(encoding)
+
+
 def _lines(file: Any, path: str, prefix: str, encoding: str) -> Iterator[_Line]:
     """Yield the lines that are not empty."""
-    for number, line in enumerate(file, 1):
+    number, lines = 0, _decoded(file, encoding)
+    while True:
+        number += 1
         try:
-            words = line.decode(encoding).split()
-        except UnicodeDecodeError as error:
+            line = next(lines, None)
+        except UnicodeError as error:
+            byte = f": byte {error.object[error.start]:#04x}" if isinstance(error, UnicodeDecodeError) else ""
+            later = " or a later one" if _is_wide(encoding) else ""  # they are read ahead
             raise ValueError(
-                f"line {number} of {path!r} is not {encoding}: byte {line[error.start]:#04x}. Set encoding to that of "
-                "the file."
+                f"line {number}{later} of {path!r} is not {encoding}{byte}. Set encoding to that of the file."
             ) from None
+        if line is None:
+            return
+        words = line.split()
         if words:
             labels = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
             yield number, labels, " ".join(word for word in words if not word.startswith(prefix))

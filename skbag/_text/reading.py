@@ -1,10 +1,12 @@
 """Files of word vectors, read by gensim."""
 
+import codecs
 import gzip
 import os
 import warnings
 import zlib
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -36,13 +38,13 @@ def is_fasttext(path: str) -> bool:
     return False
 
 
-def read_vectors(path: str) -> tuple[dict[str, int], Array]:
+def read_vectors(path: str, dtype: np.dtype[Any]) -> tuple[dict[str, int], Array]:
     """Read word2vec's text or binary format, or GloVe's, which has no header; each may be compressed, as ``.gz``.
 
     Returns
     -------
     rows : dict of word to row
-    table : ndarray of shape (n_words, dim), float32
+    table : ndarray of shape (n_words, dim), of the dtype; binary files have float32
 
     Raises
     ------
@@ -77,7 +79,7 @@ def read_vectors(path: str) -> tuple[dict[str, int], Array]:
         try:
             with utils.open(path, "rb") as file:
                 form = _form_of(file, path)
-            vectors = Strict.load_word2vec_format(path, **form)
+            vectors = Strict.load_word2vec_format(path, datatype=dtype.type, **form)
         except (ValueError, EOFError, OSError, AssertionError, zlib.error, MemoryError) as error:
             why = _reason(error)
     if vectors is None:
@@ -97,6 +99,8 @@ def _reason(error: BaseException) -> str:
 def _form_of(file: Any, path: str) -> dict[str, bool]:
     """Return how gensim is to read a file, by its first two lines; ValueError if in no way."""
     first = file.readline(_LINE)
+    if first.startswith(codecs.BOM_UTF8):
+        raise ValueError("it begins with a byte order mark, which would be part of its first word: save it without")
     header = first.split()
     if len(header) != 2 or not all(number.isdigit() for number in header):
         if first.startswith(_PICKLE):
@@ -110,7 +114,13 @@ def _form_of(file: Any, path: str) -> dict[str, bool]:
     packed = os.path.splitext(path)[1] in (".gz", ".bz2", ".xz", ".zst")
     if n_words * dim * 2 > os.path.getsize(path) * (_INFLATED if packed else 1):  # a number takes two bytes or more
         raise ValueError(f"it says that it holds {n_words} vectors of {dim} numbers, and is too short for them")
-    return {"binary": _numbers(file.readline(_LINE)) != dim}
+    line = file.readline(_LINE)
+    if _numbers(line) != dim:
+        return {"binary": True}
+    n_lines = sum(1 for line in chain([line], file) if line.strip())
+    if n_lines > n_words:
+        raise ValueError(f"it says that it holds {n_words} vectors, and has {n_lines}")
+    return {"binary": False}
 
 
 def _numbers(line: bytes) -> int:

@@ -50,14 +50,17 @@ class WordVectors:
         return np.stack(vectors)
 
 
-def open_vectors(vectors: Any) -> WordVectors:
-    """Take vectors in any of the forms that `skbag.text.align` lists; TypeError or ValueError if they are in none."""
+def open_vectors(vectors: Any, dtype: np.dtype[Any]) -> WordVectors:
+    """Take vectors in any of the forms that `skbag.text.align` lists; TypeError or ValueError if they are in none.
+
+    Numbers that a file has as text are read in the dtype.
+    """
     if isinstance(vectors, WordVectors):
         return vectors
     if isinstance(vectors, (str, os.PathLike)):
         path = os.fspath(vectors)
         if not is_fasttext(path):
-            return _checked(*read_vectors(path))
+            return _checked(*read_vectors(path, dtype))
         try:
             vectors = read_fasttext(path)
         except ValueError as error:

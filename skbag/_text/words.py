@@ -218,7 +218,8 @@ class TextEmbeddingVectorizer(
     @_fit_context(prefer_skip_nested_validation=False)
     def _learn(self, X: Any, y: Any, level: int) -> Any:
         """Fit, and return the rows that the vectorizer makes."""
-        dtype, rng, source = check_dtype(self.dtype), check_random_state(self.random_state), open_vectors(self.vectors)
+        dtype, rng = check_dtype(self.dtype), check_random_state(self.random_state)
+        source = open_vectors(self.vectors, dtype)
         vectorizer = TfidfVectorizer(dtype=dtype) if self.vectorizer is None else clone(self.vectorizer)
         _refuse_frames(vectorizer, X)
         rows = vectorizer.fit_transform(X, y)
