@@ -496,6 +496,7 @@ def test_rows_times_a_constant_train_the_same_classifier(mode, factor):
     assert scores[1] == pytest.approx(scores[0], abs=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:The values of X make sums that are above")
 def test_sums_beyond_the_range_of_adagrads_state_are_divergence():
     X, y = make_classification(200, n_features=5, random_state=0)
     with pytest.raises(ValueError, match="training diverges"):
