@@ -59,7 +59,7 @@ def epochs(arguments):
                 for jobs in (1, arguments.threads):
                     model = EmbeddingBagClassifier(
                         mode="mean", init=start, solver="sgd", learning_rate_init=0.01, learning_rate="constant",
-                        batch_size=batch_size, shuffle=False, n_jobs=jobs,
+                        batch_size=batch_size, shuffle=False, n_jobs=jobs, alpha=0.0,  # as torch has it
                     )  # fmt: skip
                     model.partial_fit(X, y, classes=np.arange(3))
                     runs[f"{jobs}"] = _trainer_epoch(model, X, y)
