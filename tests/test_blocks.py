@@ -213,14 +213,6 @@ def test_embedding_bag_takes_several_modes():
     np.testing.assert_array_equal(many, np.hstack(each))
 
 
-@pytest.mark.parametrize("max_norm", [None, 2.0])
-def test_weights_of_zero_leave_no_member_out_of_a_maximum(max_norm):
-    ids, offsets, table = [2, 0, 2, 1, 1], [0, 1, 3, 4], np.array([[1.0, 2], [3, 0], [-5, 9]])
-    weights = [0.0, 0, 0, 0, 1]
-    both = embedding_bag(ids, table, offsets, mode=["sum", "max"], per_sample_weights=weights, max_norm=max_norm)
-    np.testing.assert_array_equal(both[:, 2:], embedding_bag(ids, table, offsets, mode="max", max_norm=max_norm))
-
-
 def test_texts_are_pooled_in_several_modes():
     texts, vectors = ["cats and dogs", "stocks"], {"cats": [1.0, 0], "dogs": [0, 2.0], "stocks": [3.0, 4.0]}
     model = TextEmbeddingVectorizer(vectors, CountVectorizer(), mode=["mean", "max"])

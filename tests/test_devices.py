@@ -93,6 +93,16 @@ def test_sums_with_several_divisors_are_those_of_each(cuda, short_windows, modes
         np.testing.assert_allclose(pooled, np.hstack(each), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("max_norm", [None, 2.0])
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_weights_of_zero_leave_no_member_out_of_a_maximum(device, storage, max_norm):
+    table = random_table(9, 17)
+    table = table if storage == "float32" else QuantizedTable.of(table, storage)
+    ids, offsets, options = [2, 0, 2, 1, 1], [0, 1, 3, 4], {"max_norm": max_norm, "device": device}
+    both = embedding_bag(ids, table, offsets, mode=["sum", "max"], per_sample_weights=[0.0, 0, 0, 0, 1], **options)
+    np.testing.assert_array_equal(both[:, 17:], embedding_bag(ids, table, offsets, mode="max", **options))
+
+
 @pytest.mark.parametrize("index_dtype", ["int32", "int64"])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("mode", MODES)

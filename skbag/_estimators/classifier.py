@@ -179,11 +179,11 @@ class EmbeddingBagClassifier(
         and probabilities take no class weights.
     threshold : float or "expected_f1", default=0.5
         Which labels `predict` gives, if y is a label indicator; of classes it is the most probable one, and a warning
-        says so. A number: those whose probability is above it; with
-        many rare labels one half leaves many rows without any. "expected_f1": the most probable ones, as many as make
-        the F1 of the row largest that their probabilities let one expect [7]_; at least one, unless one in twenty of
-        the rows of training had none. Nothing has to be chosen, or held out. Only 0.5 for the losses "hinge" and
-        "squared_hinge", which have no probabilities; there it is the sign of the output that counts.
+        says so. A number: those whose probability is above it; with many rare labels one half leaves many rows without
+        any. "expected_f1": the most probable ones, as many as make the F1 of the row largest that their probabilities
+        let one expect [7]_; at least one, unless one in twenty of the rows of training had none. Nothing has to be
+        chosen, or held out. Only 0.5 for the losses "hinge" and "squared_hinge", which have no probabilities; there it
+        is the sign of the output that counts.
     output : {"full", "sampled", "hierarchical"}, default="full"
         Which outputs a step touches, of "log_loss" with thousands of classes or labels. `predict` and all other methods
         always go by all of them.

@@ -90,11 +90,12 @@ class TrainedRegressor(TrainedEmbeddingBag):
     def _learn_y(self, y: Any, known: Any, weights: Array, n_samples: int) -> tuple[Scale, Array]:
         dtype = check_dtype(self.dtype, self._storages)
         values = check_targets(y, known, self.loss, n_samples, dtype)
+        used = values[weights > 0]
         if known is not None:
-            warn_of_scale(values[weights > 0], known)
+            warn_of_scale(used, known)
             return known, values
         scale = scale_of(values, weights, self.loss, one_dimensional=np.asarray(y).ndim == 1)
-        check_scale(scale, values[weights > 0], dtype)
+        check_scale(scale, used, dtype)
         return scale, values
 
     def _linear_model(self, coef: Array, intercept: Array) -> Any:
