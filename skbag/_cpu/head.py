@@ -29,6 +29,7 @@ from skbag._cpu.vector import as_tile
 from skbag._rules.elementwise import exp
 
 WIDE = 4
+_LINES_AHEAD = 32  # that a core waits for at once: asked for more, it waits before it can go on
 
 
 @inlined
@@ -46,6 +47,26 @@ def prefetch_row(array, row):
         prefetch_address(address)
         address += np.uintp(LINE)
     prefetch_address(end - np.uintp(1))
+
+
+@inlined
+def rows_ahead(array):
+    """How many rows are asked for before they are needed: at least one, and else not many lines.
+
+    Who lists rows asks for as many, and who goes through them for one more with each.
+    """
+    row_bytes = np.uintp(array.shape[1]) * item_bytes(array)
+    return max(1, min(_LINES_AHEAD, np.intp(np.uintp(_LINES_AHEAD * LINE) // row_bytes)))
+
+
+@inlined
+def prefetch_parameters(element_states, parameters, row):
+    """Ask for a row of structs.Parameters, and for the states of its elements."""
+    prefetch_row(parameters.values, row)
+    if element_states > 0:
+        prefetch_row(parameters.first, row)
+    if element_states > 1:
+        prefetch_row(parameters.second, row)
 
 
 @inlined

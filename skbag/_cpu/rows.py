@@ -7,7 +7,7 @@ import numpy as np
 
 from skbag._compiled.once import once
 from skbag._cpu.calls import call
-from skbag._cpu.head import prefetch_row, row_address
+from skbag._cpu.head import prefetch_parameters, prefetch_row, row_address, rows_ahead
 from skbag._cpu.jit import inlined, part
 from skbag._cpu.memory import (
     LINE,
@@ -39,6 +39,16 @@ def _copy_row(rows, row, to, to_row):
 
 
 @inlined
+def _copy_rows(rows, which, n, to, first):
+    """to[first + k] = rows[which[k]] for k < n."""
+    ahead = rows_ahead(rows)
+    for k in range(n):
+        if k + ahead < n:
+            prefetch_row(rows, item(which, k + ahead))
+        _copy_row(rows, item(which, k), to, first + k)
+
+
+@inlined
 def _keep(plan, table, rows, n_rows, fresh, undo):
     """Keep rows as they are before the first step that changes them; a row may come twice."""
     n, touched, call = 0, undo.touched, item(undo.n_rows, 1)
@@ -51,21 +61,18 @@ def _keep(plan, table, rows, n_rows, fresh, undo):
     if n == 0:
         return
     first = fetch_add(undo.n_rows, 0, n)
-    kept, values, old_values = undo.rows, table.values, undo.values
+    kept = undo.rows
     for k in range(n):
-        row = item(fresh, k)
-        put(kept, first + k, row)
-        _copy_row(values, row, old_values, first + k)
+        put(kept, first + k, item(fresh, k))
+    _copy_rows(table.values, fresh, n, undo.values, first)
     if plan.row_state:
         state, old_state = table.state, undo.state
         for k in range(n):
             put(old_state, first + k, item(state, item(fresh, k)))
-    for k in range(n):
-        row = item(fresh, k)
-        if plan.element_states > 0:
-            _copy_row(table.first, row, undo.first, first + k)
-        if plan.element_states > 1:
-            _copy_row(table.second, row, undo.second, first + k)
+    if plan.element_states > 0:
+        _copy_rows(table.first, fresh, n, undo.first, first)
+    if plan.element_states > 1:
+        _copy_rows(table.second, fresh, n, undo.second, first)
 
 
 @inlined
@@ -103,25 +110,22 @@ def _gather(plan, layout, part, n_rows, pairs, mask, table, batch, parts):
 
 @inlined
 def _segments(plan, pairs, n, start, member_bits, table, undo, parts, part, most):
-    """List the next rows, at most so many, with where their members begin and end in ``pairs``; ask for all of each.
+    """List the next rows, at most so many, with where their members begin and end in ``pairs``; ask for the first.
 
     Returns how many they are, and where the next one begins.
     """
     starts, stops, rows = parts.starts[part], parts.stops[part], parts.rows[part]
-    values, state, first, second = table.values, table.state, table.first, table.second
-    row_state, element_states, keeps = plan.row_state, plan.element_states, len(undo.touched) > 0
+    state, ahead, keeps = table.state, rows_ahead(table.values), len(undo.touched) > 0
+    row_state, element_states = plan.row_state, plan.element_states
     n_rows, stop = 0, start
     while stop < n and n_rows < most:
         row = item(pairs, stop) >> member_bits
-        prefetch_row(values, row)
+        if n_rows < ahead:
+            prefetch_parameters(element_states, table, row)
         if row_state:
             prefetch_item(state, row)
         if keeps:
             prefetch_item(undo.touched, row)
-        if element_states > 0:
-            prefetch_row(first, row)
-        if element_states > 1:
-            prefetch_row(second, row)
         put(rows, n_rows, row)
         put(starts, n_rows, stop)
         while stop < n and item(pairs, stop) >> member_bits == row:
@@ -174,7 +178,7 @@ def rows_kernel(gathers):
 @part
 def add_rows(plan, rate, part, table, batch, parts, undo, tickets):
     """Take from each row the gradients of its members, one by one; arguments as in ``step.train``."""
-    rows, owned = parts.rows[part], parts.owned[part]
+    rows, owned, ahead = parts.rows[part], parts.owned[part], rows_ahead(table.values)
     for p in range(len(parts.firsts)):
         first = parts.firsts[p]
         last = first + parts.n_owned[p, part]
@@ -186,7 +190,9 @@ def add_rows(plan, rate, part, table, batch, parts, undo, tickets):
             for r in range(n_rows):
                 row = np.int64(item(batch.ids, item(owned, first + r)))
                 put(rows, r, row)
-                prefetch_row(table.values, row)
+                prefetch_item(undo.touched, row)
+                if r < ahead:
+                    prefetch_row(table.values, row)
             _keep(plan, table, rows, n_rows, parts.fresh[part], undo)
             call(plan.add, (batch, parts, part, first, first + n_rows, -rate, table, tickets))
             first += n_rows

@@ -15,7 +15,7 @@ from skbag._cpu.columns import (
     rounded_to,
     store_in,
 )
-from skbag._cpu.head import row_address
+from skbag._cpu.head import prefetch_parameters, prefetch_row, row_address, rows_ahead
 from skbag._cpu.jit import as_rule, inlined
 from skbag._cpu.memory import item, item_bytes, load_acquire, put
 from skbag._cpu.pooling import row_norm
@@ -245,8 +245,11 @@ def update_kernel(solver):
         tile = open_tile(zero, TOTAL)
         check, memory, span = tile, window_memory(tile), tile.span
         tail, columns, decay = min(span, dim) - tile.lanes, 1 if tile.single else dim, zero + penalty(rate, step.alpha)
+        ahead = rows_ahead(values)
         for r in range(n_rows):
             row, squares = item(rows, r), 0.0
+            if r + ahead < n_rows:
+                prefetch_parameters(states, parameters, item(rows, r + ahead))
             if not looks_back:
                 put(steps, r, length_of(parameters, row, number, rate))
             for column in range(0, columns, span):
@@ -298,9 +301,11 @@ def gather_kernel(squares):
         zero, dim, itemsize = sums.dtype.type(0), values.shape[1], item_bytes(sums)
         tile = open_tile(zero, TOTAL)
         memory, span = window_memory(tile), tile.span
-        tail, columns = min(span, dim) - tile.lanes, 1 if tile.single else dim
+        tail, columns, ahead = min(span, dim) - tile.lanes, 1 if tile.single else dim, rows_ahead(values)
         for r in range(n_rows):
             start, stop = item(starts, r), item(stops, r)
+            if squares and r + ahead < n_rows:
+                prefetch_row(values, item(rows, r + ahead))
             for column in range(0, columns, span):
                 offset = _offset(dim, column, span, itemsize)
                 g = _sum_of_terms(
