@@ -61,7 +61,8 @@ def test_looks_lose_one_hundredth():
     assert run(chosen, costs, 1_000_000)[1] * 0.2e-4 < 0.015 * 1_000_000 * 1e-4
 
 
-def test_one_interrupted_turn_changes_nothing():
+@pytest.mark.parametrize("one", [2e-4, 5e-4])
+def test_interrupted_turns_change_nothing_unless_the_other_way_is_faster_now(one):
     chosen = Pace(2)
     run(chosen, {1: 2e-4, 2: 1e-4}, 1000)
     n_threads, n = chosen.turn(1000)
@@ -69,7 +70,11 @@ def test_one_interrupted_turn_changes_nothing():
     chosen.note(2, n, n * 3e-4)
     assert chosen.turn(1000)[0] == 2
     chosen.note(2, n, n * 3e-4)
-    assert chosen.turn(1000)[0] == 1
+    for _ in range(2):
+        n_threads, n = chosen.turn(1000)
+        assert n_threads == 1
+        chosen.note(1, n, n * one)
+    assert chosen.turn(1000)[0] == (1 if one < 3e-4 else 2)
 
 
 def test_a_look_does_not_count_the_turn_in_which_caches_fill():

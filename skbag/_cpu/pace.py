@@ -7,6 +7,7 @@ _TURN = 0.01  # seconds
 _LOOK = _TURN / 4  # long enough for threads to wake up
 _FIRST = 4  # mini-batches, as long as nothing is known
 _REST = 8 * _TURN  # between two looks, at least
+_SOON = 2 * _TURN  # before the first look after a change
 _SHARE = 0.01  # of the time may be lost by looks
 _INTERRUPTED = 4  # times as long as the turn before: no accident
 
@@ -19,8 +20,9 @@ class Pace:
     much as fifty times the work where another program takes one away in between. Which is the case can only be
     measured. What a turn computes does not depend on the threads.
 
-    What was slower is looked at again after a rest that makes up for what the last look lost. A look has two turns: in
-    the first the caches of another processor fill.
+    What was slower is looked at again after a rest that makes up for what the last look lost, or when the other way has
+    become slower than it was; only a look changes what is chosen. It has two turns: in the first the caches of another
+    processor fill.
     """
 
     n_threads: int
@@ -52,13 +54,15 @@ class Pace:
             self._rest -= seconds
             before = self.seconds.get(n_threads, [])[-1:]  # one turn alone may have been interrupted
             self.seconds[n_threads] = [*(old for old in before if each < _INTERRUPTED * old), each]
+            if self._best(self._other) < self._best(n_threads):
+                self._rest = 0  # whatever slowed these turns down may slow down the other way as well
         elif self._lost is None:
             self._lost = lost
         else:
             self.seconds[n_threads] = [each]
             self._rest, self._lost = max(_REST, (lost + self._lost) / _SHARE), None
-        if self._best(self._other) < self._best(self.chosen):
-            self.chosen, self._rest, self._lost = self._other, _REST, None
+            if each < self._best(self.chosen):
+                self.chosen, self._rest = n_threads, _SOON
 
     @property
     def _other(self) -> int:
