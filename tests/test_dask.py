@@ -9,7 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, csr_matrix, random_array
+from scipy.sparse import csr_array, csr_matrix, hstack, random_array
 from sklearn.base import clone
 from sklearn.datasets import make_regression
 from sklearn.model_selection import GridSearchCV
@@ -507,6 +507,19 @@ def test_predictions_of_what_is_no_blocks_or_no_model(saved):
 
 
 # --- what others made for scikit-learn's estimators
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_what_is_probably_not_meant_is_warned_about(client, ids):
+    rng = np.random.default_rng(0)
+    if ids:
+        X, message = rng.integers(0, 5000, (300, 6)).astype(np.float32), "dense matrix of whole numbers"
+    else:
+        words = random_array((300, 200), density=0.05, rng=rng, dtype=np.float32)
+        X, message = hstack([words, rng.uniform(100, 1000, (300, 3))], format="csr"), "3 of the columns of X"
+    with pytest.warns(UserWarning, match=message) as warned:
+        skbag.dask.fit(EmbeddingBagClassifier(4, max_iter=1), cut(X), np.arange(300) % 2)
+    assert all(str(w.filename) == __file__ for w in warned if message in str(w.message))
 
 
 def test_a_grid_search_by_the_backend_of_joblib(client):

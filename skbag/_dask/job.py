@@ -25,10 +25,11 @@ from skbag._dask.rounds import Change, combine
 from skbag._dask.worker import Part, Update, forget, make_shard, run_part, sums_of_shard
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import dtype_of, numbers_of, table_of
+from skbag._data.sources import warn_of_scales
 from skbag._data.targets import Targets
 from skbag._estimators.run import rows_of_targets
 from skbag._estimators.trained import checked_weights, normalized, stream_of
-from skbag._training.defaults import default_epochs, follows_rows, looked_at
+from skbag._training.defaults import default_epochs, looked_at
 from skbag._training.evidence import evidence_of, residuals_of
 from skbag._training.loop import Stopper
 
@@ -114,17 +115,16 @@ class Job:
             self.start = (*drawn, (rows, state[rows])), others
 
     def _look_at(self, blocks: Sequence[Any], n_rows: list[int], used: Array, learnt: Any) -> None:
-        """Learn from some rows how long bags are; errors of what is in them are those of the shards."""
+        """Learn from some rows how long bags are, and warn of what X may not mean; errors are those of the shards."""
         rows, self.fitted._bag_length = looked_at(used), 1.0
-        if not follows_rows(self.fitted._blocks.mode):
-            return
         ends = np.cumsum(n_rows)
         of_blocks = np.split(rows, np.searchsorted(rows, ends[:-1]))
         of_blocks = [some - end + n for some, end, n in zip(of_blocks, ends, n_rows, strict=True)]
         asked = [(block, some) for block, some in zip(blocks, of_blocks, strict=True) if len(some)]
         with suppress(TypeError, ValueError):
             parts = self.client.gather(self.client.map(rows_of, *zip(*asked, strict=True), pure=False))
-            bags = self.fitted._check_bags(joined(parts), reset=False)
+            bags = self.fitted._check_bags(joined(parts), reset=True)
+            warn_of_scales(bags, self.fitted._blocks.mode)
             self.fitted._look_at(bags, np.arange(len(rows)), learnt)
 
     def _computed(self, lazy: Sequence[Any]) -> list[Any]:
