@@ -117,7 +117,7 @@ def embedding_bag(
     Notes
     -----
     The values of ``weight`` are not looked at, which would cost more than most calls. A NaN in a row propagates into
-    the bags that name it, with "max" too, as in torch.
+    the bags that name it, with "max" too, where torch takes one only from the first row of a bag.
 
     Two machines may differ in the last bits, because the order of the additions follows the width of their vector
     registers.

@@ -537,3 +537,6 @@ def test_tables_of_torch_that_numpy_lacks_are_refused_at_every_door_alike():
     ):
         with pytest.raises(TypeError, match=r"must be an array that NumPy knows.*\.float\(\).*torch\.uint16"):
             door(table)
+        with pytest.raises(ValueError, match="must not have masked entries"):
+            door(np.ma.array(np.ones((4, 2)), mask=[[False, True]] * 4))
+        door(torch.nn.Parameter(torch.ones((4, 2))))  # which has a gradient

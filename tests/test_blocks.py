@@ -365,6 +365,43 @@ def test_a_factorization_machine_learns_what_no_sum_can():
     assert EmbeddingBagClassifier(8, interaction="fm", **options).fit(X, y).score(X, y) == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"hidden_layer_sizes": 8}], ids=str)
+@pytest.mark.parametrize("given", [None, 0.1, 10])
+def test_a_factorization_machine_follows_the_scale_of_x_and_of_the_table(options, given):
+    rng = np.random.default_rng(0)
+    X = csr_array((rng.random((900, 100)) < 0.3).astype(np.float32))
+    y = X @ rng.standard_normal(100)
+    options = {"random_state": 0, "interaction": "fm", **options}
+    if given is not None:
+        options["init"] = given * rng.standard_normal((100, 16)).astype(np.float32)
+    for mode, scale in (("sum", 1), ("sum", 0.01 if given else 1e5), ("sqrtn", 1)):
+        some = (X * np.float32(scale))[:600], (X * np.float32(scale))[600:]
+        assert EmbeddingBagRegressor(16, mode=mode, **options).fit(some[0], y[:600]).score(some[1], y[600:]) > 0.85
+        classes = (y > np.median(y)).astype(int)
+        model = EmbeddingBagClassifier(16, mode=mode, **options).fit(some[0], classes[:600])
+        assert model.score(some[1], classes[600:]) > 0.8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_factorization_machine_of_long_rows_is_saved_whole(dtype, tmp_path):
+    """Its rows are drawn shorter than those of other models, which a saved model may draw again."""
+    X, y = random_csr(60, 40, dtype="float32", seed=1), np.arange(60) % 3
+    X = csr(30 * X.data, X.indices, X.indptr, 45)
+    model = EmbeddingBagClassifier(8, mode="sum", interaction="fm", dtype=dtype, random_state=0, max_iter=1).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    plain = EmbeddingBagClassifier(8, mode="sum", dtype=dtype, random_state=0, max_iter=1).fit(X, y)
+    unnamed, drawn = (np.abs(np.asarray(some.embeddings_[40:])).max() for some in (model, plain))
+    assert 0 < unnamed < drawn / 10
+
+
+def test_rows_of_a_table_that_are_too_long_for_an_interaction_are_warned_about():
+    X, y = random_csr(60, 40, dtype="float32"), np.arange(60) % 3
+    table = np.full((40, 8), 1e4, np.float32)
+    with pytest.warns(UserWarning, match="with an interaction and this X: divide init by their length"):
+        EmbeddingBagClassifier(8, init=table, interaction="fm", max_iter=1).fit(X, y)
+
+
 # --- why
 
 

@@ -17,7 +17,7 @@ from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -790,6 +790,22 @@ def test_early_stopping_scores_the_rows_held_out(topics, capsys):
     assert len({*scores}) > 1
     first_best = int(np.argmax(scores))
     assert model.n_iter_ == min(100, first_best + 1 + 3)
+
+
+def test_scores_of_early_stopping_are_those_of_cross_val_score(topics):
+    """The weights of classes are those of the loss, and a metric gets weights of samples if it takes them."""
+    X, y = topics
+    params = {"early_stopping": True, "max_iter": 3, "tol": None, "class_weight": {0: 50.0, 1: 1.0, 2: 1.0}}
+    model = classifier(scoring="accuracy", **params).fit(X, y, X_val=X, y_val=y)
+    assert model.validation_scores_[-1] == pytest.approx(model.score(X, y)) or model.best_n_iter_ < 3
+    assert model.best_validation_score_ == pytest.approx(model.score(X, y))
+    weights = np.where(y == 1, 3.0, 0.5)
+    weighted = classifier(scoring="accuracy", **params).fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
+    assert weighted.best_validation_score_ == pytest.approx(weighted.score(X, y, weights))
+    for scoring in (lambda model, X, y: model.score(X, y), make_scorer(lambda y, predicted: np.mean(y == predicted))):
+        other = classifier(scoring=scoring, **params).fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
+        assert other.best_validation_score_ == pytest.approx(other.score(X, y))
+        classifier(scoring=scoring, **params).fit(X, y, weights)
 
 
 @pytest.mark.parametrize("kind", [2, "labels"])

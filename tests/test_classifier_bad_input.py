@@ -301,6 +301,8 @@ def test_class_weights_that_cannot_be(X, y):
         model.fit(X, indicator(1))
     with refuses(ValueError, "class_weight"):
         classifier(class_weight="heavy").fit(X, y)
+    with refuses(ValueError, "class_weight must be numbers by their classes"):
+        classifier(class_weight={0: "a"}).fit(X, y)
     for weight in (np.nan, np.inf):
         with refuses(ValueError, "weight"):
             classifier(class_weight={1: weight}).fit(X, y)

@@ -290,6 +290,13 @@ def test_arrays_that_fit_nothing():
         make(good, padding_idx=9)
     with pytest.raises(NotFittedError):
         EmbeddingBagClassifier().to_state_dict()
+    with pytest.raises(TypeError, match=r"arrays must be a mapping of names to arrays, as module\.state_dict\(\) is, got l"):
+        make([1, 2])
+    model = EmbeddingBagClassifier(4, random_state=0).fit(np.eye(3), [0, 1, 2])
+    with pytest.raises(ValueError, match="bag and linear must be different names, got 'm' and 'm'"):
+        model.to_state_dict(bag="m", linear="m")
+    with pytest.raises(TypeError, match="bag must be a string, got None"):
+        model.to_state_dict(bag=None)
 
 
 # --- vectors
@@ -339,6 +346,8 @@ def test_vectors_need_names(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             model.to_vec(path, names, **options)
+    with pytest.raises(ValueError, match="path must not end in '.gz', as the file is not compressed"):
+        model.to_vec(tmp_path / "words.vec.gz", WORDS)
     assert [p.name for p in tmp_path.iterdir()] == ["words.vec"]
     assert path.read_text() == "old"
     with pytest.raises(FileNotFoundError):

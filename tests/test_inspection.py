@@ -449,7 +449,7 @@ def test_many_classes_have_one_colour(bags):
         ({"feature_names": ["a"]}, ValueError, "feature_names must be one name per column of X"),
         ({"features": ["nowhere", "film"]}, ValueError, "feature='nowhere' must be one of feature_names"),
         ({"features": "film"}, TypeError, "features must be a sequence of names or numbers, got 'film'"),
-        ({"features": [0]}, ValueError, r"vectors must be at least two, in rows, got an array of shape \(1, 16\)"),
+        ({"features": [0]}, ValueError, r"at least two columns to draw, got features=\[0\] of 7 columns"),
         ({"n_features": 1.5}, TypeError, "n_features must be an integer, got 1.5"),
         ({"n_features": 0}, ValueError, "n_features must be at least 1, got 0"),
         ({"reducer": type("R", (), {"fit_transform": lambda _, X: X})()}, ValueError, "reducer must make two columns"),
@@ -487,6 +487,12 @@ def test_points_names_and_groups_that_do_not_fit():
         EmbeddingMapDisplay(points=[[0, 0]], names=["a"], groups=[1, 2])
     with pytest.raises(ValueError, match="points must be finite"):
         EmbeddingMapDisplay(points=[[0, np.nan]], names=["a"])
+    model = EmbeddingBagVectorizer.from_pretrained(np.eye(3))
+    for few in ({"n_features": 1}, {"features": [2]}):
+        with pytest.raises(ValueError, match=r"at least two columns to draw, got n?_?features=.* of 3 columns"):
+            EmbeddingMapDisplay.from_estimator(model, **few)
+    with pytest.raises(TypeError, match="reducer must be a transformer with fit_transform, or None for PCA, got 'pca'"):
+        EmbeddingMapDisplay.from_estimator(model, reducer="pca")
 
 
 # --- all of them

@@ -133,6 +133,16 @@ def test_defaults_learn_whatever_the_scale(data):
         assert regressor().fit(X, factor * y + 5 * factor).score(X, factor * y + 5 * factor) > 0.8
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+@pytest.mark.parametrize("mean", [1e12, -1e15])
+def test_a_huge_mean_costs_no_digits(data, loss, mean):
+    X, y = data
+    y = mean + np.round(8 * y / y.std())
+    model = regressor(loss=loss, max_iter=50, dtype="float64").fit(X, y)
+    assert 1 <= model._learnt.scale[0] <= 32
+    assert ((model.predict(X) - y) ** 2).mean() < 0.2 * ((y - mean) ** 2).mean()
+
+
 def test_sums_of_rows_of_very_different_length():
     rng = np.random.default_rng(0)
     lengths = np.where(rng.random(2000) < 0.1, 1000, 5)

@@ -392,6 +392,8 @@ def test_the_files_may_be_named(tmp_path):
 
 
 def test_bad_folders(tmp_path):
+    with pytest.raises(TypeError, match="normalize must be True, False or None, got 'x'"):
+        load_static_model(tmp_path, normalize="x")
     for words, path in (
         ("Nothing is downloaded", "minishlab/potion-base-8M"),
         ("names a file that does not exist", tmp_path / "none.safetensors"),

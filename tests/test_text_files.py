@@ -76,6 +76,18 @@ def bad_files():
     yield "an empty one", b"0 300\n", "empty"
     yield "too large a header", b"99999999999 300\n" + good, "too short"
     yield "too small a header", b"2 3\n" + good, "holds 2 vectors, and has 3"
+    for what, content in {
+        "two spaces": good.replace(b"the ", b"the  "),
+        "two spaces before numbers that are not negative": good.replace(b" 0.5", b"  0.5"),
+        "tabs": good.replace(b" ", b"\t"),
+        "decimal commas": good.replace(b".", b","),
+        "an empty line": b"\n" + good,
+        "a first word with a space": b"it " + good,
+        "Latin-1": good.replace("größe".encode(), "größe".encode("latin-1")).replace(b" ", b"\t") * 30,
+    }.items():
+        yield what, b"3 3\n" + content, "no word with as many behind it, each after one space"
+    yield "another length than the header's", b"3 2\n" + good, "vectors of 2 numbers, and its second line"
+    yield "a length that is too large", b"3 5\n" + good, "vectors of 5 numbers, and its second line"
     yield "a byte order mark", b"\xef\xbb\xbf" + good, "byte order mark"
     yield "unequal", good.replace(b" 2.0\n", b"\n"), "3 numbers|2 numbers"
     yield "one number", good.replace(b" -1.0 2.0\n", b"\n", 1) + b"dog 1 2\n", "numbers for"

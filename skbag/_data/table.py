@@ -70,8 +70,13 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
 
 def _as_array(table: Any, name: str) -> Array:
     """Return what was given as a table as an array."""
+    if isinstance(table, np.ma.MaskedArray) and np.ma.is_masked(table):
+        raise ValueError(f"{name} must not have masked entries.")
     try:
-        return np.asarray(table)
+        try:
+            return np.asarray(table)
+        except RuntimeError:  # torch's, of a tensor with a gradient, as parameters of modules are
+            return np.asarray(table.detach())
     except TypeError as error:  # torch's, of a dtype that NumPy lacks
         raise TypeError(
             f"{name} must be an array that NumPy knows: {error}. Convert it, with .float() in torch; bfloat16 can stay "
@@ -95,7 +100,8 @@ def check_weight(weight: Any, name: str = "weight") -> Array:
         table = table.astype(table.dtype.newbyteorder("="))
     if table.dtype not in _DTYPES:
         raise TypeError(
-            f"{name} must be float32 or float64, got {table.dtype!r}: convert it, with .astype(np.float32)."
+            f"{name} must be float32, float64, float16 or bfloat16, or a skbag.QuantizedTable, got {table.dtype!r}: "
+            "convert it, with .astype(np.float32)."
         )
     if table.ndim != 2 or table.shape[1] == 0:
         raise ValueError(f"{name} must be of shape (num_embeddings, embedding_dim >= 1), got {table.shape}.")
@@ -246,7 +252,8 @@ def take_table(init: Any, dtype: Any, name: str = "init") -> Any:
         table = _as_array(init, name) if path is None else (_map_file if from_file else map_tensor)(path, name)
     small = isinstance(table, QuantizedTable) or table.dtype.name in _SMALL
     if not small and table.dtype.kind not in ("f" if from_file else "iuf"):
-        raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}.")
+        file = f" in {path!r}, which is memory-mapped as it is: save floats" if from_file else ""
+        raise ValueError(f"{name} must be a table of real numbers, got {table.dtype!r}{file}.")
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] == 0:
         raise ValueError(
             f"{name} must be of shape (num_embeddings, embedding_dim), both at least 1, got {table.shape}."
@@ -302,4 +309,5 @@ def _map_file(path: str, name: str) -> Array:
     except FileNotFoundError:
         raise ValueError(f"{name} names a file that does not exist: {path!r}.") from None
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{name} names a file that is no .npy file of numbers: {path!r} ({error}).") from error
+        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes any other file for one
+        raise ValueError(f"{name} names a file that is no .npy file of numbers: {path!r}{why}.") from error

@@ -196,7 +196,7 @@ def scale_of(values: Array, weights: Array, loss: str, *, one_dimensional: bool)
             size = np.where(high > low, (high - low) / _QUARTILES, size)
         constant = (values == values[0]).all(axis=0)
         middle = np.where(constant, values[0] / unit, middle)  # to the last bit: nothing is left to learn
-        size = np.where(~constant & (size > 1e-12 * np.abs(middle)), size, np.abs(middle))
+        size = np.where(~constant & (size > 0), size, np.abs(middle))
     scale = np.exp2(np.round(np.log2(np.where(size > 0, size, 1)))) * np.where(size > 0, unit, 1)
     offset = middle * unit
     if loss == "poisson":

@@ -41,9 +41,11 @@ class ArraysMixin:
         ------
         NotFittedError
             Before `fit` or `partial_fit`.
+        TypeError
+            If ``bag`` or ``linear`` is no string.
         ValueError
-            With several modes, ``fields`` or ``interaction``; with ``output="hierarchical"``, which a Linear does not
-            have.
+            If two arrays would have one name; with several modes, ``fields`` or ``interaction``; with
+            ``output="hierarchical"``, which a Linear does not have.
 
         Notes
         -----
@@ -52,7 +54,8 @@ class ArraysMixin:
         "sqrtn". A `EmbeddingBagRegressor` for "poisson" gives logarithms.
 
         The arrays do not say how they are computed with: pass the ``mode`` to `from_state_dict`, and what else of
-        ``classes``, ``activation``, ``per_sample_weights``, ``padding_idx`` and ``loss`` is not the default.
+        ``classes``, ``multilabel``, ``threshold``, ``activation``, ``per_sample_weights``, ``padding_idx`` and ``loss``
+        is not the default. A regressor of one output that was fitted on y of shape (n, 1) comes back as one of numbers.
 
         Examples
         --------
@@ -67,6 +70,9 @@ class ArraysMixin:
         True
         """
         check_is_fitted(self, "coefs_")
+        for parameter, value in (("bag", bag), ("linear", linear)):
+            if not isinstance(value, str):
+                raise TypeError(f"{parameter} must be a string, got {value!r}.")
         fitted: Any = self._snapshot()  # type: ignore[attr-defined]
         if fitted._blocks.n_blocks > 1:
             raise ValueError(
@@ -78,6 +84,8 @@ class ArraysMixin:
         layers, found = fitted._values()[1], {f"{bag}.weight": table}
         for k, (coef, intercept) in enumerate(layers):
             name = linear if len(layers) == 1 else f"{linear}.{2 * k}"
+            if name == bag:
+                raise ValueError(f"bag and linear must be different names, got {bag!r} and {linear!r}.")
             found[f"{name}.weight"] = np.array(coef.T, table.dtype, order="C")
             found[f"{name}.bias"] = np.array(intercept, table.dtype)
         return found
@@ -87,6 +95,10 @@ class ArraysMixin:
         cls, arrays: Mapping[str, ArrayLike], bag: str, linear: str, params: dict[str, Any], learnt_of: Any
     ) -> Self:
         """Return a fitted estimator; ``learnt_of`` gives what is learnt from y, and the layer in its order."""
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"arrays must be a mapping of names to arrays, as module.state_dict() is, got {type(arrays).__name__}."
+            )
         names = [f"{bag}.weight", *(f"{name}.weight" for name in _layer_names(arrays, linear))]
         for name in names:
             if name not in arrays:

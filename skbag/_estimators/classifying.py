@@ -85,7 +85,8 @@ class TrainedClassifier(TrainedEmbeddingBag):
         The batch may have any number of rows. It is cut into mini-batches of ``batch_size``, and each makes one step.
         The state of the solver and of the random numbers goes on from call to call, and is pickled with the estimator.
         With ``shuffle=False`` and ``learning_rate="constant"``, `fit` of k epochs gives the same bytes as k calls on
-        the same X and y without weights, of 16 rows or more. `partial_fit` after `fit` goes on from its result.
+        the same X and y without weights, of 16 rows or more; those of a regressor's intercepts are rounded once a call,
+        where y has a mean. `partial_fit` after `fit` goes on from its result.
         ``max_iter``, ``learning_rate``, ``tol`` and ``warm_start`` have no effect here.
 
         Parameters may be set between calls, and training goes on with them, as in SGDClassifier: the loss, the rate or
@@ -240,6 +241,10 @@ class TrainedClassifier(TrainedEmbeddingBag):
             of_class = compute_class_weight(self.class_weight, classes=learnt.classes, y=learnt.classes[y])
         except OverflowError:  # an integer that no float can hold
             of_class = np.array([np.inf])
+        except (TypeError, ValueError) as error:
+            if "float" not in str(error):
+                raise
+            raise ValueError(f"class_weight must be numbers by their classes, got {self.class_weight!r}.") from error
         if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[y]

@@ -125,10 +125,12 @@ class FittedLayers(EmbeddingBagBase):
         self._held, self._start_scale = True, 1.0
         if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
-            if self._start_scale > MOST_SCALE / 10 and not self.freeze:
+            most = MOST_SCALE / 10 if self.interaction is None else 10 * MOST_SCALE**0.5 / max(1, self._bag_length)
+            if self._start_scale > most and not self.freeze:
                 warnings.warn(
-                    "The rows of init are longer than training can follow, which is up to about 30,000: divide init by "
-                    "their length.",
+                    "The rows of init are longer than training can follow, which is up to about "
+                    f"{0.3 * most:,.0f}{'' if self.interaction is None else ' with an interaction and this X'}: divide "
+                    "init by their length.",
                     UserWarning,
                     stacklevel=level_of_user(),
                 )
@@ -137,6 +139,8 @@ class FittedLayers(EmbeddingBagBase):
         start = self._start_of(learnt, targets, weights)
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
         manner, activation = self._manner(learnt), ACTIVATIONS[self.activation]
+        if self._is_drawn and manner.longer < 1:
+            table, self._drawn = _shortened(table, manner.longer), None  # what is drawn again would be longer
         if self.freeze and not sizes:
             manner = replace(manner, length=0.0)
         widths = (dim, *sizes, len(start))
@@ -328,7 +332,8 @@ class FittedLayers(EmbeddingBagBase):
         hidden = self.activation if self._hidden_sizes else None
         frozen = bool(self.freeze)
         return manner_of(
-            loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, pooled=pooled, hidden=hidden, frozen=frozen
+            loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, pooled=pooled, hidden=hidden,
+            frozen=frozen, squared=self.interaction is not None, drawn=self._is_drawn,
         )  # fmt: skip
 
     def _alpha(self, manner: Manner) -> float:
@@ -399,6 +404,14 @@ class FittedLayers(EmbeddingBagBase):
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in (table, *layer))
         features: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, pooled=True)
         return features
+
+
+def _shortened(table: Any, factor: float) -> Any:
+    """Return a table of its own, times a factor of at most 1."""
+    if isinstance(table, QuantizedTable):
+        return table.scaled(np.full(len(table), factor))
+    table *= table.dtype.type(factor)
+    return table
 
 
 def _check_shape(name: str, array: Any, shape: tuple[int, ...], question: str = "") -> None:

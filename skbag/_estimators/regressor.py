@@ -113,8 +113,9 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysM
         table that learns, this is the rate of the table, "auto" is 0.3, and the rate of the linear layer is half of it.
         It then follows what X and ``init`` bring: where the modes "mean" and "sum" make pooled rows shorter than
         "sqrtn" would, as a mean over up to 256 rows to train on, of the first X, rows of the table learn to be longer,
-        and where they, or the rows of ``init``, are longer, the layer is shorter. So what is learnt depends on no
-        scale, in a "sum" from 1e-6 to 1e6, beyond which `fit` warns. The mean is geometric, and for a "sum" the root
+        and where they, or the rows of ``init``, are longer, the layer is shorter; with an ``interaction``, drawn rows
+        are. So what is learnt depends on no scale, in a "sum" from 1e-6 to 1e6, beyond which `fit` warns; of several
+        modes the longest counts. The mean is geometric, and for a "sum" the root
         mean square, where a value counts as three times the median at most, as a column of another scale is to leave
         room for the others. A number is taken as it is: for the "mean" of 100 members "auto" is ten times 0.3. With
         hidden layers "auto" is 0.6 times as large, their rates are 0.02 times that, and the rate of the last layer is
@@ -146,7 +147,8 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysM
         model is the one of the epoch with the highest score. `partial_fit` refuses it.
     scoring : str or callable, default="loss"
         What ``early_stopping`` looks at. "loss" is the negative mean of the losses, weighted by ``sample_weight``;
-        else a name or a function as for ``sklearn.model_selection.cross_val_score``; None is `score`.
+        else a name or a function as for ``sklearn.model_selection.cross_val_score``, which gets ``sample_weight`` if
+        it takes that; None is `score`.
     validation_fraction : float, default=0.1
         The share of the rows held out, between 0 and 1; a part of a row counts as one. Only used with
         ``early_stopping`` and without ``X_val``.

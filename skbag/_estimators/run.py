@@ -1,6 +1,7 @@
 """One call of fit of an estimator that is trained."""
 
 import warnings
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,38 +45,39 @@ class Run:
         self.scores: list[float] = []
         self.best: int | None = None  # the number of the best score; None for the last one
 
-    def validate(self, left_out: Array | None, given: Any, X: Any, y: Any) -> None:
-        """Prepare what early stopping looks at: rows left out, or what the user gives."""
+    def validate(self, left_out: Array | None, given: Any, X: Any, y: Any, sample_weight: Array) -> None:
+        """Prepare what early stopping looks at: rows left out, or what the user gives; the loss has other weights."""
         estimator = self.estimator
         if left_out is None and given is None:
             return
         if left_out is not None:
             X, y, weights = _safe_indexing(X, left_out), _safe_indexing(y, left_out), self.weights[left_out]
+            sample_weight = sample_weight[left_out]
             targets, rows = self.targets, left_out
 
             def outputs(some: Array) -> Array:
                 return self.trainer.outputs(left_out[some])
         else:
-            X, y, bags, targets, weights = given
+            X, y, bags, targets, weights, sample_weight = given
             rows, predict = np.arange(bags.n_rows), get_trainer(estimator.device).predict
 
             def outputs(some: Array) -> Array:
                 some_bags = bags if len(some) == bags.n_rows else bags.of_rows(some)
                 return predict(some_bags, self.model, estimator._blocks, estimator.n_jobs)
 
-        scorer = None if estimator.scoring == "loss" else self._scorer(X, y, weights)
+        scorer = None if estimator.scoring == "loss" else self._scorer(X, y, sample_weight)
         self.validation = Validation(outputs, targets, rows, weights, estimator._loss_of(self.learnt), scorer)
 
     def _scorer(self, X: Any, y: Any, weights: Array) -> Any:
         """Return a function that scores the model, as ``scoring`` says."""
         scoring = check_scoring(self.estimator, self.estimator.scoring)
-        uniform = (weights == weights[0]).all()
+        weighted = (weights != weights[0]).any() and _takes_weights(scoring)
 
         def score() -> float:
             trained = self.estimator._snapshot()
             for name, value in trained._attributes(self.model, self.learnt).items():
                 setattr(trained, name, value)
-            return scoring(trained, X, y) if uniform else scoring(trained, X, y, sample_weight=weights)
+            return scoring(trained, X, y, sample_weight=weights) if weighted else scoring(trained, X, y)
 
         return score
 
@@ -171,3 +173,9 @@ def rows_of_targets(targets: Targets, rows: Array) -> tuple[Array, Array, Array 
     indptr = np.concatenate(([0], np.cumsum(lengths)))
     entries = np.repeat(targets.indptr[:-1][rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
     return targets.indices[entries], indptr, None if targets.values is None else targets.values[entries]
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Return whether a scorer, or the metric it was made of, takes sample_weight."""
+    known = signature(getattr(scorer, "_score_func", scorer)).parameters
+    return "sample_weight" in known or any(one.kind is Parameter.VAR_KEYWORD for one in known.values())

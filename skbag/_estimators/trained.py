@@ -101,11 +101,11 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         fitted._check_hidden("warm_start" if warm else None)
         bags = fitted._check_bags(X, reset=not warm, goes_on=warm)
         warn_of_scales(bags, check_mode(fitted.mode))
-        weights = checked_weights(sample_weight, bags.n_rows)
-        learnt, labels = fitted._learn_y(y, fitted._known(warm), weights, bags.n_rows)
+        given = checked_weights(sample_weight, bags.n_rows)
+        learnt, labels = fitted._learn_y(y, fitted._known(warm), given, bags.n_rows)
         if warm:
             fitted._check_same(learnt)
-        weights = normalized(fitted._weights_of(learnt, labels, weights))
+        weights = normalized(fitted._weights_of(learnt, labels, given))
         validated = fitted._check_validation(X_val, y_val, sample_weight_val, learnt)
         goes_on = warm and not isinstance(fitted.random_state, np.random.RandomState)
         rng = deepcopy(fitted._rng) if goes_on else fitted._new_rng()
@@ -123,7 +123,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         progress = Progress(self, X, y, sample_weight)
         progress.fitted |= {name: value for name, value in vars(fitted).items() if name.endswith("_in_")}
         run = Run(fitted, bags, learnt, targets, weights, used, model, rng)
-        run.validate(left_out, validated, X, y)
+        run.validate(left_out, validated, X, y, given)
         run.train(progress)
         fitted._keep(model, learnt, rng, len(run.losses), [*(fitted.loss_curve_ if warm else []), *run.losses])
         fitted._keep_scores(run)
@@ -238,7 +238,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         return Stream(trainer, model, self._schedule(learnt, "constant", 1, 1), self.get_params(deep=False))
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any, learnt: Any) -> Any:
-        """Return what is validated on: X, y, bags, targets and weights; None if the user gives nothing."""
+        """Return what is validated on: X, y, bags, targets, weights, sample_weight; None if the user gives nothing."""
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val is passed without X_val and y_val.")
@@ -250,9 +250,9 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             raise ValueError("X_val and y_val are only used with early_stopping=True.")
         try:
             bags = self._check_bags(X, reset=False, goes_on=self.warm_start and "embeddings_" in vars(self))
-            weights = checked_weights(sample_weight, bags.n_rows)
-            _, labels = self._snapshot()._learn_y(y, learnt, weights, bags.n_rows)  # they are no rows of training
-            weights = self._weights_of(learnt, labels, weights)
+            own = checked_weights(sample_weight, bags.n_rows)
+            _, labels = self._snapshot()._learn_y(y, learnt, own, bags.n_rows)  # they are no rows of training
+            weights = self._weights_of(learnt, labels, own)
             if not weights.any():
                 raise ValueError("the weights must be larger than 0 for at least one sample.")
         except (TypeError, ValueError) as error:  # the words are those for X, y and sample_weight
@@ -261,7 +261,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             if words.endswith(IN_A_STREAM):
                 words = words.removesuffix(IN_A_STREAM) + " Validate on samples of classes that y has."
             raise kind(f"In X_val, y_val or sample_weight_val: {words}") from error
-        return X, y, bags, self._targets_of(learnt, labels), weights
+        return X, y, bags, self._targets_of(learnt, labels), weights, own
 
     def _check_hidden(self, goes_on: str | None) -> None:
         """Raise ValueError if there cannot be these hidden layers, or there were others before what goes on."""

@@ -44,8 +44,8 @@ class VectorsMixin:
         NotFittedError
             Before `fit`.
         ValueError
-            If there is not one name per column, two are the same, one is empty or, afterwards, has a space in it.
-            Nothing is written then.
+            If there is not one name per column, two are the same, one is empty or, afterwards, has a space in it, or
+            if the path has the ending of a compressed file. Nothing is written then.
 
         Examples
         --------
@@ -61,6 +61,9 @@ class VectorsMixin:
         new_york 0.5 -1.0
         <BLANKLINE>
         """
+        path = Path(path)
+        if path.suffix in (".gz", ".bz2", ".xz", ".zst"):
+            raise ValueError(f"path must not end in {path.suffix!r}, as the file is not compressed, got {str(path)!r}.")
         table, names = self._named_vectors(feature_names)
         words = [name if spaces is None else name.replace(" ", spaces) for name in names]
         seen: dict[str, str] = {}
@@ -70,7 +73,6 @@ class VectorsMixin:
             if word in seen:
                 raise ValueError(f"feature_names {seen[word]!r} and {name!r} would both be {word!r} in the file.")
             seen[word] = name
-        path = Path(path)
         temporary = f"{path}.{uuid4().hex}"
         try:
             with open(temporary, "x", encoding="utf-8", newline="\n") as file:

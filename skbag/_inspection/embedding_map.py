@@ -119,7 +119,10 @@ class EmbeddingMapDisplay:
         steps, model = split_pipeline(estimator)
         check_is_fitted(model)
         if not hasattr(model, "embeddings_") or not hasattr(model, "nearest_features"):
-            raise TypeError(f"estimator must be one of skbag, or a Pipeline that ends with one, got {model!r}.")
+            raise TypeError(
+                "estimator must be an EmbeddingBagVectorizer, EmbeddingBagClassifier or EmbeddingBagRegressor, or a "
+                f"Pipeline that ends with one, got {model!r}."
+            )
         if feature_names is None and hasattr(steps, "get_feature_names_out"):
             feature_names = _names_before(steps)
         model = model._snapshot()
@@ -130,6 +133,9 @@ class EmbeddingMapDisplay:
             raise TypeError(f"features must be a sequence of names or numbers, got {features!r}.")
         else:
             columns = np.array([column_of(one, names, len(table)) for one in features], np.int64)
+        if len(columns) < 2:
+            given = f"n_features={n_features!r}" if features is None else f"features={features!r}"
+            raise ValueError(f"There must be at least two columns to draw, got {given} of {len(table)} columns.")
         vectors = table[columns].astype(np.float64)
         shown = columns if names is None else names[columns]
         groups = _spoken_for(model, columns)
@@ -172,6 +178,8 @@ class EmbeddingMapDisplay:
         array = np.asarray(vectors, np.float64)
         if array.ndim != 2 or len(array) < 2 or not array.shape[1]:
             raise ValueError(f"vectors must be at least two, in rows, got an array of shape {array.shape}.")
+        if reducer is not None and not hasattr(reducer, "fit_transform"):
+            raise TypeError(f"reducer must be a transformer with fit_transform, or None for PCA, got {reducer!r}.")
         if reducer is None:
             points = PCA(min(2, *array.shape)).fit_transform(array)
             points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # vectors of one number lie on a line

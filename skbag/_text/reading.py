@@ -20,6 +20,7 @@ Array = NDArray[Any]
 _LINE = 1 << 20  # bytes: no line of a file of vectors is longer
 _FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's .bin and .ftz begin with
 _GZIP, _PICKLE = b"\x1f\x8b", b"\x80"  # what compressed files begin with, and what gensim's `save` writes
+_LONG = 1 << 10  # bytes of numbers that all look like text: never
 _INFLATED = 1100  # no compressed byte becomes more
 
 
@@ -106,7 +107,9 @@ def _form_of(file: Any, path: str) -> dict[str, bool]:
         if first.startswith(_PICKLE):
             raise ValueError("it is a pickle: if gensim saved it, give KeyedVectors.load(path)")
         if not _numbers(first):
-            raise ValueError("it begins neither with two numbers, as word2vec's do, nor with a word and numbers")
+            raise ValueError(
+                "it begins neither with two numbers, as word2vec's do, nor with a word and numbers, each after a space"
+            )
         return {"no_header": True}
     n_words, dim = map(int, header)
     if not n_words or not dim:
@@ -116,6 +119,11 @@ def _form_of(file: Any, path: str) -> dict[str, bool]:
         raise ValueError(f"it says that it holds {n_words} vectors of {dim} numbers, and is too short for them")
     line = file.readline(_LINE)
     if _numbers(line) != dim:
+        if _is_text(line + file.read(_LINE)):
+            raise ValueError(
+                f"it says that it has vectors of {dim} numbers, and its second line is no word with as many behind it, "
+                f"each after one space: {line[:60].decode(errors='replace')!r}"
+            )
         return {"binary": True}
     n_lines = sum(1 for line in chain([line], file) if line.strip())
     if n_lines > n_words:
@@ -129,6 +137,16 @@ def _numbers(line: bytes) -> int:
         return len(np.array(line.rstrip().split(b" ")[1:], dtype="S").astype(float))
     except ValueError:
         return 0
+
+
+def _is_text(block: bytes) -> bool:
+    """Return whether bytes are lines of text, of which numbers in binary have none for long: no control characters."""
+    if any(byte < 32 and byte not in b"\t\n\r" for byte in set(block)):
+        return False
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(block)  # it may end within a character
+        return True
+    return len(block) > _LONG
 
 
 def _refuse(what: str, path: str) -> NoReturn:

@@ -62,6 +62,8 @@ def load_static_model(
     ------
     ImportError
         If the package safetensors or tokenizers is not installed.
+    TypeError
+        If ``path`` is no path, or ``normalize`` neither a bool nor None.
     ValueError
         If there is no such folder or file, or not one table and one tokenizer to choose; if one of them is damaged; if
         the tokenizer has another number of tokens than the table has rows; if the model has other modules, or puts a
@@ -84,6 +86,8 @@ def load_static_model(
     >>> model.transform(["cats and dogs", "markets and stocks"]).shape  # doctest: +SKIP
     (2, 256)
     """
+    if not (normalize is None or isinstance(normalize, (bool, np.bool_))):
+        raise TypeError(f"normalize must be True, False or None, got {normalize!r}.")
     weights, found, folder = _files_of(os.fspath(path))
     if tokenizer is None and found is None:
         raise ValueError(f"{os.fspath(path)!r} has no tokenizer.json, or several: give tokenizer.")

@@ -37,7 +37,8 @@ class Manner:
     state : float
         What the states of "rowwise_adagrad" and "adagrad" are before training, times the square of the rows per step.
     longer : float
-        How much longer the rows of the table become than drawn ones that "sqrtn" pools, and their gradients shorter.
+        How much longer the rows of the table become than drawn ones that "sqrtn" pools, and their gradients shorter;
+        drawn rows begin shorter where that is below 1.
     shorter : float
         How much shorter the weights of the first layer are, which reads pooled rows, and their gradients longer.
     hidden : float
@@ -86,7 +87,7 @@ MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its le
 @lru_cache(maxsize=64)
 def manner_of(
     loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, pooled: float = 1.0,
-    hidden: str | None = None, frozen: bool = False,
+    hidden: str | None = None, frozen: bool = False, squared: bool = False, drawn: bool = True,
 ) -> Manner:  # fmt: skip
     """Return how to train.
 
@@ -95,7 +96,9 @@ def manner_of(
     of 2.
 
     Pooled rows that are longer than those of a drawn table by "sqrtn" get a first layer that is shorter, with rates
-    that change in proportion: the model is the same. Where they are shorter, rows of the table become longer.
+    that change in proportion: the model is the same. Where they are shorter, rows of the table become longer. Where
+    they are squared, too, no layer is in proportion to both: rows that are drawn become shorter instead, and with those
+    that are given the layer follows the squares, which are longer.
 
     Parameters
     ----------
@@ -112,10 +115,15 @@ def manner_of(
         The activation of hidden layers; None if there are none.
     frozen : bool
         Whether the table stays as it is; a table that goes on with a free layer does not learn like a new one, either.
+    squared : bool
+        Whether there are squares of pooled rows beside them: an interaction.
+    drawn : bool
+        Whether the table starts with rows that are drawn, not given.
     """
     manner = _manner_of(loss, n_outputs, solver, learns=learns)
-    shorter = min(max(1.0, scale * pooled), MOST_SCALE)
-    longer = shorter / pooled
+    power = 2 if squared else 1
+    length = 1.0 if squared and drawn else min(max(1.0, scale * pooled), MOST_SCALE ** (1 / power))
+    shorter, longer = length**power, length / pooled
     if hidden is not None:
         manner = _with_hidden(manner, solver, hidden)
         if frozen:  # no table turns to directions that mean nothing, and long ones take many steps to unlearn
