@@ -383,16 +383,19 @@ def test_a_factorization_machine_follows_the_scale_of_x_and_of_the_table(options
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_a_factorization_machine_of_long_rows_is_saved_whole(dtype, tmp_path):
-    """Its rows are drawn shorter than those of other models, which a saved model may draw again."""
+def test_a_factorization_machine_of_long_rows_is_drawn_again(dtype):
+    """Its rows are drawn shorter than those of other models, and a saved or compact one knows that."""
     X, y = random_csr(60, 40, dtype="float32", seed=1), np.arange(60) % 3
-    X = csr(30 * X.data, X.indices, X.indptr, 45)
+    X = csr(30 * X.data, X.indices, X.indptr, 2000)
     model = EmbeddingBagClassifier(8, mode="sum", interaction="fm", dtype=dtype, random_state=0, max_iter=1).fit(X, y)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     plain = EmbeddingBagClassifier(8, mode="sum", dtype=dtype, random_state=0, max_iter=1).fit(X, y)
     unnamed, drawn = (np.abs(np.asarray(some.embeddings_[40:])).max() for some in (model, plain))
     assert 0 < unnamed < drawn / 10
+    assert len(pickle.dumps(model)) < 10_000
+    _, columns = model.compact()
+    assert columns.tolist() == np.unique(X.indices).tolist()
 
 
 def test_rows_of_a_table_that_are_too_long_for_an_interaction_are_warned_about():

@@ -175,7 +175,7 @@ class Job:
             return None
         table, *others = self.model.parameters()
         fills = tuple(array.reshape(-1)[0] if len(array) else None for array in table.arrays()[1:])
-        drawn = *self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills, None
+        drawn = self.fitted._drawn, table.values.shape, table.values.dtype, padding_idx, fills, None
         none = Parameters(*(array[:0] for array in table.arrays()))
         return drawn, self.model.like((none, *others)).copy()
 

@@ -15,7 +15,7 @@ from skbag._dask.blocks import joined
 from skbag._dask.rounds import Change, Shard, train
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import numbers_of, table_of, values_of
-from skbag._data.table import copied, draw_table
+from skbag._data.table import Drawn, copied, draw_table
 from skbag._data.targets import Targets
 from skbag._training.evidence import sums_of
 
@@ -55,7 +55,7 @@ class Update:
     version: int
     change: Change
     whole: Model | None = None  # another model, and the change is of that one; its table has no rows if it is drawn
-    drawn: Any = None  # init, seed, shape, dtype, padding_idx, what the states of a row begin at, and of which else
+    drawn: Any = None  # Drawn, shape, dtype, padding_idx, what the states of a row begin at, and of which else
 
     @property
     def n_bytes(self) -> int:
@@ -72,8 +72,8 @@ class Update:
         if self.drawn is None:
             table = Parameters(copied(table.values), *(array.copy() for array in table.arrays()[1:]))
         else:
-            init, seed, shape, dtype, padding_idx, fills, divided = self.drawn
-            values = draw_table(init, shape, dtype, seed)
+            drawn, shape, dtype, padding_idx, fills, divided = self.drawn
+            values = draw_table(Drawn(*drawn), shape, dtype)
             if padding_idx is not None:
                 values[padding_idx] = 0
             values = values_of(estimator._rescaled(table_of(values)))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,24 +117,32 @@ def copied(table: Any) -> Any:
     return copy
 
 
-def seed_of(rng: np.random.RandomState) -> Array:
-    """Return a seed for `draw_table`."""
-    return rng.randint(0, 2**32, size=4, dtype=np.uint32)
+class Drawn(NamedTuple):
+    """How a table is drawn: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText)."""
+
+    init: str
+    seed: Array  # (4,) uint32
+    factor: float = 1.0  # times the numbers
+
+    @classmethod
+    def by(cls, rng: np.random.RandomState, init: str, factor: float = 1.0) -> Self:
+        """Return how to draw with a seed that a generator gives."""
+        return cls(init, rng.randint(0, 2**32, size=4, dtype=np.uint32), factor)
 
 
-def _drawing(init: str, dim: int, seed: Array, first: int = 0) -> Callable[[Array], None]:
+def _drawing(drawn: Drawn, dim: int, first: int = 0) -> Callable[[Array], None]:
     """Return a function that fills one piece of a table after the other, each but the last of _DRAWN numbers.
 
     first : int, a multiple of _DRAWN
         Where the first piece begins; only for "uniform", where each number has its place among the bits.
     """
-    bits = np.random.PCG64(seed)
+    bits, factor = np.random.PCG64(drawn.seed), drawn.factor
     if first:
         bits.advance(first // 2)
     generator = np.random.Generator(bits)
 
     def fill(some: Array) -> None:
-        if init == "normal":
+        if drawn.init == "normal":
             some[:] = generator.standard_normal(len(some))
         else:  # whole numbers, two of each 64 bits: a third of the time of `Generator.random`
             whole = bits.random_raw((len(some) + 1) // 2).astype("<u8", copy=False).view("<i4")[: len(some)]
@@ -143,6 +151,8 @@ def _drawing(init: str, dim: int, seed: Array, first: int = 0) -> Callable[[Arra
             else:  # the same numbers: a power of two rounds nothing, and there is no need for float64
                 some[:] = whole
                 some *= some.dtype.type(2.0**-31 / dim)
+        if factor != 1:
+            some *= some.dtype.type(factor)
 
     def fill_bits(some: Array) -> None:
         if some.dtype.kind == "f":
@@ -155,10 +165,8 @@ def _drawing(init: str, dim: int, seed: Array, first: int = 0) -> Callable[[Arra
     return fill_bits
 
 
-def draw_table(
-    init: str, shape: tuple[int, int], dtype: np.dtype[Any], seed: Array, n_jobs: int | None = 1
-) -> Array:  # fmt: skip
-    """Draw a table: "normal" is N(0, 1) (torch.nn.Embedding), "uniform" is U(-1/dim, 1/dim) (fastText).
+def draw_table(drawn: Drawn, shape: tuple[int, int], dtype: np.dtype[Any], n_jobs: int | None = 1) -> Array:
+    """Draw a table.
 
     All dtypes get the same numbers, but for rounding; float16 and bfloat16 are those of ``QuantizedTable.bits``. How
     many threads draw changes nothing.
@@ -178,10 +186,10 @@ def draw_table(
             "memory. Use a smaller embedding_dim, or fewer columns of X."
         ) from None
     flat, n_threads = table.reshape(-1), effective_threads(n_jobs)
-    size = _SHARE if init == "uniform" and n_threads > 1 else max(1, len(flat))
+    size = _SHARE if drawn.init == "uniform" and n_threads > 1 else max(1, len(flat))
 
     def draw(begin: int) -> None:
-        fill, end = _drawing(init, dim, seed, begin), min(len(flat), begin + size)
+        fill, end = _drawing(drawn, dim, begin), min(len(flat), begin + size)
         for first in range(begin, end, _DRAWN):
             fill(flat[first : min(end, first + _DRAWN)])
 
@@ -189,13 +197,13 @@ def draw_table(
     return table
 
 
-def rows_unlike_drawn(table: Array, init: str, seed: Array, most: int) -> Array | None:
+def rows_unlike_drawn(table: Array, drawn: Drawn, most: int) -> Array | None:
     """Return which rows of a table are not those of `draw_table`, to the bit; None for more than ``most``."""
     bits = np.dtype(f"u{table.itemsize}")
-    flat, drawn, dim = table.reshape(-1), np.empty(_DRAWN, table.dtype), table.shape[1]
-    fill, found, n_found, last = _drawing(init, dim, seed), [], 0, -1
+    flat, numbers, dim = table.reshape(-1), np.empty(_DRAWN, table.dtype), table.shape[1]
+    fill, found, n_found, last = _drawing(drawn, dim), [], 0, -1
     for first in range(0, len(flat), _DRAWN):
-        some = drawn[: len(flat) - first]
+        some = numbers[: len(flat) - first]
         fill(some)
         rows = (np.flatnonzero(flat[first : first + _DRAWN].view(bits) != some.view(bits)) + first) // dim
         if len(rows):

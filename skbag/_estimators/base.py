@@ -22,11 +22,11 @@ from skbag._data.quantized import BITS, QuantizedTable, table_of
 from skbag._data.resident import TableAttribute
 from skbag._data.sources import check_no_column, check_source, place_of_string, warn_of_ids
 from skbag._data.table import (
+    Drawn,
     check_dtype,
     check_padding_idx,
     check_weight,
     draw_table,
-    seed_of,
     storage_of,
     take_table,
 )
@@ -69,7 +69,7 @@ class EmbeddingBagBase(
     _storages: ClassVar[tuple[str, ...]] = ("float16", "bfloat16")  # of QuantizedTable, that ``dtype`` may be
 
     embeddings_: Any = TableAttribute()
-    _drawn: Any  # how the table was drawn: init and seed; None for a given one
+    _drawn: tuple[Any, ...] | None  # Drawn's, how the table was; None for a given one
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Pool the rows of the table that each row of X names.
@@ -177,14 +177,18 @@ class EmbeddingBagBase(
         bags = self._read_bags(validate_bags(self, X, reset=reset, min_samples=1), dtype)
         return backend.check(bags, check_mode(self.mode), self.n_jobs)
 
-    def _new_table(self, bags: Bags, dim: int, rng: Any = None) -> Any:
-        """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm."""
+    def _new_table(self, bags: Bags, dim: int, rng: Any = None, factor: float = 1.0) -> Any:
+        """Draw the table, so many columns wide, or take it from ``init``, and bring its rows down to max_norm.
+
+        What is drawn is multiplied by the factor.
+        """
         dtype, storage = check_dtype(self.dtype, self._storages), storage_of(self.dtype)
         if self._is_drawn:
-            seed = seed_of(check_random_state(self.random_state) if rng is None else rng)
+            rng = check_random_state(self.random_state) if rng is None else rng
+            drawn = Drawn.by(rng, self.init, factor)
             kind = BITS[storage] if storage is not None and storage != "int8" else dtype
-            table: Any = draw_table(self.init, (bags.num_embeddings, dim), kind, seed, self.n_jobs)
-            self._drawn = self.init, seed
+            table: Any = draw_table(drawn, (bags.num_embeddings, dim), kind, self.n_jobs)
+            self._drawn = tuple(drawn)
             if bags.padding_idx is not None:
                 table[bags.padding_idx] = 0
             table = QuantizedTable.of(table, storage) if storage == "int8" else table_of(table)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.blocks import Fields
 from skbag._data.quantized import QuantizedTable, check_storage
-from skbag._data.table import check_padding_idx, check_weight, copied, draw_table, storage_of, take_table
+from skbag._data.table import Drawn, check_padding_idx, check_weight, copied, draw_table, storage_of, take_table
 from skbag._estimators.names import check_count, strongest
 
 Array = NDArray[Any]
@@ -184,7 +184,7 @@ def _changed(fitted: Any, table: Array, padding_idx: int | None) -> Array:
     """Return which rows of the table are not what they were before training; all where that is not known."""
     drawn = getattr(fitted, "_drawn", None)
     if drawn:
-        before = draw_table(drawn[0], table.shape, table.dtype, drawn[1])
+        before = draw_table(Drawn(*drawn), table.shape, table.dtype)
         if padding_idx is not None:
             before[padding_idx] = 0
     elif fitted._is_drawn:

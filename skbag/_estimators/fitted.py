@@ -121,8 +121,8 @@ class FittedLayers(EmbeddingBagBase):
         if isinstance(dim, str):
             summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze and not sizes
             dim = default_dim(targets.n_outputs, summed=bool(summed) and self._some_outputs is None)
-        table = self._new_table(bags, dim, rng)
         self._held, self._start_scale = True, 1.0
+        table = self._new_table(bags, dim, rng, min(1.0, self._manner(learnt).longer))
         if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
             most = MOST_SCALE / 10 if self.interaction is None else 10 * MOST_SCALE**0.5 / max(1, self._bag_length)
@@ -139,8 +139,6 @@ class FittedLayers(EmbeddingBagBase):
         start = self._start_of(learnt, targets, weights)
         states = self._initial_states(learnt, min(int(self.batch_size), max(1, n_used)), len(sizes))
         manner, activation = self._manner(learnt), ACTIVATIONS[self.activation]
-        if self._is_drawn and manner.longer < 1:
-            table, self._drawn = _shortened(table, manner.longer), None  # what is drawn again would be longer
         if self.freeze and not sizes:
             manner = replace(manner, length=0.0)
         widths = (dim, *sizes, len(start))
@@ -404,14 +402,6 @@ class FittedLayers(EmbeddingBagBase):
         model = Model.of(Parameters(array, _NO_STATE, _NO_STATE, _NO_STATE) for array in (table, *layer))
         features: Array = get_trainer(self.device).predict(bags, model, self._blocks, self.n_jobs, pooled=True)
         return features
-
-
-def _shortened(table: Any, factor: float) -> Any:
-    """Return a table of its own, times a factor of at most 1."""
-    if isinstance(table, QuantizedTable):
-        return table.scaled(np.full(len(table), factor))
-    table *= table.dtype.type(factor)
-    return table
 
 
 def _check_shape(name: str, array: Any, shape: tuple[int, ...], question: str = "") -> None:

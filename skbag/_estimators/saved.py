@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skbag._data.quantized import BITS, QuantizedTable, arrays_of, table_of
 from skbag._data.resident import plain
 from skbag._data.some_outputs import Negatives, Tree
-from skbag._data.table import draw_table, rows_unlike_drawn
+from skbag._data.table import Drawn, draw_table, rows_unlike_drawn
 from skbag._data.targets import Classes, Scale
 from skbag._estimators.models import Models
 from skbag._version import __version__
@@ -124,7 +124,7 @@ def _with_changed_rows(state: dict[str, Any]) -> dict[str, Any]:
     ):
         return state
     n_rows, most = len(table), int(_MOST * len(table))
-    rows = rows_unlike_drawn(table, drawn[0], drawn[1], most)
+    rows = rows_unlike_drawn(table, Drawn(*drawn), most)
     if rows is None:
         return state
     kept, fills, solver_state = np.zeros(n_rows, np.bool_), [], state.get("_solver_state")
@@ -154,7 +154,7 @@ def _with_all_rows(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of an estimator with the rows that `_with_changed_rows` has left out."""
     changed, solver_state = state.pop("_changed_rows"), state.get("_solver_state")
     rows, n_rows, values = changed["rows"], changed["n_rows"], changed["values"]
-    table = draw_table(state["_drawn"][0], (n_rows, values.shape[1]), values.dtype, state["_drawn"][1])
+    table = draw_table(Drawn(*state["_drawn"]), (n_rows, values.shape[1]), values.dtype)
     table[rows] = values
     state["embeddings_"] = table_of(table)
     if solver_state is not None:
