@@ -398,6 +398,17 @@ def test_a_factorization_machine_of_long_rows_is_drawn_again(dtype):
     assert columns.tolist() == np.unique(X.indices).tolist()
 
 
+def test_a_stream_of_a_factorization_machine_goes_on_as_it_began():
+    """Whether its rows were drawn, and so are shorter, is what was, and not what ``init`` says by then."""
+    X, y = random_csr(60, 40, dtype="float32", seed=1) * np.float32(30), np.arange(60) % 3
+    models = []
+    for init in ("uniform", np.ones((40, 8), np.float32)):
+        model = EmbeddingBagClassifier(8, mode="sum", interaction="fm", random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+        models.append(model.set_params(init=init).partial_fit(X, y))
+    for array, expected in zip(learnt(models[1]), learnt(models[0]), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
 def test_rows_of_a_table_that_are_too_long_for_an_interaction_are_warned_about():
     X, y = random_csr(60, 40, dtype="float32"), np.arange(60) % 3
     table = np.full((40, 8), 1e4, np.float32)

@@ -121,7 +121,7 @@ class FittedLayers(EmbeddingBagBase):
         if isinstance(dim, str):
             summed = sums_in(self._blocks.mode) and not self.interaction and not self.freeze and not sizes
             dim = default_dim(targets.n_outputs, summed=bool(summed) and self._some_outputs is None)
-        self._held, self._start_scale = True, 1.0
+        self._held, self._start_scale = True, None if self._is_drawn else 1.0
         table = self._new_table(bags, dim, rng, min(1.0, self._manner(learnt).longer))
         if not self._is_drawn:
             self._start_scale = scale_of(table, bags.padding_idx)
@@ -331,7 +331,7 @@ class FittedLayers(EmbeddingBagBase):
         frozen = bool(self.freeze)
         return manner_of(
             loss, learnt.n_outputs, self.solver, learns=learns, scale=scale, pooled=pooled, hidden=hidden,
-            frozen=frozen, squared=self.interaction is not None, drawn=self._is_drawn,
+            frozen=frozen, squared=self.interaction is not None,
         )  # fmt: skip
 
     def _alpha(self, manner: Manner) -> float:

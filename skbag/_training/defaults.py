@@ -86,8 +86,8 @@ MOST_SCALE = 1e6  # what scales are cut to: a layer that short is held to its le
 
 @lru_cache(maxsize=64)
 def manner_of(
-    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float = 1.0, pooled: float = 1.0,
-    hidden: str | None = None, frozen: bool = False, squared: bool = False, drawn: bool = True,
+    loss: Loss, n_outputs: int, solver: str, *, learns: bool, scale: float | None = 1.0, pooled: float = 1.0,
+    hidden: str | None = None, frozen: bool = False, squared: bool = False,
 ) -> Manner:  # fmt: skip
     """Return how to train.
 
@@ -107,8 +107,8 @@ def manner_of(
     solver : str
     learns : bool
         Whether the table is trained.
-    scale : float
-        Of the rows that the table starts with, see `scale_of`.
+    scale : float or None
+        Of the rows that the table starts with, see `scale_of`; None if they are drawn.
     pooled : float
         How long bags are, see `length_of_bags`.
     hidden : str or None
@@ -117,12 +117,12 @@ def manner_of(
         Whether the table stays as it is; a table that goes on with a free layer does not learn like a new one, either.
     squared : bool
         Whether there are squares of pooled rows beside them: an interaction.
-    drawn : bool
-        Whether the table starts with rows that are drawn, not given.
     """
     manner = _manner_of(loss, n_outputs, solver, learns=learns)
     power = 2 if squared else 1
-    length = 1.0 if squared and drawn else min(max(1.0, scale * pooled), MOST_SCALE ** (1 / power))
+    length = min(max(1.0, (scale or 1.0) * pooled), MOST_SCALE ** (1 / power))
+    if squared and scale is None:
+        length = 1.0
     shorter, longer = length**power, length / pooled
     if hidden is not None:
         manner = _with_hidden(manner, solver, hidden)
