@@ -14,7 +14,7 @@ from scipy.sparse import coo_array, csc_array
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, bags_to_csr, embedding, embedding_bag
+from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer, QuantizedTable, bags_to_csr, embedding, embedding_bag
 
 TABLE = random_table(4, 5)
 IDS = [[0, 1, 2], [3, 0, 1]]
@@ -525,6 +525,37 @@ def test_a_valid_matrix_is_accepted_by_the_fuzz_test():
         assert np.isfinite(vectorizer.transform(X)).all()
 
 
+def test_masked_entries_are_refused_at_every_door_alike():
+    masked, ones = np.ma.array(np.ones((4, 2)), mask=[[False, True]] * 4), np.ones((4, 2))
+    good = {"embedding_bag.weight": ones, "linear.weight": np.ones((3, 2)), "linear.bias": np.ones(3)}
+    for door in (
+        lambda: embedding_bag([[0]], masked),
+        lambda: embedding([0], masked),
+        lambda: embedding_bag([[0, 1]], ones, per_sample_weights=masked[:1]),
+        lambda: EmbeddingBagVectorizer.from_pretrained(masked),
+        lambda: EmbeddingBagClassifier(init=masked).fit(np.eye(4), np.arange(4) % 2),
+        lambda: QuantizedTable.of(masked),
+        lambda: QuantizedTable(masked.astype(np.float16)),
+        lambda: EmbeddingBagClassifier.from_state_dict({**good, "linear.bias": masked[:3, 1]}, mode="mean"),
+    ):
+        with pytest.raises(ValueError, match="must not have masked entries"):
+            door()
+    embedding_bag([[0]], np.ma.array(ones))  # nothing is masked
+
+
+def test_parameters_of_modules_of_torch_are_taken_as_they_are():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.ModuleDict({"embedding_bag": torch.nn.EmbeddingBag(4, 2), "linear": torch.nn.Linear(2, 3)})
+    weight = module["embedding_bag"].weight
+    weights = torch.full((1, 2), 0.5, requires_grad=True)
+    expected = 0.5 * (weight[0] + weight[1]).detach().numpy()
+    np.testing.assert_allclose(embedding_bag([[0, 1]], weight, per_sample_weights=weights)[0], expected, rtol=1e-6)
+    assert QuantizedTable.of(weight).shape == (4, 2)
+    model = EmbeddingBagClassifier.from_state_dict(dict(module.named_parameters()), mode="mean")
+    logits = module["linear"](weight).detach().numpy()
+    np.testing.assert_allclose(model.decision_function(np.eye(4)), logits, rtol=1e-5, atol=1e-6)
+
+
 def test_tables_of_torch_that_numpy_lacks_are_refused_at_every_door_alike():
     torch = pytest.importorskip("torch")
     X, y, table = np.eye(4), np.arange(4) % 2, torch.zeros((4, 2), dtype=torch.bfloat16)
@@ -537,6 +568,4 @@ def test_tables_of_torch_that_numpy_lacks_are_refused_at_every_door_alike():
     ):
         with pytest.raises(TypeError, match=r"must be an array that NumPy knows.*\.float\(\).*torch\.uint16"):
             door(table)
-        with pytest.raises(ValueError, match="must not have masked entries"):
-            door(np.ma.array(np.ones((4, 2)), mask=[[False, True]] * 4))
         door(torch.nn.Parameter(torch.ones((4, 2))))  # which has a gradient

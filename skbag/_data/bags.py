@@ -265,10 +265,21 @@ def bags_of(
     return bags
 
 
+def for_numpy(values: Any, name: str) -> Any:
+    """Return what NumPy is to make an array of: without the gradient of a tensor of torch, which NumPy is refused.
+
+    ValueError if some entries are masked: NumPy would take what is behind the mask.
+    """
+    if type(values) is np.ndarray:
+        return values
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} must not have masked entries.")
+    return values.detach() if getattr(values, "requires_grad", False) else values
+
+
 def as_ids(ids: ArrayLike, name: str) -> Array:
     """Return ids as an array of int32 or int64, of any shape; TypeError if they are no integers."""
-    if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
-        raise ValueError(f"{name} must not have masked entries.")
+    ids = for_numpy(ids, name)
     try:
         array = np.asarray(ids)
     except ValueError as error:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from skbag._data.bags import Bags, as_ids, check_indptr, frozen, index_pair
+from skbag._data.bags import Bags, as_ids, check_indptr, for_numpy, frozen, index_pair
 from skbag._data.ragged import flattened
 
 Array = NDArray[Any]
@@ -74,7 +74,7 @@ def _lists(values: Any, name: str, convert: Callable[[Any], Array]) -> tuple[Arr
 
 def _weights_of_ids(given: Any, dtype: DTypeLike | None, ids: Array, starts: Array | None) -> Array:
     """Return one weight per id; ``starts`` is where each bag of ids begins, if they say so."""
-    weights, others = _lists(given, "per_sample_weights", np.asarray)
+    weights, others = _lists(for_numpy(given, "per_sample_weights"), "per_sample_weights", np.asarray)
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"per_sample_weights must be real numbers, got {weights.dtype!r}.")
     if starts is not None and others is not None:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from skbag._data.bags import frozen
+from skbag._data.bags import for_numpy, frozen
 from skbag._data.resident import Resident
 
 Array = NDArray[Any]
@@ -105,7 +105,7 @@ class QuantizedTable:
     dtype = _FLOAT32
 
     def __init__(self, values: ArrayLike, scales: ArrayLike | None = None) -> None:
-        array = np.asarray(values)
+        array = np.asarray(for_numpy(values, "values"))
         storage = array.dtype.name
         if storage in ("uint16", "void16"):  # what NumPy calls bfloat16 that comes from an .npy file
             storage = "bfloat16"
@@ -155,7 +155,7 @@ class QuantizedTable:
             rows.
         """
         storage = check_storage(dtype)
-        array = table if isinstance(table, QuantizedTable) else np.asarray(table)
+        array = table if isinstance(table, QuantizedTable) else np.asarray(for_numpy(table, "table"))
         if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] == 0:
             raise TypeError(
                 f"table must be of real numbers and of shape (num_embeddings, embedding_dim >= 1), got {array.dtype!r} "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skbag._data.bags import frozen
+from skbag._data.bags import for_numpy, frozen
 from skbag._data.quantized import BITS, QuantizedTable, empty_table, name_of, rounded
 from skbag._data.resident import Resident
 from skbag._data.tensors import map_tensor, names_tensors
@@ -70,13 +70,9 @@ def check_padding_idx(padding_idx: int | None, num_embeddings: int) -> int | Non
 
 def _as_array(table: Any, name: str) -> Array:
     """Return what was given as a table as an array."""
-    if isinstance(table, np.ma.MaskedArray) and np.ma.is_masked(table):
-        raise ValueError(f"{name} must not have masked entries.")
+    table = for_numpy(table, name)
     try:
-        try:
-            return np.asarray(table)
-        except RuntimeError:  # torch's, of a tensor with a gradient, as parameters of modules are
-            return np.asarray(table.detach())
+        return np.asarray(table)
     except TypeError as error:  # torch's, of a dtype that NumPy lacks
         raise TypeError(
             f"{name} must be an array that NumPy knows: {error}. Convert it, with .float() in torch; bfloat16 can stay "

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skbag._data.bags import for_numpy
 from skbag._data.model import Model, Parameters
 from skbag._data.quantized import QuantizedTable, arrays_of, dtype_of
 from skbag._data.table import check_finite, check_padding_idx, copied, take_table
@@ -157,10 +158,11 @@ def _layer_at(
 ) -> tuple[Array, Array]:
     """Return weights and intercepts of a layer that reads the rows of the one before, checked."""
     layer, bias_name = take_table(arrays[name], dtype, name), f"{name.removesuffix('weight')}bias"
-    bias = np.zeros(len(layer)) if arrays.get(bias_name) is None else arrays[bias_name]
-    if np.asarray(bias).dtype.kind not in "biuf":
-        raise ValueError(f"{bias_name} must hold real numbers, got {np.asarray(bias).dtype!r}.")
-    intercept = np.asarray(bias).astype(dtype)
+    given = arrays.get(bias_name)
+    bias = np.zeros(len(layer)) if given is None else np.asarray(for_numpy(given, bias_name))
+    if bias.dtype.kind not in "biuf":
+        raise ValueError(f"{bias_name} must hold real numbers, got {bias.dtype!r}.")
+    intercept = bias.astype(dtype)
     if layer.shape[1] != n_inputs or intercept.shape != (len(layer),):
         raise ValueError(
             f"{name} must have one column per {before}, {n_inputs}, and {bias_name} one "

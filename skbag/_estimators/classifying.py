@@ -1,6 +1,7 @@
 """How a classifier is trained: fit, partial_fit, and what it learns from y."""
 
 import warnings
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -237,14 +238,12 @@ class TrainedClassifier(TrainedEmbeddingBag):
             return weights
         if learnt.kind != CLASSES:
             raise ValueError(f"class_weight is not supported for {learnt.kind} as y.")
+        if isinstance(self.class_weight, dict) and not all(isinstance(w, Real) for w in self.class_weight.values()):
+            raise ValueError(f"class_weight must be numbers by their classes, got {self.class_weight!r}.")
         try:
             of_class = compute_class_weight(self.class_weight, classes=learnt.classes, y=learnt.classes[y])
         except OverflowError:  # an integer that no float can hold
             of_class = np.array([np.inf])
-        except (TypeError, ValueError) as error:
-            if "float" not in str(error):
-                raise
-            raise ValueError(f"class_weight must be numbers by their classes, got {self.class_weight!r}.") from error
         if not (np.isfinite(of_class).all() and (of_class >= 0).all()):
             raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}.")
         return weights * of_class[y]
