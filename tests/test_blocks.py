@@ -403,7 +403,9 @@ def test_a_stream_of_a_factorization_machine_goes_on_as_it_began():
     X, y = random_csr(60, 40, dtype="float32", seed=1) * np.float32(30), np.arange(60) % 3
     models = []
     for init in ("uniform", np.ones((40, 8), np.float32)):
-        model = EmbeddingBagClassifier(8, mode="sum", interaction="fm", random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+        model = EmbeddingBagClassifier(8, mode="sum", interaction="fm", random_state=0).partial_fit(
+            X, y, classes=[0, 1, 2]
+        )
         models.append(model.set_params(init=init).partial_fit(X, y))
     for array, expected in zip(learnt(models[1]), learnt(models[0]), strict=True):
         np.testing.assert_array_equal(array, expected)
