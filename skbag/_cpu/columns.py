@@ -1,11 +1,31 @@
-"""Columns of tiles of one copy: products of two of them, parts of them, and rows that are written back."""
+"""Columns of tiles of one copy: where they are, products of two, parts of them, and rows that are written back."""
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 
+from skbag._cpu.jit import inlined
 from skbag._cpu.operations import operation
 from skbag._cpu.storage import ir_of, narrowed, rounded_for
 from skbag._cpu.tile import add, splat, sum_of_lanes, vector_pointers
+
+
+@inlined
+def first_column(dim, column, span):
+    """Return the first column of the tile for ``column``: the last tile ends where the row ends."""
+    return max(0, min(column, dim - span))
+
+
+@inlined
+def offset_of(dim, column, span, itemsize):
+    """Bytes from the first column of a row to the tile for ``column``."""
+    return np.uintp(first_column(dim, column, span)) * itemsize
+
+
+@inlined
+def skip_of(dim, column, span):
+    """How many columns the tile for ``column`` shares with the one before."""
+    return column - first_column(dim, column, span)
 
 
 @operation

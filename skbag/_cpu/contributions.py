@@ -7,20 +7,12 @@ from numba.extending import intrinsic
 
 from skbag._compiled.once import once
 from skbag._cpu import backend as cpu
-from skbag._cpu.columns import (
-    from_column,
-    lane_sum,
-    multiply_add,
-)
+from skbag._cpu.columns import from_column, lane_sum, multiply_add
 from skbag._cpu.head import row_address
 from skbag._cpu.jit import as_rule, inlined, kernel
 from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_address, prefetch_item, put
 from skbag._cpu.sharing import DONE, NEXT, THREAD, begin_of, first_bag
-from skbag._cpu.tile import (
-    full,
-    load,
-    of_table,
-)
+from skbag._cpu.tile import full, load, of_table
 from skbag._data.bags import frozen
 from skbag._data.quantized import arrays_of
 from skbag._rules.pooling import MODES, SUM, share_of_size, size

@@ -7,24 +7,10 @@ one; the last one overlaps the one before.
 import numpy as np
 
 from skbag._compiled.once import once
-from skbag._cpu.columns import (
-    before_column,
-    from_column,
-    lane_sum,
-    multiply_add,
-    total_sum,
-)
+from skbag._cpu.columns import before_column, from_column, lane_sum, multiply_add, total_sum
 from skbag._cpu.jit import as_rule, inlined, part
 from skbag._cpu.memory import LINE, item, item_bytes, prefetch_address, put
-from skbag._cpu.tile import (
-    add_window,
-    fold_row,
-    full,
-    load,
-    store,
-    window,
-    window_memory,
-)
+from skbag._cpu.tile import add_window, fold_row, full, load, store, window, window_memory
 from skbag._cpu.vector import as_tile
 from skbag._rules.elementwise import exp
 

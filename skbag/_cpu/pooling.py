@@ -9,9 +9,7 @@ import numpy as np
 from skbag._compiled.once import once
 from skbag._cpu.calls import call, stored
 from skbag._cpu.checking import in_range, increases, is_extreme, rising
-from skbag._cpu.columns import (
-    lane_sum,
-)
+from skbag._cpu.columns import first_column, lane_sum
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.members import add_sizes, all_below, fold_members
 from skbag._cpu.memory import fetch_add, item, item_bytes, prefetch_item, put
@@ -155,7 +153,7 @@ def reduce_kernel(kind):
         row_bytes, out_bytes = np.uintp(dim) * itemsize, np.uintp(out.shape[1]) * out_itemsize
         tail = (span if whole else min(span, dim)) - tile.lanes
         for column in range(begin, end, span):
-            begins = np.uintp(max(0, min(column, dim - span)))
+            begins = np.uintp(first_column(dim, column, span))
             offset = begins * itemsize
             base, spare = np.uintp(table.ctypes.data) + offset, np.uintp(reduction.spare.ctypes.data) + offset
             target = np.uintp(out.ctypes.data) + begins * out_itemsize
@@ -288,7 +286,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
                 if i < prefetch_until:
                     soon = np.uintp(table.ctypes.data) + np.uintp(item(indices, i + ahead)) * row_bytes
                 for column in range(0, 1 if single else dim, span):
-                    begins = np.uintp(max(0, min(column, dim - span)))
+                    begins = np.uintp(first_column(dim, column, span))
                     if ahead > 0:
                         prefetch_all(tile, soon + begins * itemsize, tail, whole)
                     row = load(tile, source + begins * itemsize, tail)

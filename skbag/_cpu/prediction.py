@@ -9,22 +9,8 @@ from numpy.typing import NDArray
 
 from skbag._cpu import backend as cpu
 from skbag._cpu import calls, pooling, structs
-from skbag._cpu.parts import (
-    block_addresses,
-    layers_of,
-    predict_entry,
-    reduce_address,
-    reduce_addresses,
-)
-from skbag._cpu.scratch import (
-    Shape,
-    batch_memory,
-    forward_of,
-    layout_of,
-    leaves_memory,
-    members_of,
-    nothing,
-)
+from skbag._cpu.parts import block_addresses, layers_of, predict_entry, reduce_address, reduce_addresses
+from skbag._cpu.scratch import Shape, batch_memory, forward_of, layout_of, leaves_memory, members_of, nothing
 from skbag._cpu.sharing import EXTREME, INVALID, UNSORTED
 from skbag._cpu.tiling import LARGEST
 from skbag._data.bags import Bags

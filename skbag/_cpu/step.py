@@ -21,14 +21,7 @@ import numpy as np
 from skbag._cpu.calls import call, nth, stored
 from skbag._cpu.forward import collect_row, pool_sums, squares_of, sums_of
 from skbag._cpu.jit import inlined, part
-from skbag._cpu.memory import (
-    fetch_add,
-    item,
-    load_acquire,
-    prefetch_item,
-    put,
-    yield_thread,
-)
+from skbag._cpu.memory import fetch_add, item, load_acquire, prefetch_item, put, yield_thread
 from skbag._cpu.pooling import BAGS_TOGETHER
 from skbag._cpu.sharing import DONE, NEXT, STOP
 from skbag._cpu.sorting import assign

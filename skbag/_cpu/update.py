@@ -7,20 +7,14 @@ overlaps the one before.
 import numpy as np
 
 from skbag._compiled.once import once
-from skbag._cpu.columns import (
-    add_scaled,
-    dot,
-    from_column,
-    join_at,
-    rounded_to,
-    store_in,
-)
+from skbag._cpu.columns import add_scaled, dot, from_column, offset_of, skip_of
 from skbag._cpu.head import prefetch_parameters, prefetch_row, row_address, rows_ahead
 from skbag._cpu.jit import as_rule, inlined
 from skbag._cpu.memory import item, item_bytes, load_acquire, put
 from skbag._cpu.pooling import row_norm
 from skbag._cpu.shaped import shaped
 from skbag._cpu.sharing import STOP
+from skbag._cpu.solving import change_back_of, change_bias_of, change_of, length_of
 from skbag._cpu.storage import number_at, put_number
 from skbag._cpu.tile import (
     add_window,
@@ -35,31 +29,10 @@ from skbag._cpu.tile import (
     window_memory,
 )
 from skbag._cpu.tiling import TOTAL
-from skbag._rules.rounding import seed_of
-
-as_rule(seed_of)
 
 MOST_VECTORS = 8
 _ROWS_AHEAD = 16  # members whose rows are prefetched in `add_kernel`
 _MEMBERS_BETWEEN_LOOKS = 1024  # at whether training was stopped
-
-
-@inlined
-def _begin(dim, column, span):
-    """Return the first column of the tile for ``column``: the last tile ends where the row ends."""
-    return max(0, min(column, dim - span))
-
-
-@inlined
-def _offset(dim, column, span, itemsize):
-    """Bytes from the first column of a row to the tile for ``column``."""
-    return np.uintp(_begin(dim, column, span)) * itemsize
-
-
-@inlined
-def _skip(dim, column, span):
-    """How many columns the tile for ``column`` shares with the one before."""
-    return column - _begin(dim, column, span)
 
 
 @inlined
@@ -104,7 +77,7 @@ def _whole(tile, g, values, row, column, tail, n_members, step, decay, like):
     if step.by_freq:
         g = g / like.dtype.type(n_members)
     if decay != 0:
-        at = row_address(values, row) + _offset(values.shape[1], column, tile.span, item_bytes(values))
+        at = row_address(values, row) + offset_of(values.shape[1], column, tile.span, item_bytes(values))
         g = add_scaled(g, decay, load(of_table(tile, values), at, tail))
     return g
 
@@ -133,93 +106,9 @@ def update_kernel(solver):
     ----------
     solver : skbag._rules.solvers.Solver
     """
-    row_rule = as_rule(solver.row)
-    element_rule = as_rule(solver.element)
-    penalty = as_rule(solver.penalty)
-    row_state, states, looks_back = solver.row_state, solver.element_states, solver.mean_square
-
-    @inlined
-    def finish(tile, zero, check, g, row, column, offset, tail, step, number, parameters):
-        """Change the columns of one tile of a row by their gradient; return check, NaN if they are not finite."""
-        values, dim, span = parameters.values, parameters.values.shape[1], tile.span
-        target = row_address(values, row) + _offset(dim, column, span, item_bytes(values))
-        old = load(of_table(tile, values), target, tail)
-        first = second = tile
-        if states > 0:
-            first = load(tile, row_address(parameters.first, row) + offset, tail)
-        if states > 1:
-            second = load(tile, row_address(parameters.second, row) + offset, tail)
-        new, new_first, new_second = element_rule(old, g, first, second, step)
-        new = rounded_to(new, values, seed_of(number, row), _begin(dim, column, span), tail)
-        if not tile.single and column > 0:
-            skip = _skip(dim, column, span)
-            new = join_at(old, new, tail, skip)
-            new_first, new_second = join_at(first, new_first, tail, skip), join_at(second, new_second, tail, skip)
-        store_in(new, values, target, tail)
-        check = add_scaled(check, zero, new)
-        if states > 0:
-            store(new_first, row_address(parameters.first, row) + offset, tail)
-            check = add_scaled(check, zero, new_first)
-        if states > 1:
-            store(new_second, row_address(parameters.second, row) + offset, tail)
-            check = add_scaled(check, zero, new_second)
-        return check
-
-    @inlined
-    def length_of(parameters, row, number, rate):
-        """Return the length of the step of a row where it does not depend on the gradient."""
-        state = 0.0
-        if row_state:
-            state = item(parameters.state, row)
-        state, length = row_rule(state, 0.0, number, rate)
-        if row_state:
-            put(parameters.state, row, state)
-        return length
-
-    @inlined
-    def step_back(tile, zero, check, part_, n_rows, columns, number, rate, parts, parameters, tickets):
-        """Take the steps whose lengths depend on gradients, those in parts.row_gradients; return check as `finish`."""
-        rows, steps, states_of = parts.rows[part_], parts.steps[part_], parts.states[part_]
-        gradients, state, n_finite = parts.row_gradients[part_], parameters.state, 0
-        dim, span = parameters.values.shape[1], tile.span
-        tail, size = min(span, dim) - tile.lanes, np.float64(dim)
-        # One loop after the other: the rule becomes vector code, for many rows at once.
-        for r in range(n_rows):
-            put(states_of, r, item(state, item(rows, r)))
-        for r in range(n_rows):
-            new, length = row_rule(item(states_of, r), item(steps, r) / size, number, rate)
-            n_finite += new < np.inf
-            put(states_of, r, new)
-            put(steps, r, length)
-        for r in range(n_rows):
-            put(state, item(rows, r), item(states_of, r))
-        if n_finite < n_rows:  # a row would never change again
-            tickets[STOP] = 1
-        for r in range(n_rows):
-            row, length = item(rows, r), zero + item(steps, r)
-            for column in range(0, columns, span):
-                offset = _offset(dim, column, span, item_bytes(gradients))
-                g = load(tile, row_address(gradients, r) + offset, tail)
-                check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
-        return check
-
-    @inlined
-    def change_bias(bias, k, g, number, rate, tickets):
-        """Change bias[k] by its gradient g."""
-        state, length = row_rule(bias.state[k], g * g, number, rate)
-        first = second = 0.0
-        if states > 0:
-            first = np.float64(bias.first[k])
-        if states > 1:
-            second = np.float64(bias.second[k])
-        value, first, second = element_rule(np.float64(bias.values[k]), g, first, second, length)
-        bias.state[k], bias.values[k] = state, value
-        if states > 0:
-            bias.first[k] = first
-        if states > 1:
-            bias.second[k] = second
-        if not (np.isfinite(bias.values[k]) and np.isfinite(state + first + second)):
-            tickets[STOP] = 1
+    penalty, states, looks_back = as_rule(solver.penalty), solver.element_states, solver.mean_square
+    change, change_back, length_of_step = change_of(solver), change_back_of(solver), length_of(solver)
+    change_bias = change_bias_of(solver)
 
     @shaped
     def update(
@@ -251,9 +140,9 @@ def update_kernel(solver):
             if r + ahead < n_rows:
                 prefetch_parameters(states, parameters, item(rows, r + ahead))
             if not looks_back:
-                put(steps, r, length_of(parameters, row, number, rate))
+                put(steps, r, length_of_step(parameters, row, number, rate))
             for column in range(0, columns, span):
-                offset = _offset(dim, column, span, itemsize)
+                offset = offset_of(dim, column, span, itemsize)
                 g = _sum_of_terms(
                     tile, memory, terms, mask, item(starts, r), item(stops, r), weights, r * stride, ids, source,
                     offset, tail,
@@ -262,15 +151,15 @@ def update_kernel(solver):
                 if looks_back:
                     store(g, row_address(gradients, r) + offset, tail)
                     if not tile.single and column > 0:
-                        g = from_column(g, tail, _skip(dim, column, span))
+                        g = from_column(g, tail, skip_of(dim, column, span))
                     squares += dot(g, g, tail)
                 else:
                     length = zero + item(steps, r)
-                    check = finish(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
+                    check = change(tile, zero, check, g, row, column, offset, tail, length, number, parameters)
             if looks_back:
                 put(steps, r, squares)
         if looks_back:
-            check = step_back(tile, zero, check, part_, n_rows, columns, number, rate, parts, parameters, tickets)
+            check = change_back(tile, zero, check, part_, n_rows, columns, number, rate, parts, parameters, tickets)
         if not is_finite(check):
             tickets[STOP] = 1
         if step.max_norm < np.inf:
@@ -307,12 +196,12 @@ def gather_kernel(squares):
             if squares and r + ahead < n_rows:
                 prefetch_row(values, item(rows, r + ahead))
             for column in range(0, columns, span):
-                offset = _offset(dim, column, span, itemsize)
+                offset = offset_of(dim, column, span, itemsize)
                 g = _sum_of_terms(
                     tile, memory, pairs, mask, start, stop, weights, 0, bags, batch.of_sums, offset, tail
                 )  # fmt: skip
                 if squares:
-                    at = row_address(values, item(rows, r)) + _offset(dim, column, span, item_bytes(values))
+                    at = row_address(values, item(rows, r)) + offset_of(dim, column, span, item_bytes(values))
                     row, own = load(of_table(tile, values), at, tail), tile
                     for j in range(start, stop):
                         i = item(pairs, j) & mask
@@ -346,16 +235,16 @@ def add(batch, parts, part_, first, last, step, parameters, tickets):
             break
         soon = np.intp(item(members, min(j + _ROWS_AHEAD, last - 1)))
         for column in range(0, columns, span):
-            offset = _offset(dim, column, span, itemsize)
+            offset = offset_of(dim, column, span, itemsize)
             prefetch_all(tile, row_address(table, item(ids, soon)) + offset, tail, 0)
         i = np.intp(item(members, j))
         source, target = row_address(gradients, item(bags, i)), row_address(table, item(ids, i))
         factor = table.dtype.type(step) * item(weights, i)
         for column in range(0, columns, span):
-            offset = _offset(dim, column, span, itemsize)
+            offset = offset_of(dim, column, span, itemsize)
             g = load(tile, source + offset, tail)
             if not tile.single and column > 0:
-                g = from_column(g, tail, _skip(dim, column, span))
+                g = from_column(g, tail, skip_of(dim, column, span))
             new = add_scaled(load(tile, target + offset, tail), factor, g)
             check = add_scaled(check, zero, new)
             store(new, target + offset, tail)
