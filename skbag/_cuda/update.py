@@ -123,20 +123,11 @@ def windows_of(back, layout, weighted, deep, threads, shape, layer_shape):
 
 
 @cache
-def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape):
-    """Make the phase that changes every row which a mini-batch names, the layers and the intercepts, and sums the loss.
-
-    ``back`` : the table changes. ``deep`` : there are hidden layers. What a unit of work needs of ``epoch`` is read
-    when it begins: kept over the loop, it would take the registers of all.
-    """
-    shape, layer_lanes = halved(shape), layer_shape[0]
-    lanes, width, _ = shape
-    kinds = blocks.kinds_of_gradients(layout, weighted)
-    change_table = row_of(kinds, solver, threads, *shape)
-    change_layer = row_of((LAYER_KIND,), solver, threads, *layer_shape)
-    finish, rows_of, two = finish_of(solver, threads), blocks.rows_of(layout), len(kinds) - 1
-    together, layer_together = threads // lanes, threads // layer_lanes
-    states, row_state = solver.element_states, int(solver.row_state)
+def change_layers_of(layout, solver, deep, threads, layer_shape):
+    """Make what changes the layers and the intercepts, and sums the loss: the first units of work of a block."""
+    layer_lanes = layer_shape[0]
+    change_layer, finish = row_of((LAYER_KIND,), solver, threads, *layer_shape), finish_of(solver, threads)
+    layer_together, rows_of = threads // layer_lanes, blocks.rows_of(layout)
 
     @device
     def finish_output(epoch, k, n_rows, number, j):
@@ -160,6 +151,53 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
             (layer_source(epoch, layer),), (layer.windows,), step, layer.weights, epoch.stop, active, row,
             row * n_rows, (row + 1) * n_rows, lane,
         )  # fmt: skip
+
+    @device
+    def units_of(epoch, number):
+        """Return the units of work of a layer: its intercepts, the loss in the place of one more, its weights."""
+        n_outputs = np.int64(len(nth(epoch.layers, number).intercepts.values))
+        return n_outputs, n_outputs + 1 + (n_outputs + layer_together - 1) // layer_together
+
+    @device
+    def change_part(epoch, k, n_rows, number, n_outputs, unit):
+        """Do a unit of work of a layer; the loss is that of the last one."""
+        if unit <= n_outputs:
+            if number == 0 or unit < n_outputs:
+                finish_output(epoch, k, n_rows, number, unit)
+        else:
+            change_output(epoch, k, n_rows, number, (unit - n_outputs - 1) * layer_together)
+
+    @device
+    def change_layers(epoch, k, n_bags):
+        """Change the layers by mini-batch k; return the first unit that the block has of the rows of the table."""
+        n_rows = rows_of(epoch, n_bags)
+        n_outputs, n_layer = units_of(epoch, 0)
+        if deep:
+            for number in range(1, epoch.plan.n_layers):
+                n_layer += units_of(epoch, number)[1]
+        unit, stride = block_index(), n_blocks()
+        while unit < n_layer:
+            number, own = np.int64(0), unit
+            if deep:
+                n_outputs, n_own = units_of(epoch, 0)
+                while own >= n_own:
+                    own -= n_own
+                    number += 1
+                    n_outputs, n_own = units_of(epoch, number)
+            change_part(epoch, k, n_rows, number, n_outputs, own)
+            unit += stride
+        return unit - n_layer
+
+    return change_layers
+
+
+@cache
+def change_rows_of(layout, weighted, solver, threads, shape):
+    """Make what changes the rows of the table that a mini-batch names."""
+    lanes, width, _ = shape
+    kinds = blocks.kinds_of_gradients(layout, weighted)
+    change_table, two = row_of(kinds, solver, threads, *shape), len(kinds) - 1
+    together, states, row_state = threads // lanes, solver.element_states, int(solver.row_state)
 
     @device
     def ask_for(epoch, table, row, start, lane):
@@ -228,42 +266,25 @@ def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape)
                 ask_for(epoch, table, row, start + begin, lane)
             here, after, segment = after, later, np.int32(segment + stride)
 
-    @device
-    def units_of(epoch, number):
-        """Return the units of work of a layer: its intercepts, the loss in the place of one more, its weights."""
-        n_outputs = np.int64(len(nth(epoch.layers, number).intercepts.values))
-        return n_outputs, n_outputs + 1 + (n_outputs + layer_together - 1) // layer_together
+    return change_rows
 
-    @device
-    def change_part(epoch, k, n_rows, number, n_outputs, unit):
-        """Do a unit of work of a layer; the loss is that of the last one."""
-        if unit <= n_outputs:
-            if number == 0 or unit < n_outputs:
-                finish_output(epoch, k, n_rows, number, unit)
-        else:
-            change_output(epoch, k, n_rows, number, (unit - n_outputs - 1) * layer_together)
+
+@cache
+def update_of(back, layout, weighted, solver, deep, threads, shape, layer_shape):
+    """Make the phase that changes every row which a mini-batch names, the layers and the intercepts, and sums the loss.
+
+    ``back`` : the table changes. ``deep`` : there are hidden layers. What a unit of work needs of ``epoch`` is read
+    when it begins: kept over the loop, it would take the registers of all.
+    """
+    change_layers = change_layers_of(layout, solver, deep, threads, layer_shape)
+    change_rows = change_rows_of(layout, weighted, solver, threads, halved(shape))
 
     @device
     def update(epoch, k):
         """Change the parameters of ``epoch`` by mini-batch k; the long sums are begun first."""
         _, n_bags, begin = extent(epoch, k)
-        n_rows = rows_of(epoch, n_bags)
-        n_outputs, n_layer = units_of(epoch, 0)
-        if deep:
-            for number in range(1, epoch.plan.n_layers):
-                n_layer += units_of(epoch, number)[1]
-        unit, stride = block_index(), n_blocks()
-        while unit < n_layer:
-            number, own = np.int64(0), unit
-            if deep:
-                n_outputs, n_own = units_of(epoch, 0)
-                while own >= n_own:
-                    own -= n_own
-                    number += 1
-                    n_outputs, n_own = units_of(epoch, number)
-            change_part(epoch, k, n_rows, number, n_outputs, own)
-            unit += stride
+        unit = change_layers(epoch, k, n_bags)
         if back:
-            change_rows(epoch, k, begin, unit - n_layer)
+            change_rows(epoch, k, begin, unit)
 
     return update
