@@ -1,6 +1,7 @@
 /* A stand-in for NVIDIA's libcuda.so.1, for tests without a GPU: memory is the host's, copies are made, kernels are
-   loaded and launched but do nothing. What is not here succeeds and does nothing. fake_launches and fake_allocations
-   count. */
+   loaded and launched but do nothing. What is not here succeeds and does nothing. fake_launches, fake_allocations and
+   fake_waits count; fake_..._left calls succeed before one fails for lack of memory, with -1 all; all memory lies on the
+   GPU fake_ordinal. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,10 +19,18 @@ static __thread void *contexts[64];
 static __thread int depth = 0;
 static long handles = 0x2000;
 
-long fake_launches = 0, fake_allocations = 0;
+long fake_launches = 0, fake_allocations = 0, fake_waits = 0, fake_ordinal = 0;
+long fake_launches_left = -1, fake_loads_left = -1, fake_host_allocations_left = -1;
 
 static void *new_handle(void) { return (void *)(handles += 16); }
 static int nothing(void) { return SUCCESS; }
+static int fails(long *left) { return *left >= 0 && (*left)-- == 0; }
+
+int cuGetErrorName(int error, const char **name) {
+    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR";
+    return SUCCESS;
+}
+int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error, text); }
 
 int cuDriverGetVersion(int *version) { *version = 13000; return SUCCESS; }
 int cuDeviceGetCount(int *n) { *n = 1; return SUCCESS; }
@@ -75,6 +84,7 @@ int cuMemAlloc_v2(address *to, size_t n_bytes) {
 }
 int cuMemFree_v2(address memory) { free((void *)memory); return SUCCESS; }
 int cuMemHostAlloc(void **to, size_t n_bytes, uint flags) {
+    if (fails(&fake_host_allocations_left)) return OUT_OF_MEMORY;
     fake_allocations++;
     return posix_memalign(to, 4096, n_bytes ? n_bytes : 1) ? OUT_OF_MEMORY : SUCCESS;
 }
@@ -90,7 +100,8 @@ int cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, void *stream) { retur
 int cuMemcpyDtoDAsync_v2(address to, address from, size_t n, void *stream) { return cuMemcpyDtoD_v2(to, from, n); }
 int cuMemsetD8_v2(address to, unsigned char value, size_t n) { memset((void *)to, value, n); return SUCCESS; }
 int cuPointerGetAttribute(void *value, int attribute, address pointer) {
-    *(void **)value = attribute == 1 ? CONTEXT : NULL;
+    if (attribute == 9) *(int *)value = (int)fake_ordinal;
+    else *(void **)value = attribute == 1 ? CONTEXT : NULL;
     return SUCCESS;
 }
 
@@ -103,6 +114,7 @@ int cuStreamGetCtx_v2(void *stream, void **context, void **green) {
     return SUCCESS;
 }
 int cuEventCreate(void **event, uint flags) { *event = new_handle(); return SUCCESS; }
+int cuStreamWaitEvent(void *stream, void *event, uint flags) { fake_waits++; return SUCCESS; }
 int cuEventElapsedTime_v2(float *ms, void *begin, void *end) { *ms = 1; return SUCCESS; }
 
 int cuModuleLoadDataEx(void **module, const void *image, uint n, void *options, void **values) {
@@ -111,6 +123,7 @@ int cuModuleLoadDataEx(void **module, const void *image, uint n, void *options, 
 }
 int cuModuleGetFunction(void **function, void *module, const char *name) { *function = new_handle(); return SUCCESS; }
 int cuLibraryLoadData(void **library, const void *code, void *a, void **b, uint c, void *d, void **e, uint f) {
+    if (fails(&fake_loads_left)) return OUT_OF_MEMORY;
     *library = new_handle();
     return SUCCESS;
 }
@@ -133,14 +146,14 @@ int cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, void *f, int th
 }
 int cuLaunchKernelEx(const void *config, void *function, void **arguments, void **extra) {
     fake_launches++;
-    return SUCCESS;
+    return fails(&fake_launches_left) ? OUT_OF_MEMORY : SUCCESS;
 }
 int cuLaunchKernel(
     void *function, uint a, uint b, uint c, uint d, uint e, uint f, uint shared, void *stream, void **arguments,
     void **extra
 ) {
     fake_launches++;
-    return SUCCESS;
+    return fails(&fake_launches_left) ? OUT_OF_MEMORY : SUCCESS;
 }
 
 int cuGetProcAddress_v2(const char *name, void **found, int version, unsigned long long flags, int *status) {

@@ -1,6 +1,7 @@
 """Calls that fail on a GPU, wherever that is: the model stays what it was, and the next call works."""
 
 import pickle
+import threading
 from functools import partial
 
 import numpy as np
@@ -120,3 +121,47 @@ def test_what_only_reads(failing, monkeypatch):
         given_back()
         check_everywhere(failing, call, lambda: pickle.dumps((model, pooled)))
         np.testing.assert_array_equal(call(), expected[name])
+
+
+def test_memory_that_nothing_needs_is_given_up_first(cuda, monkeypatch):
+    from skbag._backends import get_backend
+    from skbag._cuda import device
+
+    X, y = random_csr(), np.arange(12) % 2
+    model = EmbeddingBagClassifier(4, device=cuda, random_state=0)
+    given_back()
+    model.partial_fit(X, y, classes=[0, 1])
+    backend = get_backend(cuda)
+    assert backend._workspaces  # of that call, for the next one
+    with monkeypatch.context() as patch:
+        fails = FailsAt(device.cuda.device_array, OUT_OF_MEMORY)
+        fails.left = 0
+        patch.setattr(device.cuda, "device_array", fails)
+        vectorizer(random_table(), cuda).transform(X)
+        assert fails.left < 0
+    assert not backend._workspaces
+    model.partial_fit(X, y)
+
+
+def test_tables_that_two_threads_move_between_gpus(cuda):
+    """Each has one GPU and asks for what is on the other: neither may wait for the other's."""
+    from skbag._cuda.device import Device
+    from skbag._data.resident import Resident
+
+    gpus, both, found = [Device(0), Device(0)], threading.Barrier(2), {}
+    tables = []
+    for k, gpu in enumerate(gpus):
+        with gpu.active():
+            tables.append(Resident(None, gpu, gpu.put(np.full((4, 2), k))))
+
+    def move(k):
+        with gpus[k].active():
+            both.wait()
+            found[k] = tables[1 - k].on(gpus[k]).copy_to_host()
+
+    threads = [threading.Thread(target=move, args=(k,), daemon=True) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert {k: values[0, 0] for k, values in found.items()} == {0: 1, 1: 0}

@@ -745,3 +745,48 @@ def test_trainers_side_by_side_have_memory_of_their_own(cuda):
     for trainer in trainers[::-1]:
         trainer.epoch(np.arange(11)[::-1], Rates(0.1))
     assert bits(models[0]) == bits(models[1])
+
+
+# --- sizes that no test has the memory for
+
+
+@pytest.mark.skipif(not SIMULATED, reason="an array that only says what is read of it")
+@pytest.mark.parametrize("start", [0, 2**31 - 3, 2**31, 2**40])
+def test_outputs_of_a_mini_batch_may_be_more_than_32_bits_number(cuda, start):
+    """65,536 rows with 32,768 classes are 2**31: the members of the gradient of a layer."""
+    from skbag._cuda import pooling, structs, update
+    from skbag._cuda.tile import full
+
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.random((7, 4)), rng.random(7)
+
+    class Outputs:
+        dtype = weights.dtype
+
+        def __getitem__(self, where):
+            if isinstance(where, slice):
+                return weights[where.start - start :]
+            assert start <= where < start + len(weights)
+            return weights[where - start]
+
+    source = structs.Source(inputs, None, None, None, None, Outputs())
+    state = full(0.0, 4, 1), full(np.int32(-1), 4, 1), 0.0
+    ((found,), _, _) = pooling.reduce_segment(
+        pooling.FEW, update.LAYER_KIND, source, structs.Windows(None, None, weights, 0), state, np.int64(-1),
+        np.int64(start), np.int64(start), np.int64(start + 7), 0, 1,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, weights @ inputs)
+
+
+@pytest.mark.parametrize("n_members", [0, 1, 100, 5000])
+def test_mini_batches_are_prepared_in_memory_that_does_not_depend_on_how_many_they_are(cuda, n_members):
+    from skbag._cuda import parts
+
+    n_batches = 10**7 // max(1, n_members // 20)
+    edges, most = np.arange(n_batches + 1) * n_members, 50 * parts.MOST_MEMBERS * 1.1
+    cuts = list(parts.cuts_of(edges))
+    assert [cut.first for cut in cuts[1:]] == [cut.last for cut in cuts[:-1]]
+    assert (cuts[0].first, cuts[-1].last) == (0, n_batches)
+    for cut in cuts:
+        n_tiles = int(-(-np.diff(cut.batches) // 1920).sum())  # as on a GPU, where a digit has 8 bits
+        assert 50 * cut.n_members + 4 * (n_tiles << 8) + 16 * len(cut.batches) <= most

@@ -29,7 +29,13 @@ from skbag import EmbeddingBagClassifier, EmbeddingBagVectorizer
 from skbag._backends import get_backend
 
 driver = ctypes.CDLL("libcuda.so.1")
-launches, allocations = (ctypes.c_long.in_dll(driver, f"fake_{name}") for name in ("launches", "allocations"))
+
+
+def variable(name):
+    return ctypes.c_long.in_dll(driver, f"fake_{name}")
+
+
+launches, allocations = variable("launches"), variable("allocations")
 backend = get_backend("cuda")
 device = backend.device
 X, y = random_csr(dtype="float32"), np.arange(12) % 2
@@ -96,5 +102,72 @@ pooled = EmbeddingBagVectorizer.from_pretrained(np.ones((9, 4), np.float32), dev
 pooled.transform(X)
 assert counted(lambda: pooled.transform(X)) == (1, 0)
 assert all(made._kernel is not None for made in device._made.values()), "Numba passes arguments in another way"
+"""
+    run_python(BEGIN + code, env=driver)
+
+
+def test_no_memory_wherever_it_is_asked_for(driver):
+    """Loading code and launching it asks for memory, too, and cuda-core says so; that of the host is not the GPU's."""
+    code = """
+model = EmbeddingBagClassifier(3, device="cuda", random_state=0).partial_fit(X, y, classes=[0, 1])
+pooled = EmbeddingBagVectorizer.from_pretrained(np.ones((9, 4), np.float32), device="cuda")
+large = EmbeddingBagVectorizer.from_pretrained(np.ones((9, 1 << 20), np.float32), device="cuda")
+for left, call, words in (
+    ("loads", lambda: pooled.transform(X), "The GPU 'cuda:0' has not enough free memory"),
+    ("launches", lambda: pooled.transform(X), "The GPU 'cuda:0' has not enough free memory"),
+    ("launches", lambda: model.partial_fit(X, y), "The GPU 'cuda:0' has not enough free memory"),
+    ("host_allocations", lambda: large.transform(X), "bytes of pinned memory"),
+):
+    variable(f"{left}_left").value = 0
+    try:
+        call()
+    except MemoryError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(left)
+    variable(f"{left}_left").value = -1
+    call()
+"""
+    run_python(BEGIN + code, env=driver)
+
+
+def test_arrays_of_another_library(driver):
+    code = """
+import pickle
+from types import SimpleNamespace
+from numba import cuda
+
+X.sum_duplicates()
+
+
+def there(stream):
+    arrays = {}
+    for name in ("data", "indices", "indptr"):
+        array = cuda.to_device(getattr(X, name))
+        interface = {**array.__cuda_array_interface__, "stream": stream}
+        arrays[name] = SimpleNamespace(__cuda_array_interface__=interface, memory=array)
+    return SimpleNamespace(**arrays, shape=X.shape)
+
+
+pooled = EmbeddingBagVectorizer.from_pretrained(np.ones((9, 4), np.float32), device="cuda")
+waits = variable("waits")
+pooled.transform(there(None))
+assert waits.value == 0
+pooled.transform(there(2))
+assert waits.value == 1  # the default stream, for the features
+numbas = there(None)
+for name in ("data", "indices", "indptr"):
+    setattr(numbas, name, getattr(numbas, name).memory)
+pooled.transform(numbas)
+variable("ordinal").value = 1
+for Z in (numbas, there(2)):
+    before = pickle.dumps(pooled)
+    try:
+        pooled.transform(Z)
+    except ValueError as error:
+        assert str(error) == "X.data is on the GPU 'cuda:1', and device='cuda:0'.", error
+    else:
+        raise AssertionError("arrays of another GPU")
+    assert pickle.dumps(pooled) == before
 """
     run_python(BEGIN + code, env=driver)

@@ -58,6 +58,7 @@ def log(monkeypatch):
     monkeypatch.setattr(Device, "launch", launch)
     monkeypatch.setattr(Device, "stream_at", lambda self, handle: Stream(handle))
     monkeypatch.setattr(Device, "synchronize", lambda self: found.append(("wait", "all")))
+    monkeypatch.setattr(Device, "follow", lambda self, stream: found.append(("follow", stream.handle)))
     return found
 
 
@@ -92,6 +93,30 @@ def test_arrays_of_dlpack_are_trained_on(cuda, mode):
     fits = [EmbeddingBagClassifier(4, **params).fit(Z, y) for Z in (X, csr_of(X))]
     np.testing.assert_array_equal(fits[1].embeddings_, fits[0].embeddings_)
     np.testing.assert_array_equal(fits[1].predict(csr_of(X)), fits[0].predict(X))
+
+
+def test_members_of_a_maximum_are_those_that_are_stored(cuda):
+    """As on the host, a value that is 0 in the dtype of the table names a member."""
+    X, y = reference.canonical(random_csr()), np.arange(12) % 2
+    X.data[::2] = 1e-50
+    for model in (
+        vectorizer(random_table(dtype="float32"), cuda, mode="max"),
+        vectorizer(random_table(dtype="float32"), cuda, per_sample_weights=False),
+    ):
+        np.testing.assert_array_equal(model.transform(csr_of(X)).copy_to_host(), model.transform(X))
+    fits = [EmbeddingBagClassifier(4, mode="max", max_iter=1, device=cuda, random_state=0) for _ in range(2)]
+    np.testing.assert_array_equal(fits[0].fit(csr_of(X), y).embeddings_, fits[1].fit(X, y).embeddings_)
+
+
+@pytest.mark.parametrize("scoring", ["loss", "accuracy"])
+@pytest.mark.parametrize("sort", [True, False])
+def test_early_stopping_leaves_rows_out(cuda, scoring, sort):
+    X, y = random_csr(30), np.arange(30) % 2
+    X = reference.canonical(X) if sort else X
+    params = {"max_iter": 2, "early_stopping": True, "validation_fraction": 0.3, "scoring": scoring}
+    fits = [EmbeddingBagClassifier(4, random_state=0, device=cuda, **params).fit(Z, y) for Z in (X, csr_of(X))]
+    np.testing.assert_array_equal(fits[1].embeddings_, fits[0].embeddings_)
+    assert fits[1].validation_scores_ == fits[0].validation_scores_
 
 
 def test_arrays_of_dlpack_on_the_host_are_no_matrix_on_a_gpu(cuda):
@@ -164,7 +189,8 @@ def test_work_goes_on_in_the_stream_of_the_library(cuda, log):
     pooled = vectorizer(table, cuda).transform(csr_of(X, in_stream(77)))
     assert {stream for what, stream in log if what == "launch"} == {77}
     assert log.index(("wait", 77)) < log.index(("launch", 77), 1)  # for what the check has found
-    assert log[-1] == ("launch", 77)  # and for nothing after the work was begun
+    # and for nothing after the work was begun, but the default stream does: the table may be trained there
+    assert log[-2:] == [("launch", 77), ("follow", 77)]
     assert pooled.stream.handle == 77  # for who takes it
     assert_pooled(pooled.copy_to_host(), reference.bags_of_csr(X), table, "mean")
 
@@ -183,6 +209,15 @@ def test_arrays_that_name_no_stream_or_several_are_waited_for(cuda, log):
     assert {stream for what, stream in log if what == "launch"} == {2}
 
 
+def test_arrays_of_dlpack_beside_those_of_a_stream_are_waited_for(cuda, log):
+    X, estimator = reference.canonical(random_csr()), vectorizer(random_table(), cuda)
+    mixed = csr_of(X, in_stream(77))
+    mixed.indices = ByDlpack(X.indices)  # ready in the default stream
+    assert estimator.transform(mixed).stream == 0
+    assert log[0] == ("wait", 1)
+    assert log[-1] == ("wait", 77)
+
+
 @pytest.mark.parametrize(("handle", "stream"), [(0, 1), (55, 55)])
 def test_tensors_of_torch_are_used_in_its_current_stream(cuda, log, monkeypatch, handle, stream):
     torch = ModuleType("torch")
@@ -194,7 +229,7 @@ def test_tensors_of_torch_are_used_in_its_current_stream(cuda, log, monkeypatch,
     library, pooled = vectorizer(table, cuda).transform(csr_of(X, tensor))
     assert library == "torch's"
     assert {where for what, where in log if what == "launch"} == {stream}
-    assert log[-1] == ("launch", stream)
+    assert log[-2:] == [("launch", stream), ("follow", stream)]
     assert_pooled(pooled.copy_to_host(), reference.bags_of_csr(X), table, "mean")
 
 

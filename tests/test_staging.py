@@ -257,6 +257,19 @@ def test_what_fails_in_the_middle_leaves_nothing_behind(cuda, monkeypatch, where
     np.testing.assert_array_equal(estimator.transform(X), expected)
 
 
+def test_memory_serves_rows_of_all_widths(cuda):
+    """A search over widths leaves no array for each of them."""
+    X = reference.canonical(random_csr(30))
+    get_backend(cuda).__dict__.pop("_slots", None)
+    for dim in (3, 7, 1, 5, 2):
+        for dtype in ("float32", "float64"):
+            table = random_table(dim=dim, dtype=dtype)
+            assert_pooled(vectorizer(table, cuda).transform(X), reference.bags_of_csr(X), table, "mean")
+    for slot in get_backend(cuda)._slots:
+        assert set(slot._on_device) <= {"ids", "indptr", "weights", "out"}
+        assert all(len(memory) <= 30 * 7 * 8 + len(X.data) * 16 for memory in slot._on_device.values())
+
+
 # --- copies
 
 

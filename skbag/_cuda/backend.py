@@ -35,7 +35,7 @@ Array = NDArray[Any]
 
 _FEW = 1 << 14  # members: so many are checked on the host in less time than a launch takes
 _BLOCKS_AT_ONCE = 3  # one on its way to the GPU, one on the GPU, one on its way back
-_KEPT = 1 << 28  # bytes that are kept for the next trainer
+_KEPT = 16  # a part of the GPU's memory up to which that of a trainer is kept for the next one
 
 
 @cache
@@ -76,11 +76,16 @@ class Backend:
         return self.device.put(table), None
 
     def borrow(self, borrower: Any) -> Workspace:
-        """Return memory for a trainer; when that is gone, the next one has it, if it is not large."""
+        """Return memory for a trainer; when that is gone, the next one has it, if it is no large part of all.
+
+        Only to be called while the GPU is active. Where memory runs out, what nobody has borrowed is given up.
+        """
         workspace = self._workspaces.pop() if self._workspaces else Workspace(self.device)
         if workspace.device is not self.device:
             workspace = Workspace(self.device)
-        weakref.finalize(borrower, _give_back, self._workspaces, workspace).atexit = False
+        self.device.spare = self._workspaces
+        most = self.device.memory_bytes()[1] / _KEPT
+        weakref.finalize(borrower, _give_back, self._workspaces, workspace, most).atexit = False
         return workspace
 
     def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
@@ -109,12 +114,12 @@ class Backend:
             self._look_at(members, bags.num_embeddings, dtype, self._findings, stream, mend=False)
             stream.synchronize()
             found = self._findings.found
-        bags.length, bags.longest = found.n_members, found.longest
-        if found.invalid:
-            bags.raise_bad_member()
-        if not found.unsorted and not (found.extreme and bags.weighted and is_relative(mode)):
-            return bags
-        given = bags.on_host()
+            bags.length, bags.longest = found.n_members, found.longest
+            if found.invalid:
+                bags.raise_bad_member()
+            if not found.unsorted and not (found.extreme and bags.weighted and is_relative(mode)):
+                return bags
+            given = bags.on_host()
         return self.check(given.made_for(mode, found), mode, n_jobs)
 
     def _look_at(
@@ -238,20 +243,25 @@ class Backend:
             stream, goes_on = lending.stream_of(device, *bags.arrays)
             work = Work(self, *self._on_device(table), bags.padding_idx, mode, norm, layer, blocks)
             device.stream_at(lending.DEFAULT).synchronize()  # the table is there
-            out = work.run(self.members_of(bags, work.dtype_of_rows, stream), device.scratch, stream)
+            out = work.run(self.members_of(bags, work.dtype_of_rows, mode, stream), device.scratch, stream)
             if layer is not None or not goes_on:
                 stream.synchronize()
+            else:
+                device.follow(stream)  # who changes the table next waits for those that still read it
             if layer is not None:
                 return device.copy_out(out[: bags.n_bags], np.empty((bags.n_bags, *work.shape), work.dtype))
             return lending.given_back(out[: bags.n_bags], stream if goes_on else 0, owner)
 
-    def members_of(self, bags: DeviceBags, dtype: np.dtype[Any], stream: Any = 0) -> Members:
-        """Return bags that came as device arrays, checked, with weights in the dtype of the table."""
+    def members_of(self, bags: DeviceBags, dtype: np.dtype[Any], mode: Mode, stream: Any = 0) -> Members:
+        """Return bags that came as device arrays, checked, with weights in the dtype of the table.
+
+        Weights that only say who is a member, as those of a maximum do, say so before they are rounded.
+        """
         weights, ids, indptr = (array.there() for array in bags.arrays)
         if weights.dtype != dtype:
-            converted = self.device.empty(bags.n_stored, dtype)
-            n_threads = min(1 << 20, bags.n_stored)
-            self.device.launch(checking.convert_kernel(THREADS), n_threads, weights, converted, stream=stream)
+            converted, n_threads = self.device.empty(bags.n_stored, dtype), min(1 << 20, bags.n_stored)
+            kernel = checking.convert_kernel(THREADS, int(mode == "max" or not bags.weighted))
+            self.device.launch(kernel, n_threads, weights, converted, stream=stream)
             weights = converted
         n = bags.n_members
         return Members(ids, weights, indptr, 0, bags.n_bags, n, bags.longest, not bags.weighted)
@@ -367,6 +377,6 @@ def _cpu() -> Any:
     return shielded(import_module, "skbag._cpu.backend")
 
 
-def _give_back(workspaces: list[Workspace], workspace: Workspace) -> None:
-    if not workspaces and workspace.n_bytes <= _KEPT:
+def _give_back(workspaces: list[Workspace], workspace: Workspace, most: float) -> None:
+    if not workspaces and workspace.n_bytes <= most:
         workspaces.append(workspace)

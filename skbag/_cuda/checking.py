@@ -94,14 +94,14 @@ def check_kernel(weighted, mend, threads):
 
 
 @cache
-def convert_kernel(threads):
-    """Make the kernel that converts one array to the dtype of another."""
+def convert_kernel(threads, names=0):
+    """Make the kernel that converts one array to the dtype of another; with ``names`` what is not 0 becomes 1."""
 
     @kernel
     def convert(values, out):
         """out[i] = values[i]. values : (n,), in. out : (n,) of another dtype, out."""
         first = np.int64(cuda.blockIdx.x) * threads + cuda.threadIdx.x
         for i in range(first, len(out), np.int64(cuda.gridDim.x) * threads):
-            out[i] = values[i]
+            out[i] = values[i] != 0 if names else values[i]
 
     return convert

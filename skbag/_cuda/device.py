@@ -94,6 +94,7 @@ class Device:
         self._streams: list[Any] = []
         self._limits: dict[Any, int] = {}
         self._made: dict[Any, Any] = {}
+        self.spare: list[Any] = []  # holds memory that nothing needs
 
     @property
     def cooperates(self) -> bool:
@@ -122,7 +123,7 @@ class Device:
             try:
                 yield
             except BaseException as error:
-                with suppress(Exception):  # nothing may go on reading what the caller, or the next call, writes to
+                with suppress(BaseException):  # nothing may go on reading what the caller, or the next call, writes to
                     cuda.synchronize()
                 if _is_out_of_memory(error):
                     raise MemoryError(
@@ -140,6 +141,9 @@ class Device:
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
+            if self.spare:
+                self.spare.clear()
+                return self.empty(shape, dtype, stream)
             n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
             raise MemoryError(
                 f"The GPU '{self.name}' has no room for {n_bytes} bytes: an array of shape {shape} of "
@@ -194,6 +198,16 @@ class Device:
             self._unstage(target, *piece)
         return out
 
+    def fetched(self, array: DeviceArray) -> Array:
+        """Return a copy of an array on the host, for a thread that has another GPU active: it need not wait for this.
+
+        Two threads that each have a GPU, and wait for that of the other, would wait for ever.
+        """
+        self.check_process()
+        with cuda.gpus[self.index]:
+            found: Array = array.copy_to_host()
+        return found
+
     def _unstage(self, target: Array, slot: int, begin: int, end: int) -> None:
         self.streams()[slot].synchronize()
         copying.copy(target[begin:end], self._stage(slot, target.dtype)[: end - begin])
@@ -226,13 +240,22 @@ class Device:
         own = {1: cuda.legacy_default_stream, 2: cuda.per_thread_default_stream}
         return own[handle]() if handle in own else cuda.external_stream(handle)
 
+    @staticmethod
+    def follow(stream: Any) -> None:
+        """Let the default stream, in which tables change, wait for what a stream has to do by now."""
+        if not SIMULATED:
+            begun = cuda.event(timing=False)
+            begun.record(stream)
+            begun.wait(0)
+
     def synchronize(self) -> None:
         """Wait until everything is done."""
         cuda.synchronize()
 
-    def free_bytes(self) -> float:
-        """Return how much memory is free."""
-        return float(cuda.current_context().get_memory_info()[0])
+    def memory_bytes(self) -> tuple[float, float]:
+        """Return how much memory is free, and how much there is."""
+        free, total = cuda.current_context().get_memory_info()
+        return float(free), float(total)
 
     def launch(self, kernel: Any, n_threads: int, *arguments: Any, stream: Any = 0) -> None:
         """Launch a kernel with at least n_threads threads, in blocks of THREADS."""
@@ -288,9 +311,26 @@ def fetch(source: DeviceArray, target: Array, begin: int = 0, stream: Any = 0) -
 
 
 def pinned(n_bytes: int) -> Array:
-    """Allocate host memory that the GPU copies from and to directly."""
-    return np.asarray(cuda.pinned_array(n_bytes, np.uint8))
+    """Allocate host memory that the GPU copies from and to directly; MemoryError if the host has no more."""
+    try:
+        return np.asarray(cuda.pinned_array(n_bytes, np.uint8))
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise MemoryError(f"The host has no room for {n_bytes} bytes of pinned memory.") from error
+
+
+def gpu_of(address: int) -> int | None:
+    """Return the number of the GPU that memory lies on; None for no memory, or where CUDA does not know."""
+    if SIMULATED or not address:
+        return None
+    bindings = driver.binding
+    which = bindings.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    with suppress(driver.CudaAPIError):
+        return int(driver.driver.cuPointerGetAttribute(which, bindings.CUdeviceptr(address)))
+    return None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return type(error).__name__ == "CudaAPIError" and "OUT_OF_MEMORY" in str(error)
+    of_cuda = type(error).__name__ in ("CudaAPIError", "CUDAError")  # Numba's, and cuda-core's, which launches
+    return of_cuda and "OUT_OF_MEMORY" in str(error)

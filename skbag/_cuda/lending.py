@@ -18,7 +18,7 @@ from cuda.core.utils import StridedMemoryView
 from numba import cuda
 from numpy.typing import NDArray
 
-from skbag._cuda.device import SIMULATED, Device, DeviceArray
+from skbag._cuda.device import SIMULATED, Device, DeviceArray, gpu_of
 from skbag._data.on_device import CSR
 
 Array = NDArray[Any]
@@ -48,6 +48,8 @@ class Lent:
         The number of its GPU; None for libraries that do not say.
     stream : int or None
         The stream in which it is ready; None for one that is ready when it is taken.
+    goes_on : bool
+        Whether its library goes on in that stream.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Lent:
     def __init__(self, owner: Any, name: str) -> None:
         self.owner, self.index, self.stream = owner, _index_of(owner), _stream_of(owner)
         self._memory: Any = owner  # what keeps the memory
+        self.goes_on = True
         interface = getattr(owner, "__cuda_array_interface__", None)
         try:
             if interface is None:
@@ -74,9 +77,12 @@ class Lent:
         self.strides = None if strides is None else tuple(map(int, strides))
         if interface.get("stream") is not None:
             self.stream = int(interface["stream"]) or DEFAULT
+        if self.index is None:
+            self.index = gpu_of(self.address)
 
     def _take_dlpack(self) -> None:
         view = self._memory = StridedMemoryView.from_dlpack(self.owner, stream_ptr=DEFAULT)
+        self.stream, self.goes_on = DEFAULT, False
         self.address, self.shape, self.dtype = int(view.ptr), tuple(view.shape), np.dtype(view.dtype)
         self.strides = None if view.strides is None else tuple(n * self.dtype.itemsize for n in view.strides)
 
@@ -113,7 +119,8 @@ class Lent:
 
     def host(self) -> Array:
         """Copy it to the host; what its library has begun must have ended."""
-        copied: Array = self.there().copy_to_host()
+        with cuda.gpus[self.index or 0]:
+            copied: Array = self.there().copy_to_host()
         return copied
 
 
@@ -131,7 +138,7 @@ def stream_of(device: Device, *arrays: Lent) -> tuple[Any, bool]:
     handles = list(dict.fromkeys(array.stream for array in arrays if array.stream is not None))
     for other in handles[1:]:
         device.stream_at(other).synchronize()
-    return device.stream_at(handles[0] if handles else DEFAULT), len(handles) == 1
+    return device.stream_at(handles[0] if handles else DEFAULT), len(handles) == 1 and all(x.goes_on for x in arrays)
 
 
 def given_back(array: DeviceArray, stream: Any, owner: Any) -> Any:

@@ -22,6 +22,7 @@ from skbag._rules.solvers import Solver
 Array = NDArray[Any]
 
 MOST_MEMBERS = 1 << 25  # that are copied together and sorted at once: some 50 bytes each
+_PER_BATCH = 24  # members whose memory a mini-batch takes, however few it has: sorting counts the digits of each
 _MOST_BLOCKS = 4096  # of a launch
 _ITEMS = 8  # members of a thread in a tile
 
@@ -84,9 +85,9 @@ def blocks_at_once(layout: Any, solver: Solver, shape: Shape, capability: tuple[
 
 def cuts_of(edges: Array) -> Iterator[Cut]:
     """Cut an epoch whose mini-batches begin at these members, so that each cut fits into memory."""
-    first = 0
+    first, costs = 0, edges + _PER_BATCH * np.arange(len(edges))
     while first < len(edges) - 1:
-        last = int(np.searchsorted(edges, edges[first] + MOST_MEMBERS, side="right")) - 1
+        last = int(np.searchsorted(costs, costs[first] + MOST_MEMBERS, side="right")) - 1
         last = min(max(last, first + 1), len(edges) - 1)
         yield Cut(first, last, edges[first : last + 1] - edges[first])
         first = last

@@ -24,7 +24,7 @@ from skbag._cuda.calls import completed
 from skbag._cuda.jit import device, kernel
 from skbag._cuda.reducing import LARGEST, SIZE, SIZES, SQUARES, TOTAL, WINNER, reduce, reduce_few, reduce_many
 from skbag._cuda.structs import Source
-from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, larger, larger_at, scatter
+from skbag._cuda.tile import add_scaled, divided, filled, full, gather, item, larger, larger_at, scatter, tail
 from skbag._cuda.vector import as_rule
 from skbag._rules.pooling import MAX, MEAN, SQRTN, SUM
 from skbag._rules.pooling import size as size_of
@@ -104,6 +104,9 @@ def reduce_segment(how, kind, source, windows, state, padding, origin, start, st
             state = combined(reduction, partial_sizes.dtype.type(1), state, some)
             first = upto
     if how == FEW:
+        if kind[5]:  # counted from the origin on: all together there may be more than 32 bits number
+            source = Source(source.rows, source.winners, members, ids, factors, tail(source.weights, origin))
+            return reduce_few(kind, source, state, np.int64(0), rest - origin, stop - origin, slot, lanes)
         return reduce_few(kind, source, state, origin, rest, stop, slot, lanes)
     if how == MANY:
         return reduce_many(kind, source, state, padding, origin, rest, stop, slot, lanes)

@@ -1,5 +1,6 @@
 """Bags on their way to a GPU and features on their way back, block by block, through pinned memory."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Slot:
         self.device, self.stream = device, device.new_stream()
         self.findings = Findings(device)
         self._pinned: dict[str, Array] = {}
-        self._on_device: dict[str, DeviceArray] = {}
+        self._on_device: dict[str, DeviceArray] = {}  # bytes
+        self._views: dict[Any, DeviceArray] = {}  # of these, by name, dtype and shape of a row
         self._copies: list[Future[None]] = []  # on the host, under way
         self._pending: tuple[Array, Array] | None = None  # features on their way to the host, and their place
         self._busy = False  # whether the stream may have something to do
@@ -97,12 +99,19 @@ class Slot:
         return self._pinned[name][:n_bytes]
 
     def on_device(self, name: str, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        """Return memory on the GPU for the first ``shape[0]`` rows of an array."""
-        key = f"{name} {np.dtype(dtype)} {shape[1:]}"
-        if key not in self._on_device or len(self._on_device[key]) < shape[0]:
-            self._on_device.pop(key, None)
-            self._on_device[key] = self.device.empty(shape, dtype)
-        return self._on_device[key]
+        """Return memory on the GPU for ``shape[0]`` rows of an array, or more; arrays of other shapes share it."""
+        dtype, others = np.dtype(dtype), shape[1:]
+        row_bytes = dtype.itemsize * math.prod(others)
+        if name not in self._on_device or len(self._on_device[name]) < shape[0] * row_bytes:
+            self._on_device.pop(name, None)
+            self._views = {key: view for key, view in self._views.items() if key[0] != name}
+            self._on_device[name] = self.device.empty(max(1, shape[0]) * row_bytes, np.uint8)
+        key = name, dtype, others
+        if key not in self._views:
+            memory = self._on_device[name]
+            n = len(memory) // row_bytes
+            self._views[key] = memory[: n * row_bytes].view(dtype).reshape((n, *others))
+        return self._views[key]
 
 
 def through(

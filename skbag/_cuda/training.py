@@ -127,7 +127,7 @@ class Trainer:
     def _put_bags(self, dtype: Any) -> Members:
         bags = self.bags
         if isinstance(bags, DeviceBags):
-            members = self.backend.members_of(bags, dtype)
+            members = self.backend.members_of(bags, dtype, self.objective.mode)
             indptr = members.indptr.copy_to_host()[: bags.n_bags + 1]
         else:
             n = bags.n_members

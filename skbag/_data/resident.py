@@ -54,7 +54,9 @@ class Resident:
     def on(self, device: Any) -> Any:
         """Return the array on a GPU; only to be called, and used, while that is active."""
         if self._device is not device:
-            on_device = device.put(self.host())
+            if self._host is None:
+                self._host = _read_only(self._device.fetched(self._on_device))
+            on_device = device.put(self._host)
             self._device, self._on_device = device, on_device
         return self._on_device
 

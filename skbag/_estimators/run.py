@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
 
-from skbag._backends import get_trainer
+from skbag._backends import get_trainer, lend
 from skbag._data.bags import Bags
 from skbag._data.model import Model
-from skbag._data.on_device import on_host
+from skbag._data.on_device import is_on_device, on_host
 from skbag._data.quantized import table_of
 from skbag._data.table import check_weight
 from skbag._data.targets import Targets
@@ -47,12 +48,12 @@ class Run:
 
     def validate(self, left_out: Array | None, given: Any, X: Any, y: Any, sample_weight: Array) -> None:
         """Prepare what early stopping looks at: rows left out, or what the user gives; the loss has other weights."""
-        estimator = self.estimator
+        estimator, by_loss = self.estimator, self.estimator.scoring == "loss"
         if left_out is None and given is None:
             return
         if left_out is not None:
-            X, y, weights = _safe_indexing(X, left_out), _safe_indexing(y, left_out), self.weights[left_out]
-            sample_weight = sample_weight[left_out]
+            X = None if by_loss else _rows_of(X, left_out, estimator.device)
+            y, weights, sample_weight = _safe_indexing(y, left_out), self.weights[left_out], sample_weight[left_out]
             targets, rows = self.targets, left_out
 
             def outputs(some: Array) -> Array:
@@ -65,7 +66,7 @@ class Run:
                 some_bags = bags if len(some) == bags.n_rows else bags.of_rows(some)
                 return predict(some_bags, self.model, estimator._blocks, estimator.n_jobs)
 
-        scorer = None if estimator.scoring == "loss" else self._scorer(X, y, sample_weight)
+        scorer = None if by_loss else self._scorer(X, y, sample_weight)
         self.validation = Validation(outputs, targets, rows, weights, estimator._loss_of(self.learnt), scorer)
 
     def _scorer(self, X: Any, y: Any, weights: Array) -> Any:
@@ -165,6 +166,13 @@ class Run:
             print(f"{len(self.losses)} iterations, loss {self.losses[-1]:.6f}")
         if self.validation is not None:
             self.scores = [self.validation.score()]
+
+
+def _rows_of(X: Any, rows: Array, device: str) -> Any:
+    """Return some rows of X; of one that lies on a GPU, on the host."""
+    if is_on_device(X):
+        X = csr_array(tuple(array.host() for array in lend(X, device)), X.shape)
+    return _safe_indexing(X, rows)
 
 
 def rows_of_targets(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:
