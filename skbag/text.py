@@ -3,7 +3,6 @@
 from skbag._text.alignment import align, vocabulary_of
 from skbag._text.fasttext import FastTextModel, FastTextVectorizer, read_fasttext
 from skbag._text.hashing import HashingNgramVectorizer
-from skbag._text.hierarchy import HierarchicalSoftmaxClassifier
 from skbag._text.labelled import iter_labelled_texts, read_labelled_texts
 from skbag._text.static import load_static_model
 from skbag._text.tokens import TokenizerVectorizer
@@ -13,7 +12,6 @@ __all__ = [
     "FastTextModel",
     "FastTextVectorizer",
     "HashingNgramVectorizer",
-    "HierarchicalSoftmaxClassifier",
     "TextEmbeddingVectorizer",
     "TokenizerVectorizer",
     "align",

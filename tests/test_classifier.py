@@ -636,9 +636,72 @@ def test_probabilities_of_values_near_the_end_of_the_range(n_classes):
     model.coefs_ = [model.coefs_[0] * np.tile(np.float32([1, -1]), 4)[:, None]]
     bad = np.isnan(np.atleast_2d(model.decision_function(large).T).T).any(axis=1)
     assert bad.any()
-    for call in model.predict_proba, lambda some: model.predict_top_k(some, n_classes):
+    for call in model.predict_proba, model.predict_log_proba, lambda some: model.predict_top_k(some, n_classes):
         with pytest.raises(ValueError, match=f"outputs of row {bad.argmax()} of X are NaN: .* dtype='float64'"):
             call(large)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_of_logits_that_are_finite_are_theirs(dtype):
+    model = EmbeddingBagClassifier(4, mode="sum", dtype=dtype, random_state=0).fit(np.eye(3), [0, 1, 2])
+    model.embeddings_[:], model.coefs_[0][:] = 1, [[0.2, -0.2, 0.1]] * 4
+    rows = np.array([[0.9 * np.finfo(dtype).max, 0, 0]], dtype)
+    assert np.isfinite(model.decision_function(rows)).all()
+    np.testing.assert_array_equal(model.predict_proba(rows), [[1, 0, 0]])
+    logarithms = model.predict_log_proba(rows)
+    assert logarithms[0, 0] == 0
+    assert np.isfinite(logarithms).all()
+    assert logarithms.argsort().tolist() == [[1, 2, 0]]
+    classes, probabilities = model.predict_top_k(rows, 3)
+    assert (classes.tolist(), probabilities.tolist()) == ([[0, 2, 1]], [[1, 0, 0]])
+    np.testing.assert_array_equal(model.predict_proba(np.array([[np.finfo(dtype).max * 1.0, 0, 0]])).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("of_y", ["int64", "uint64", "float64"])
+@pytest.mark.parametrize("of_classes", ["int64", "uint64"])
+def test_labels_beyond_what_a_float_has_are_told_apart(of_classes, of_y):
+    ids, rows, numbers = np.array([5, 2**60, 2**60 + 2**20]), np.repeat(np.eye(3), 20, 0), np.repeat(np.arange(3), 20)
+    model = EmbeddingBagClassifier(4, random_state=0)
+    for _ in range(20):
+        model.partial_fit(rows, ids.astype(of_y)[numbers], classes=ids.astype(of_classes))
+    np.testing.assert_array_equal(model.predict(np.eye(3)), ids)
+    before, wrong = pickle.dumps(model), ids.astype(of_y)[numbers]
+    wrong[7] = 5.5 if of_y == "float64" else 2**60 + 1
+    for some in (model, EmbeddingBagClassifier(4)):
+        with pytest.raises(ValueError, match=rf"classes .*not in .*\[{wrong[7]}\]"):
+            some.partial_fit(rows, wrong, classes=ids.astype(of_classes))
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize("of_y", ["int64", "uint64"])
+def test_labels_of_validation_may_be_of_another_kind(of_y):
+    ids, rows, numbers = np.array([5, 2**60, 2**60 + 1]), np.repeat(np.eye(3), 20, 0), np.repeat(np.arange(3), 20)
+    scores = []
+    for kind in ("int64", of_y):
+        model = EmbeddingBagClassifier(4, early_stopping=True, random_state=0)
+        model.fit(rows, ids[numbers], X_val=rows, y_val=ids.astype(kind)[numbers])
+        scores.append(model.validation_scores_)
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("negative", [-1, -(2**63)])
+def test_a_negative_label_is_none_of_unsigned_ones(negative):
+    classes = np.array([2**64 + negative, 3] if negative == -1 else [2**63, 3], np.uint64)
+    with pytest.raises(ValueError, match=rf"classes that are not in classes.*\[{negative}\]"):
+        EmbeddingBagClassifier(4).partial_fit(np.eye(2), np.array([3, negative]), classes=classes)
+
+
+@pytest.mark.filterwarnings("ignore:Constructing a DIA matrix")
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"])
+@pytest.mark.parametrize("scoring", ["loss", "f1_micro"])
+def test_early_stopping_of_all_sparse_formats(X, form, scoring):
+    X, y = csr_array(csr_array(X).toarray()), targets("labels")
+    params = {"early_stopping": True, "max_iter": 2, "scoring": scoring, "validation_fraction": 0.3}
+    expected = classifier(**params).fit(X, y)
+    given, labels = X.asformat(form), csr_array(y).asformat(form)
+    assert same_model(classifier(**params).fit(given, labels), expected)
+    expected = classifier(**params).fit(X, y, X_val=X, y_val=y)
+    assert same_model(classifier(**params).fit(given, labels, X_val=given, y_val=labels), expected)
 
 
 def test_warm_start_after_partial_fit(X, y):

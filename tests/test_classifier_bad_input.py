@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from helpers import csr, learnt, random_csr, random_table, run_python
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, lil_array
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -98,6 +98,7 @@ Y_CASES = [
     ("0-D", ["y"], lambda y: np.array(1)),
     ("3-D", ["y"], lambda y: np.zeros((N_ROWS, 2, 2))),
     ("an indicator of another length", ["inconsistent numbers"], lambda y: indicator(1)[1:]),
+    ("NaN in lists", ["Input y contains NaN"], lambda y: lil_array(np.where(indicator() > 0, np.nan, 0.0))),
     ("a sparse indicator of another length", ["inconsistent numbers"], lambda y: csr_array(indicator(1)[1:])),
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from helpers import MODES, csr, random_csr
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array, csr_matrix, vstack
 from scipy.special import expit
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import f1_score
@@ -415,6 +415,17 @@ def test_whether_rows_have_labels_is_counted_through_a_stream():
     model.partial_fit(X, 0 * Y)
     assert model._may_be_unlabelled
     assert not model.fit(X, Y)._may_be_unlabelled
+
+
+def test_rows_of_weight_0_say_nothing_of_rows_without_labels():
+    Y = np.random.default_rng(0).integers(0, 2, (N, 4))
+    Y[:, 0] = 1
+    rows, bare, weights = vstack([X, X]).tocsr(), np.vstack([Y, 0 * Y]), np.repeat([1.0, 0.0], N)
+    params = {"threshold": "expected_f1", "random_state": 0}
+    expected = EmbeddingBagClassifier(4, **params).fit(X, Y).predict(X)
+    model = EmbeddingBagClassifier(4, **params).fit(rows, bare, sample_weight=weights)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert not EmbeddingBagClassifier(4, **params).partial_fit(rows, bare, sample_weight=weights)._may_be_unlabelled
 
 
 def test_a_threshold_needs_probabilities():

@@ -372,7 +372,7 @@ def test_a_compact_model_keeps_what_training_has_changed(init, params):
     rows = np.zeros((N, n))
     rows[:, seen] = RNG.random((N, 20)) * (RNG.random((N, 20)) < 0.5)
     rows[0, seen] = 1
-    table = RNG.normal(size=(n, 5)) if init == "table" else init
+    table = np.where(np.isin(np.arange(n), seen)[:, None], RNG.normal(size=(n, 5)), 0) if init == "table" else init
     model = EmbeddingBagClassifier(5, init=table, padding_idx=int(seen[3]), dtype="float64", random_state=0, **params)
     model.fit(rows, THREE)
     before = pickle.dumps(model)
@@ -387,6 +387,21 @@ def test_a_compact_model_keeps_what_training_has_changed(init, params):
     model.partial_fit(rows, THREE)
     np.testing.assert_allclose(small.decision_function(rows[:, columns]), model.decision_function(rows), rtol=1e-9)
     small.fit(rows[:, columns], THREE)
+
+
+@pytest.mark.parametrize("storage", [None, "float16", "int8"])
+def test_a_compact_model_keeps_what_it_was_given(storage):
+    """Rows of pretrained vectors say something although training has not named them."""
+    table = RNG.normal(size=(40, 5))
+    table[30:] = 0
+    model = EmbeddingBagClassifier(init=table, max_norm=1.0, dtype="float32", random_state=0).fit(
+        np.eye(40)[:6], [0, 1] * 3
+    )
+    model = model if storage is None else model.quantize(storage)
+    small, columns = model.compact()
+    assert columns.tolist() == list(range(30))
+    rows = RNG.random((9, 40)) * (np.arange(40) < 30)
+    np.testing.assert_allclose(small.predict_proba(rows[:, columns]), model.predict_proba(rows), rtol=1e-5)
 
 
 def test_a_compact_model_of_the_most_important_columns():
@@ -413,9 +428,13 @@ def test_names_of_columns_are_kept_in_a_compact_model():
 
 
 def test_nothing_to_keep():
-    model = EmbeddingBagClassifier(init=np.eye(COLUMNS), freeze=True).fit(X, THREE)
-    with pytest.raises(ValueError, match="training has changed no row"):
-        model.compact()
+    for init, words in (
+        ("uniform", "training has changed no row"),
+        (np.zeros((COLUMNS, 2)), "there are zeros in all rows"),
+    ):
+        model = EmbeddingBagClassifier(2, init=init, freeze=True).fit(X, THREE)
+        with pytest.raises(ValueError, match=words):
+            model.compact()
     assert len(model.compact(2)[1]) == 2
     with pytest.raises(ValueError, match="n_columns must be at least 1"):
         model.compact(0)

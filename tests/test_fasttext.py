@@ -1,6 +1,8 @@
 """Files of fastText against its rules in plain Python, its own package where there is one, and outputs on record."""
 
+import bz2
 import gzip
+import lzma
 import pickle
 import re
 import struct
@@ -19,7 +21,6 @@ from sklearn.base import clone
 from skbag import EmbeddingBagClassifier
 from skbag.text import (
     FastTextVectorizer,
-    HierarchicalSoftmaxClassifier,
     iter_labelled_texts,
     read_fasttext,
     read_labelled_texts,
@@ -169,31 +170,29 @@ def huffman(z, counts):
     return proba
 
 
-def test_the_hierarchy_of_many_classes():
-    rng = np.random.default_rng(0)
-    counts = np.sort(rng.integers(0, 50, 300))[::-1]
-    coef, X = rng.standard_normal((300, 4)), rng.standard_normal((20, 4))
-    names = np.array([f"c{k}" for k in rng.permutation(300)])
-    model = HierarchicalSoftmaxClassifier(names, counts, coef)
-    proba = model.predict_proba(X)
-    np.testing.assert_allclose(proba.sum(axis=1), 1)
-    np.testing.assert_allclose(proba, huffman(X @ coef.T, counts.tolist())[:, np.argsort(names)], rtol=1e-10)
-    assert model.predict_proba(X.astype(np.float32)).dtype == np.float32
-    assert model.predict(np.empty((0, 4))).shape == (0,)
-    assert clone(model).fit(X).predict(X).tolist() == model.predict(X).tolist()
-    with pytest.raises(ValueError, match="X has 3 features, but HierarchicalSoftmaxClassifier is expecting 4"):
-        model.predict(X[:, :3])
-    best, probabilities = model.predict_top_k(X, 5)
-    assert best[:, 0].tolist() == model.predict(X).tolist()
-    np.testing.assert_array_equal(probabilities, -np.sort(-proba, axis=1)[:, :5])
-    np.testing.assert_array_equal(best, model.classes_[np.argsort(-proba, axis=1, kind="stable")[:, :5]])
-    assert model.predict_top_k(np.empty((0, 4)), 300)[0].shape == (0, 300)
-    for k, words in (0, "at least 1"), (301, "at most the number of classes, 300, got 301"):
-        with pytest.raises(ValueError, match=f"k must be {words}"):
-            model.predict_top_k(X, k)
-    for wrong in ({"counts": counts - 1}, {"counts": counts[1:]}, {"coef": coef[:298]}, {"classes": ["a"] * 300}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
-            clone(model).set_params(**wrong).predict(X)
+def test_the_hierarchy_of_many_classes(tmp_path):
+    names = [f"c{k}" for k in np.random.default_rng(0).permutation(300)]
+    model = Model(WORDS, names, loss=HS)
+    pipeline = read_fasttext(model.write(tmp_path / "m.bin")).to_pipeline()
+    z = np.array([hidden(model, text) for text in TEST_TEXTS]) @ model.dense()[1].T
+    proba = pipeline.predict_proba(TEST_TEXTS)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(proba, huffman(z, model.counts)[:, np.argsort(names)], rtol=1e-4, atol=1e-9)
+    X, classifier = pipeline[:-1].transform(TEST_TEXTS), pipeline[-1]
+    best, probabilities = classifier.predict_top_k(X, 5)
+    assert best[:, 0].tolist() == pipeline.predict(TEST_TEXTS).tolist()
+    np.testing.assert_allclose(probabilities, -np.sort(-proba, axis=1)[:, :5], rtol=1e-5)
+    again = pickle.loads(pickle.dumps(classifier)).partial_fit(X, ["c7"] * len(TEST_TEXTS))
+    assert (again.predict_proba(X)[:, again.classes_ == "c7"] > proba[:, classifier.classes_ == "c7"]).all()
+
+
+@pytest.mark.parametrize("count", [-1, 10**15])
+def test_counts_that_no_tree_has_are_an_error(tmp_path, count):
+    model = Model(WORDS, LABELS, loss=HS)
+    model.counts[0] = count
+    read = read_fasttext(model.write(tmp_path / "m.bin"))
+    with pytest.raises(ValueError, match="labels must occur at least 0 and less than 1e\\+15 times each"):
+        read.to_pipeline()
 
 
 def test_pipelines_are_estimators(models):
@@ -204,6 +203,7 @@ def test_pipelines_are_estimators(models):
     before = pipeline.predict_proba(TEST_TEXTS)
     again = pickle.loads(pickle.dumps(pipeline))
     assert np.array_equal(again.predict_proba(TEST_TEXTS), before)
+    assert np.shares_memory(classifier.embeddings_, read.input_matrix())  # a model is in memory once
     assert repr(pipeline)
     X = pipeline[:-1].transform(TEST_TEXTS)
     again[-1].partial_fit(X, np.repeat(["pets", "a"], 3))
@@ -219,7 +219,7 @@ def test_pipelines_are_estimators(models):
 def test_vectors_of_words(tmp_path, models):
     for kind in ("all", "pruned", "words"):
         model, read = models[kind]
-        words = [*WORDS, "cats", "xyz", "two words", "中"]
+        words = [*WORDS, "cats", "xyz", "two words", "中", ""]
         table = model.dense()[0]
         expected = [
             table[ids].mean(axis=0) if ids else np.zeros(5)
@@ -435,6 +435,36 @@ def test_labelled_texts_of_any_encoding(tmp_path, encoding):
         path.write_bytes("__label__a x\n".encode(encoding) + b"\xd8\x00")
         with pytest.raises(ValueError, match=r"line . or a later one of .* is not utf-16-be: byte 0xd8"):
             read_labelled_texts(path, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_spaces_of_labelled_texts_are_those_of_fasttext(tmp_path, encoding):
+    path, others = tmp_path / "texts.txt", "\u00a0\u3000\u2009\u0085\u2028\x1c\x1f"
+    lines = [f"__label__New{space}York big{space}apple\0small\v\fpear\r" for space in others]
+    path.write_bytes("\n".join(lines).encode(encoding))
+    texts, labels = read_labelled_texts(path, encoding=encoding)
+    assert labels.tolist() == [f"New{space}York" for space in others]
+    assert texts == [f"big{space}apple small pear" for space in others]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz"])
+def test_damaged_files_of_labelled_texts(tmp_path, ending):
+    opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[ending]
+    path = tmp_path / f"texts.txt{ending}"
+    with opener(path, "wb") as file:
+        file.write(b"__label__a the cat\n" * 1000)
+    whole = path.read_bytes()
+    for damaged_bytes in (whole[:-20], whole[:30] + b"\xff" * 20 + whole[50:], b"__label__a no such file"):
+        path.write_bytes(damaged_bytes)
+        with pytest.raises((ValueError, OSError)) as caught:
+            read_labelled_texts(path)
+        assert str(path) in str(caught.value) or isinstance(caught.value, OSError)
+    path = tmp_path / "texts.txt"
+    path.write_bytes(gzip.compress(b"__label__a the cat\n"))
+    with pytest.raises(ValueError, match=r"texts\.txt' is compressed: its name must end in '\.gz'"):
+        read_labelled_texts(path)
+    with pytest.raises(ValueError, match="encoding must be one that Python knows, got 'nope'"):
+        iter_labelled_texts(path, encoding="nope")
 
 
 def test_labelled_texts(tmp_path):

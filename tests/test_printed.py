@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skbag import EmbeddingBagClassifier, EmbeddingBagRegressor, EmbeddingBagVectorizer
-from skbag.text import HierarchicalSoftmaxClassifier, TextEmbeddingVectorizer
+from skbag.text import TextEmbeddingVectorizer
 
 TABLE = np.linspace(0, 1, 40_000, dtype=np.float32).reshape(4_000, 10)
 VECTORS = {f"word{k}": row for k, row in enumerate(TABLE)}
@@ -36,10 +36,6 @@ def large_estimators():
     yield EmbeddingBagClassifier(init=TABLE.tolist()), "init=<list of 4000 items>"
     yield EmbeddingBagRegressor(init=[[0.0] * 50]), "init=<list of 1 items>"
     yield EmbeddingBagClassifier(fields=[1] * 31), "fields=<list of 31 items>"
-    yield (
-        HierarchicalSoftmaxClassifier(["a", "b"], [2, 1], TABLE[:1].repeat(9, axis=1)),
-        "coef=<ndarray (1, 90) float32>",
-    )
 
 
 @pytest.mark.parametrize(

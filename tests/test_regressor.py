@@ -407,6 +407,8 @@ BAD_Y = {
     "words": (ValueError, ["y must be real numbers", "object"], with_value("many")),
     "an integer that no float can hold": (ValueError, ["y must be real numbers"], lambda y: [10**400] * N_ROWS),
     "complex": (ValueError, ["y must be real numbers", "complex"], lambda y: y + 1j),
+    "dates": (ValueError, ["y must be real numbers", "datetime64"], lambda y: np.full(N_ROWS, "NaT", "M8[D]")),
+    "differences of dates": (ValueError, ["y must be real numbers", "timedelta64"], lambda y: y.astype("m8[s]")),
     "too large for float32": (ValueError, ["y must be at most", "float32", "1e+38", "row 3"], with_value(1e38)),
     "too long": (ValueError, ["inconsistent numbers of samples", N_ROWS, N_ROWS + 1], lambda y: np.append(y, 0)),
     "too short": (ValueError, ["inconsistent numbers of samples"], lambda y: y[1:]),

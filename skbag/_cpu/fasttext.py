@@ -153,18 +153,19 @@ def _read(
     whole, window, ids, at,
 ):  # fmt: skip
     """Write the ids of a row from ids[at] on; return where it ended. For the arguments see `read_rows`."""
-    i, n_hashes, is_last = start, 0, False
-    while i < stop and not is_last:
+    i, n_hashes, goes_on = start, 0, whole or start < stop
+    while goes_on:
         while i < stop and not whole and _is_space(item(text, i)):
             i += 1
         begin, value = i, _BASIS
         while i < stop and (whole or not _is_space(item(text, i))):
             value = _hashed(value, item(text, i))
             i += 1
-        if i == begin:
+        if i == begin and not whole:
             break
         _, entry = _entry_of(text, begin, i, value, entries, begins, slots)
         is_last = _is_end(text, begin, i)
+        goes_on = i < stop and not is_last
         n = len(label_prefix)
         if entry >= n_words or (
             entry < 0 and not whole and i - begin >= n and _same(text, begin, begin + n, label_prefix, 0, n)

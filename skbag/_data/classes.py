@@ -161,7 +161,12 @@ def _numbered(y: Array, plain: bool) -> tuple[Array, Array]:
 
 def _numbers_in(y: Array, classes: Array, *, declared: bool) -> Array:
     """Return the numbers of classes that are known, or only ``declared`` yet."""
-    unseen = np.setdiff1d(y, classes)
+    if y.dtype.kind in "biuf" and classes.dtype.kind in "biuf":
+        given, same = _as_kind_of(classes, y)
+        codes = np.searchsorted(classes, given)
+        unseen = np.unique(y[~(same & (classes.take(codes, mode="clip") == given))])
+    else:
+        unseen, codes = np.setdiff1d(y, classes), None
     if len(unseen) and declared:
         raise ValueError(f"y has classes that are not in classes, {shown(classes)}: {shown(unseen)}.")
     if len(unseen):
@@ -169,13 +174,22 @@ def _numbers_in(y: Array, classes: Array, *, declared: bool) -> Array:
             f"`y` has classes not in `self.classes_`. `self.classes_` has {shown(classes)}. 'y' has "
             f"{shown(unseen)}.{IN_A_STREAM}"
         )
-    return np.searchsorted(classes, y)
+    return np.searchsorted(classes, y) if codes is None else codes
+
+
+def _as_kind_of(classes: Array, y: Array) -> tuple[Array, Array]:
+    """Return numbers in the dtype of classes, and which of them have it: others would be compared after rounding."""
+    if np.promote_types(y.dtype, classes.dtype) == classes.dtype:
+        return y, np.ones(len(y), np.bool_)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = y.astype(classes.dtype)
+        return found, (found.astype(y.dtype) == y) & ((found < 0) == (y < 0))
 
 
 def _is_plain(y: Any, classes: Array, n_samples: int) -> bool:
     """Whether y is integers like the classes, and nothing would have to be checked but its values."""
     plain = isinstance(y, np.ndarray) and y.shape == (n_samples,)
-    return plain and y.dtype.kind in "biu" and classes.dtype.kind in "biu"
+    return plain and np.promote_types(y.dtype, classes.dtype).kind in "biu"
 
 
 def _check_same_kind(known: Classes, kind: str) -> None:

@@ -29,6 +29,20 @@ def empty_table(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
 
 
+def sealed(array: Array) -> Array:
+    """Return an array of `empty_table` that nobody writes to any more."""
+    array.flags.writeable = array.base.flags.writeable = False  # type: ignore[union-attr]
+    return array
+
+
+def is_sealed(array: Any) -> bool:
+    """Whether an array is one of `sealed`, or a view of a whole one: it need not be copied to stay what it is."""
+    memory = getattr(array, "base", None)
+    if not isinstance(memory, np.ndarray) or not memory.flags.owndata or memory.flags.writeable:
+        return False
+    return bool(array.ctypes.data % _ALIGNMENT == 0 and array.flags.c_contiguous)
+
+
 def name_of(dtype: Any) -> str:
     """Return the name of a dtype, which may be one that NumPy lacks; TypeError if it is none."""
     if isinstance(dtype, str) and dtype == "bfloat16":

@@ -75,8 +75,13 @@ class Tree:
     def of(cls, counts: Array) -> Self:
         """Return Huffman's tree for classes that occur so often."""
         order = np.argsort(-counts, kind="stable")
-        children = huffman(counts[order].tolist())
-        return cls(np.where(children < len(order), order[np.minimum(children, len(order) - 1)], children))
+        return cls.of_sorted(counts[order], order)
+
+    @classmethod
+    def of_sorted(cls, counts: Array, classes: Array) -> Self:
+        """Return Huffman's tree for the numbers of classes, the most frequent ones first, and their counts."""
+        children, last = huffman(counts.tolist()), len(classes) - 1
+        return cls(np.where(children <= last, classes[np.minimum(children, last)], children))
 
     @property
     def n_classes(self) -> int:
@@ -123,21 +128,16 @@ class Tree:
 
     def log_probabilities(self, outputs: Array) -> Array:
         """Return the logarithm of the probability of each class, (n_bags, n_classes), from the outputs of the nodes."""
-        return log_probabilities(self.children, outputs)
-
-
-def log_probabilities(children: Array, outputs: Array) -> Array:
-    """Return the logarithms of the probabilities of the leaves, (n, n_leaves), for outputs (n, n_leaves - 1)."""
-    n = len(children) + 1
-    nodes = np.zeros((2 * n - 1, len(outputs)), outputs.dtype)
-    z = np.ascontiguousarray(outputs.T)
-    level = np.array([n - 2])
-    while len(level):
-        for child, step in zip(children[level].T, branches(z[level]), strict=True):
-            nodes[child] = nodes[n + level] + step
-        below = children[level].ravel()
-        level = below[below >= n] - n
-    return np.ascontiguousarray(nodes[:n].T)
+        n = self.n_classes
+        nodes = np.zeros((2 * n - 1, len(outputs)), outputs.dtype)
+        z = np.ascontiguousarray(outputs.T)
+        level = np.array([n - 2])
+        while len(level):
+            for child, step in zip(self.children[level].T, branches(z[level]), strict=True):
+                nodes[child] = nodes[n + level] + step
+            below = self.children[level].ravel()
+            level = below[below >= n] - n
+        return np.ascontiguousarray(nodes[:n].T)
 
 
 def huffman(counts: list[Any]) -> Array:

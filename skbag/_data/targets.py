@@ -65,7 +65,7 @@ def check_finite(y: Any, name: str, n_samples: int) -> None:
     if y is None:
         raise ValueError(f"{name} requires y to be passed, but the target y is None.")
     check_consistent_length(range(n_samples), y)
-    assert_all_finite(y.data if issparse(y) else np.asarray(y), input_name="y")
+    assert_all_finite(y.tocsr().data if issparse(y) else np.asarray(y), input_name="y")
 
 
 # --- classes and labels
@@ -146,7 +146,7 @@ def check_targets(y: Any, known: Scale | None, loss: str, n_samples: int, dtype:
         raise ValueError(f"y should be a 1d array, or a 2d array of one column per output, got {y.ndim} dimensions.")
     if y.dtype.kind not in "biuf":
         try:
-            if y.dtype.kind == "c":
+            if y.dtype.kind in "cmM":
                 raise TypeError
             y = y.astype(np.float64)
         except (OverflowError, TypeError, ValueError):

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.bags import for_numpy
 from skbag._data.model import Model, Parameters
-from skbag._data.quantized import QuantizedTable, arrays_of, dtype_of
+from skbag._data.quantized import QuantizedTable, arrays_of, dtype_of, is_sealed
 from skbag._data.table import check_finite, check_padding_idx, copied, take_table
 from skbag._estimators.trained import stream_of
 from skbag._rules.solvers import SOLVERS
@@ -140,7 +140,9 @@ class ArraysMixin:
 
 
 def _own(table: Any) -> Any:
-    """Return a copy of a table that cannot be written to."""
+    """Return a copy of a table that cannot be written to, or the table if nobody can."""
+    if is_sealed(table):
+        return table
     own = copied(table)
     (own.bits if isinstance(own, QuantizedTable) else own).flags.writeable = False
     return own

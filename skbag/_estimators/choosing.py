@@ -77,7 +77,8 @@ class ChoosingMixin:
             if (best >= 0).all() and np.isfinite(outputs).all():
                 if has_probabilities(fitted):
                     exclusive = fitted._learnt.kind != LABELS
-                    outputs = np.exp(outputs - totals[:, None]) if exclusive else expit(outputs)
+                    with np.errstate(over="ignore"):  # further away than there are numbers
+                        outputs = np.exp(outputs - totals[:, None]) if exclusive else expit(outputs)
                 return fitted.classes_[best], outputs
         X = validate_bags(fitted, X, reset=False)
         vars(fitted).pop("feature_names_in_", None)  # which are checked
@@ -104,7 +105,7 @@ def has_probabilities(estimator: Any) -> bool:
 
 def probabilities(outputs: Array, loss: str, *, exclusive: bool) -> Array:
     """Return the probabilities of classes, of which one is true if they are ``exclusive``, or of labels."""
-    single, outputs = outputs.shape[1] == 1, _limited(outputs)
+    single, outputs = outputs.shape[1] == 1, finite_outputs(outputs)
     if loss == "modified_huber":
         one = (np.clip(outputs, -1, 1) + 1) / 2
         if not exclusive or single:
@@ -113,12 +114,13 @@ def probabilities(outputs: Array, loss: str, *, exclusive: bool) -> Array:
         return np.where(total > 0, one / np.where(total > 0, total, 1), outputs.dtype.type(1 / outputs.shape[1]))
     if not exclusive:
         return expit(outputs)
-    return np.hstack([expit(-outputs), expit(outputs)]) if single else softmax(outputs, axis=1)
+    with np.errstate(over="ignore"):  # what is further away than there are numbers is infinitely far
+        return np.hstack([expit(-outputs), expit(outputs)]) if single else softmax(outputs, axis=1)
 
 
-def _limited(outputs: Array) -> Array:
-    """Return outputs whose differences are finite; ValueError if some are NaN, of which nothing is known."""
-    most = np.finfo(outputs.dtype).max / 4
+def finite_outputs(outputs: Array) -> Array:
+    """Return outputs of which the infinite ones are the largest numbers; ValueError if some are NaN."""
+    most = np.finfo(outputs.dtype).max
     if np.abs(outputs).max(initial=0) <= most:
         return outputs
     nan = np.isnan(outputs).any(axis=1)

@@ -48,8 +48,8 @@ class EmbeddingBagClassifier(
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
         least 16 and at most 256: where outputs are sums over the members, each has a direction of its own then, and
-        more columns add nothing. It is 64 with ``freeze=True``, with hidden layers and in the mode "max", and where
-        ``output`` is not "full". When ``init`` is a table, its own width counts.
+        more columns add nothing. It is 64 with ``freeze=True``, ``interaction`` or hidden layers, in the mode "max" and
+        where ``output`` is not "full". When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 
@@ -176,7 +176,8 @@ class EmbeddingBagClassifier(
         Number of epochs in a row without an improvement after which `fit` stops; ``numpy.inf`` never stops it. Only
         used with ``tol`` or ``early_stopping``.
     class_weight : dict, "balanced" or None, default=None
-        A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1. "balanced" is
+        A factor for ``sample_weight``, ``{class: factor}``; classes of y not in the dict have 1, but a dict that lacks
+        one and names another that is not in y is an error, as in scikit-learn: it may be misspelt. "balanced" is
         ``n_samples / (n_classes * number of rows of the class)`` and not possible in `partial_fit`. A label indicator
         and probabilities take no class weights.
     threshold : float or "expected_f1", default=0.5
@@ -255,7 +256,7 @@ class EmbeddingBagClassifier(
         a row has the shares of the classes or labels among the rows of the first call: with n1 the weight of the rows
         that have one and n0 of those that have not, in units of their mean weight, ``log(n1 + 0.5)`` less the logarithm
         of the sum of these over the classes, or ``log((n1 + 0.5) / (n0 + 0.5))`` for two classes and for labels. Losses
-        of margins begin at the hyperbolic tangent of half of that.
+        of margins begin at the hyperbolic tangent of half of the second one.
     feature_importances_ : ndarray of shape (n_features,)
         How much a column of X can move the logits: the lengths of the rows of ``embeddings_ @ coefs_[0]``, for a
         softmax without the mean over the classes, which changes no probability. With hidden layers, how much it can

@@ -163,7 +163,8 @@ class TrainedClassifier(TrainedEmbeddingBag):
         if found.kind == LABELS:
             check_threshold(self)
             earlier = getattr(self, "_label_counts", (0, 0)) if isinstance(known, Classes) else (0, 0)
-            self._label_counts = earlier[0] + n_samples, earlier[1] + int((np.diff(labels.indptr) == 0).sum())
+            counted, empty = weights > 0, np.diff(labels.indptr) == 0
+            self._label_counts = earlier[0] + int(counted.sum()), earlier[1] + int((counted & empty).sum())
         elif known is None and self.threshold != 0.5:
             warnings.warn(
                 f"threshold={self.threshold!r} is for label indicators and has no effect with {found.kind}: for two "

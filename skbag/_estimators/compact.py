@@ -99,13 +99,15 @@ class CompactMixin:
         """Return a model of the columns of X that matter, and which ones they are.
 
         Of 262,144 hashed columns a text collection may name some thousands. The others have rows of the table that were
-        drawn at random, and training never changed.
+        drawn at random, and training never changed. Rows of a table that was given in ``init``, or came with a model,
+        say something whether they were trained or not, but where they are zeros.
 
         Parameters
         ----------
         n_columns : int or None, default=None
-            How many columns to keep, those with the largest ``feature_importances_``. None keeps all whose rows of the
-            table training has changed.
+            How many columns to keep, those with the largest ``feature_importances_``. None keeps all that
+            say something: of a drawn table those whose rows training has changed, of others those whose rows are not
+            zeros.
 
         Returns
         -------
@@ -121,7 +123,7 @@ class CompactMixin:
         TypeError
             If ``n_columns`` is no integer.
         ValueError
-            If training has changed no row, as with ``freeze=True``, or ``n_columns`` is smaller than 1.
+            If none says anything, as of a drawn table with ``freeze=True``, or ``n_columns`` is smaller than 1.
 
         Notes
         -----
@@ -149,7 +151,7 @@ class CompactMixin:
         table = check_weight(small.embeddings_, "embeddings_")
         padding_idx = check_padding_idx(small.padding_idx, len(table))
         if n_columns is None:
-            kept = _changed(small, table, padding_idx)
+            kept = _telling(small, table, padding_idx)
         else:
             importance = np.array(small.feature_importances_)
             if padding_idx is not None:
@@ -160,7 +162,8 @@ class CompactMixin:
             kept[padding_idx] = False
         columns = np.flatnonzero(kept)
         if not len(columns):
-            raise ValueError("training has changed no row of the table: pass n_columns to keep some all the same.")
+            what = "training has changed no row" if small._is_drawn else "there are zeros in all rows"
+            raise ValueError(f"{what} of the table: pass n_columns to keep some all the same.")
         _copy_rest(small)
         if small._solver_state is not None:
             states, *others = small._solver_state
@@ -180,23 +183,22 @@ class CompactMixin:
         return small, columns
 
 
-def _changed(fitted: Any, table: Array, padding_idx: int | None) -> Array:
-    """Return which rows of the table are not what they were before training; all where that is not known."""
-    drawn = getattr(fitted, "_drawn", None)
+def _telling(fitted: Any, table: Array, padding_idx: int | None) -> Array:
+    """Return which rows of the table are not as they were drawn, or not zeros if they were given.
+
+    All are where it is not known what was drawn.
+    """
+    drawn, before, telling = getattr(fitted, "_drawn", None), None, np.ones(len(table), np.bool_)
     if drawn:
         before = draw_table(Drawn(*drawn), table.shape, table.dtype)
         if padding_idx is not None:
             before[padding_idx] = 0
+        before = fitted._rescaled(before)
+        if isinstance(table, QuantizedTable):
+            before = QuantizedTable.of(before, table.storage)
     elif fitted._is_drawn:
-        return np.ones(len(table), np.bool_)
-    else:
-        before = take_table(fitted.init, storage_of(fitted.dtype) or table.dtype)
-    if before.shape != table.shape:
-        return np.ones(len(table), np.bool_)
-    before, changed = fitted._rescaled(before), np.empty(len(table), np.bool_)
-    if isinstance(table, QuantizedTable):
-        before = QuantizedTable.of(before, table.storage)
+        return telling
     for first in range(0, len(table), _ROWS):
         some = slice(first, first + _ROWS)
-        changed[some] = (table[some] != before[some]).any(axis=1)
-    return changed
+        telling[some] = (table[some] != (0 if before is None else before[some])).any(axis=1)
+    return telling

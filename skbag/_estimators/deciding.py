@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
 from sklearn.utils.metaestimators import available_if
 
+from skbag._data.some_outputs import Tree
 from skbag._data.targets import CLASSES, LABELS, Classes
 from skbag._estimators.arrays import ArraysMixin
-from skbag._estimators.choosing import chosen_labels, has_probabilities, probabilities
+from skbag._estimators.choosing import chosen_labels, finite_outputs, has_probabilities, probabilities
 from skbag._estimators.fitted import FittedLayers
 
 Array = NDArray[Any]
@@ -126,9 +127,13 @@ class DecidingMixin(ArraysMixin, FittedLayers):
         z = fitted._outputs(X)
         if fitted._tree is not None:
             return z
+        z = finite_outputs(z)
         if fitted._learnt.kind == LABELS:
             return log_expit(z)
-        return np.hstack([log_expit(-z), log_expit(z)]) if z.shape[1] == 1 else log_softmax(z, axis=1)
+        if z.shape[1] == 1:
+            return np.hstack([log_expit(-z), log_expit(z)])
+        with np.errstate(over="ignore"):
+            return np.maximum(log_softmax(z, axis=1), np.finfo(z.dtype).min)
 
     @classmethod
     def from_state_dict(
@@ -199,3 +204,25 @@ class DecidingMixin(ArraysMixin, FittedLayers):
             return Classes(LABELS if multilabel else CLASSES, found), layer, intercept
 
         return cls._from_arrays(arrays, bag, linear, {"mode": mode, **params}, learnt_of)
+
+    @classmethod
+    def _from_tree(cls, arrays: Mapping[str, ArrayLike], classes: ArrayLike, counts: Array, **params: Any) -> Self:
+        """Make a fitted classifier whose outputs are the nodes of Huffman's tree; see `from_state_dict`.
+
+        ``classes`` : the most frequent one first, with their ``counts``. The rows of ``"linear.weight"`` are the nodes
+        in the order in which Huffman's algorithm makes them, and may be more.
+        """
+        found, numbers = np.unique(classes, return_inverse=True)
+        tree = Tree.of_sorted(counts, numbers)
+
+        def learnt_of(nodes: Array, intercepts: Array) -> tuple[Classes, Array, Array]:
+            n_nodes = len(tree.children)
+            nodes, intercepts = nodes[:n_nodes], intercepts[:n_nodes]
+            if n_nodes == 1 and tree.children[0, 1] == 0:  # the one output of two classes is for the second one
+                nodes, intercepts = -nodes, -intercepts
+            return Classes(CLASSES, found), nodes, intercepts
+
+        params = {**params, "output": "hierarchical"}
+        estimator = cls._from_arrays(arrays, "embedding_bag", "linear", params, learnt_of)
+        estimator._some_outputs = tree if tree.n_classes > 2 else None
+        return estimator

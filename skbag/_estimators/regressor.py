@@ -32,8 +32,8 @@ class EmbeddingBagRegressor(RegressorMixin, ExplainedMixin, LinearMixin, ArraysM
     embedding_dim : int or "auto", default="auto"
         Number of features, the width of a drawn table. "auto" takes the next power of two of the number of outputs, at
         least 16 and at most 256: where outputs are sums over the members, each has a direction of its own then, and
-        more columns add nothing. It is 64 with ``freeze=True``, with hidden layers and in the mode "max". When ``init``
-        is a table, its own width counts.
+        more columns add nothing. It is 64 with ``freeze=True``, ``interaction`` or hidden layers, and in the mode
+        "max". When ``init`` is a table, its own width counts.
     mode : {"sum", "mean", "sqrtn", "max"} or list of them, default="sqrtn"
         How the members of a bag become one row:
 

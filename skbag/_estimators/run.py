@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
@@ -52,8 +52,8 @@ class Run:
         if left_out is None and given is None:
             return
         if left_out is not None:
-            X = None if by_loss else _rows_of(X, left_out, estimator.device)
-            y, weights, sample_weight = _safe_indexing(y, left_out), self.weights[left_out], sample_weight[left_out]
+            X, y = (None, None) if by_loss else (_rows_of(some, left_out, estimator.device) for some in (X, y))
+            weights, sample_weight = self.weights[left_out], sample_weight[left_out]
             targets, rows = self.targets, left_out
 
             def outputs(some: Array) -> Array:
@@ -169,10 +169,10 @@ class Run:
 
 
 def _rows_of(X: Any, rows: Array, device: str) -> Any:
-    """Return some rows of X; of one that lies on a GPU, on the host."""
+    """Return some rows of X or y; of one that lies on a GPU, on the host."""
     if is_on_device(X):
         X = csr_array(tuple(array.host() for array in lend(X, device)), X.shape)
-    return _safe_indexing(X, rows)
+    return _safe_indexing(X.tocsr() if issparse(X) else X, rows)
 
 
 def rows_of_targets(targets: Targets, rows: Array) -> tuple[Array, Array, Array | None]:

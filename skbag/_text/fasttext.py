@@ -13,14 +13,14 @@ from sklearn.pipeline import Pipeline
 from skbag._backends import get_texts
 from skbag._data.lexicon import Lexicon
 from skbag._estimators.classifier import EmbeddingBagClassifier
-from skbag._estimators.vectorizer import EmbeddingBagVectorizer
 from skbag._functional import embedding_bag
 from skbag._text.fasttext_file import Contents, read_contents
-from skbag._text.hierarchy import HierarchicalSoftmaxClassifier
 from skbag._text.product import QuantizedMatrix, rows_of
 from skbag._text.rows import sparse_rows
 
 Array = NDArray[Any]
+
+_MOST = 10**15  # what fastText takes for the count of a node that there is not yet
 
 
 def read_fasttext(path: str | os.PathLike[str], *, label_prefix: str = "__label__") -> "FastTextModel":
@@ -171,7 +171,7 @@ class FastTextModel:
         - "softmax": an `EmbeddingBagClassifier` with the mode "mean", for classes.
         - "ova" and "ns": the same for labels that are not exclusive; `predict` returns a label indicator of those whose
           probability is above one half, with the columns ``classes_``.
-        - "hs": an `EmbeddingBagVectorizer` and a `HierarchicalSoftmaxClassifier`, which cannot be trained further.
+        - "hs": the same with ``output="hierarchical"``.
 
         Parameters
         ----------
@@ -201,18 +201,17 @@ class FastTextModel:
             )
         if len(set(labels)) < 2 or len(set(labels)) < len(labels):
             raise ValueError(f"to_pipeline needs two or more different labels, got {labels[:10]!r}.")
-        vectorizer = FastTextVectorizer(self.lexicon, n_jobs=n_jobs)
-        table, layer, names = self.input_matrix(), self.output_matrix(), np.array(labels)
+        vectorizer, names = FastTextVectorizer(self.lexicon, n_jobs=n_jobs), np.array(labels)
+        arrays = {"embedding_bag.weight": self.input_matrix(), "linear.weight": self.output_matrix()}
+        params: dict[str, Any] = {"classes": names, "mode": "mean", "n_jobs": n_jobs}
         if args["loss"] == "hs":
             n_words = self.lexicon.n_words
-            bag = EmbeddingBagVectorizer.from_pretrained(table, mode="mean", n_jobs=n_jobs)
-            head = HierarchicalSoftmaxClassifier(names, self.lexicon.counts(n_words, n_words + len(names)), layer)
-            head._tree()  # counts of a damaged file
-            return Pipeline([("vectorizer", vectorizer), ("bag", bag), ("classifier", head)])
-        arrays = {"embedding_bag.weight": table, "linear.weight": layer}
-        classifier = EmbeddingBagClassifier.from_state_dict(
-            arrays, classes=names, multilabel=args["loss"] != "softmax", mode="mean", n_jobs=n_jobs
-        )
+            counts = self.lexicon.counts(n_words, n_words + len(names))
+            if counts.min() < 0 or counts.max() >= _MOST:
+                raise ValueError(f"labels must occur at least 0 and less than {_MOST:.0e} times each, got {counts}.")
+            classifier = EmbeddingBagClassifier._from_tree(arrays, counts=counts, **params)
+        else:
+            classifier = EmbeddingBagClassifier.from_state_dict(arrays, multilabel=args["loss"] != "softmax", **params)
         return Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
 
 

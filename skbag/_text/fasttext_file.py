@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skbag._backends import get_texts
 from skbag._data.lexicon import REST, Lexicon
+from skbag._data.quantized import empty_table, sealed
 from skbag._text.product import CODES, QuantizedMatrix
 
 Array = NDArray[Any]
@@ -79,18 +80,20 @@ class _File:
         if n < 0:
             raise self.error(f"{n} numbers are said to be {what}")
         self.need(n_bytes, what)
-        array = np.fromfile(self.path, dtype, n, offset=self.at)  # not by way of the map, which would be memory twice
-        if len(array) < n:
-            raise self.error("it became shorter while it was read")
+        array = empty_table((n,), np.dtype(dtype))
+        with open(self.path, "rb") as file:  # not by way of the map, which would be memory twice
+            file.seek(self.at)
+            if file.readinto(array.view(np.uint8)) < n_bytes:  # type: ignore[arg-type]
+                raise self.error("it became shorter while it was read")
         for first in range(0, n if array.dtype.kind == "f" else 0, _TOGETHER):
             finite = np.isfinite(array[first : first + _TOGETHER])
             if not finite.all():
                 k = first + int(finite.argmin())
                 raise self.error(f"{array[k]} stands in {what}, at byte {self.at + k * array.itemsize}")
         self.at += n_bytes
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        array.flags.writeable = False  # what is made of it copies before it writes
-        return array
+        if not array.dtype.isnative:
+            array.byteswap(inplace=True)
+        return sealed(array.view(array.dtype.newbyteorder("=")))
 
 
 def read_contents(path: str, label_prefix: str) -> Contents:
@@ -188,7 +191,7 @@ def _sorted_buckets(file: _File, pairs: Array, bucket: int) -> Array:
 
     In place, some at a time: they are much of a quantised model.
     """
-    pairs.flags.writeable = True
+    pairs.base.flags.writeable = pairs.flags.writeable = True  # type: ignore[union-attr]
     parts = [pairs[first : first + _TOGETHER] for first in range(0, len(pairs), _TOGETHER)]
     for some in parts:
         rows = some >> 32
@@ -204,8 +207,7 @@ def _sorted_buckets(file: _File, pairs: Array, bucket: int) -> Array:
         twice = np.flatnonzero(some[1:] == some[:-1])
         if len(twice):
             raise file.error(f"bucket {some[twice[0]]} is kept twice")
-    pairs.flags.writeable = False
-    return pairs
+    return sealed(pairs)
 
 
 def _hashed(file: _File, lexicon: Lexicon) -> Lexicon:

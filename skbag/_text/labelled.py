@@ -6,6 +6,8 @@ import gzip
 import io
 import lzma
 import os
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from numbers import Integral
@@ -14,6 +16,9 @@ from typing import Any
 import numpy as np
 
 _OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_GZIP = b"\x1f\x8b"  # what its files begin with
+_WORDS = re.compile("[^ \t\n\v\f\r\0]+")
+_OTHER_SPACES = re.compile("[\0\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _Line = tuple[int, list[str], str]  # its number, its labels, its text
 
 
@@ -70,6 +75,10 @@ def iter_labelled_texts(
         raise ValueError(f"label_prefix must be a str, not empty and without spaces around it, got {label_prefix!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ValueError(f"encoding must be one that Python knows, got {encoding!r}.") from None
     return _batches(os.fsdecode(path), label_prefix, bool(multilabel), int(batch_size), encoding)
 
 
@@ -83,7 +92,8 @@ def read_labelled_texts(
     r"""Read a text file with labels, fastText's format for supervised training.
 
     A line is a text, and its words that begin with ``label_prefix`` are its labels, wherever they stand:
-    ``__label__pets __label__cats the cat sat on the mat``.
+    ``__label__pets __label__cats the cat sat on the mat``. Words stand between spaces, tabs and the like of ASCII, as
+    in fastText: other spaces of Unicode, U+00A0 for one, are parts of words.
 
     Parameters
     ----------
@@ -165,6 +175,16 @@ def _batches(
             yield texts, np.array([labels[0] for _, labels, _ in some])
 
 
+def _words_of(line: str) -> list[str]:
+    r"""Return the words of a line, which stand between fastText's spaces: " ", \t, \n, \v, \f, \r and \0.
+
+    ``str.split`` knows others, as U+00A0 and U+3000, which are parts of words and labels here.
+    """
+    if _OTHER_SPACES.search(line):
+        return _WORDS.findall(line)
+    return line.split()
+
+
 def _is_wide(encoding: str) -> bool:
     """Whether a byte may look like the end of a line and be part of a letter, as in UTF-16."""
     return "\n".encode(encoding) != b"\n"
@@ -190,13 +210,17 @@ def _lines(file: Any, path: str, prefix: str, encoding: str) -> Iterator[_Line]:
             line = next(lines, None)
         except UnicodeError as error:
             byte = f": byte {error.object[error.start]:#04x}" if isinstance(error, UnicodeDecodeError) else ""
+            if number == 1 and isinstance(error, UnicodeDecodeError) and error.object.startswith(_GZIP):
+                raise ValueError(f"{path!r} is compressed: its name must end in '.gz'.") from None
             later = " or a later one" if _is_wide(encoding) else ""  # they are read ahead
             raise ValueError(
                 f"line {number}{later} of {path!r} is not {encoding}{byte}. Set encoding to that of the file."
             ) from None
+        except (EOFError, lzma.LZMAError, zlib.error) as error:
+            raise ValueError(f"{path!r} is damaged, or no {os.path.splitext(path)[1]} file: {error}.") from None
         if line is None:
             return
-        words = line.split()
+        words = _words_of(line)
         if words:
             labels = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
             yield number, labels, " ".join(word for word in words if not word.startswith(prefix))
