@@ -33,6 +33,8 @@ def effective_threads(n_jobs: int | None) -> int:
 
     Only None and negative numbers ask joblib.
     """
+    if n_jobs == 0:
+        raise ValueError("n_jobs must be None or an integer other than 0, got 0.")
     n_threads = n_jobs if n_jobs is not None and n_jobs > 0 else effective_n_jobs(n_jobs)
     if n_threads == 1:
         return 1

@@ -350,7 +350,7 @@ def test_vectors_need_names(tmp_path, monkeypatch):
         model.to_vec(tmp_path / "words.vec.gz", WORDS)
     assert [p.name for p in tmp_path.iterdir()] == ["words.vec"]
     assert path.read_text() == "old"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.words\.vec'$"):
         model.to_vec(tmp_path / "nowhere" / "words.vec", WORDS)
     with pytest.raises(NotFittedError):
         EmbeddingBagVectorizer().to_vec(path, WORDS)

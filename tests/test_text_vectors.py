@@ -275,7 +275,7 @@ def test_nothing_is_left_where_a_table_could_not_be_written(tmp_path):
         align({"a": [1.0], "b": [np.nan]}, ["a", "b"], path=path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"as it was"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no.table\.npy'$"):
         align(VECTORS, ["cat"], path=tmp_path / "no" / "table.npy")
 
 

@@ -1,16 +1,15 @@
 """Tables that leave: text in the format of word2vec, and gensim's KeyedVectors."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbag._data.optional import missing
+from skbag._data.replacing import replacing
 from skbag._data.table import check_weight
 from skbag._estimators.names import duplicate_of, names_of
 
@@ -73,19 +72,12 @@ class VectorsMixin:
             if word in seen:
                 raise ValueError(f"feature_names {seen[word]!r} and {name!r} would both be {word!r} in the file.")
             seen[word] = name
-        temporary = f"{path}.{uuid4().hex}"
-        try:
-            with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-                file.write(f"{len(table)} {table.shape[1]}\n")
-                for first in range(0, len(table), _ROWS):
-                    rows = table[first : first + _ROWS].astype("U")
-                    lines = (f"{word} {' '.join(row)}\n" for word, row in zip(words[first:], rows, strict=False))
-                    file.writelines(lines)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.remove(temporary)
-            raise
+        with replacing(str(path)) as beside, open(beside, "x", encoding="utf-8", newline="\n") as file:
+            file.write(f"{len(table)} {table.shape[1]}\n")
+            for first in range(0, len(table), _ROWS):
+                rows = table[first : first + _ROWS].astype("U")
+                lines = (f"{word} {' '.join(row)}\n" for word, row in zip(words[first:], rows, strict=False))
+                file.writelines(lines)
 
     def to_keyed_vectors(self, feature_names: Any = None) -> Any:
         """Return the table as gensim's KeyedVectors, which it can save, search and compare.

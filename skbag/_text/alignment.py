@@ -3,15 +3,14 @@
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from skbag._data.replacing import replacing
 from skbag._data.table import check_dtype, check_finite
 from skbag._estimators.names import duplicate_of
 from skbag._text.vectors import BLOCK, WordVectors, open_vectors
@@ -286,18 +285,12 @@ def _blocks(places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 def _fill_file(
     path: str, dtype: Any, source: WordVectors, words: Sequence[Any], rows: NDArray[np.int64], oov: str, rng: Any
 ) -> NDArray[np.bool_]:
-    """Fill a file beside the path, and give it the name when it is whole."""
-    beside = f"{path}.{uuid4().hex}.npy"
-    try:
+    """Fill a file, which has the name when it is whole."""
+    with replacing(path) as beside:
         table = np.lib.format.open_memmap(beside, "w+", dtype, (len(words), source.dim))
         found = fill(table, source, words, rows, oov, rng)
         table.flush()
         del table
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise
     return found
 
 
