@@ -617,6 +617,20 @@ def test_parameters_set_between_calls_are_those_of_the_next(X, y):
     assert (plain.embeddings_ != one.embeddings_).any()
 
 
+def test_probabilities_of_a_tree_near_the_end_of_the_range():
+    model = EmbeddingBagClassifier(4, mode="sum", output="hierarchical", random_state=0).fit(np.eye(5), range(5))
+    model.embeddings_[:], model.coefs_[0][:] = 1, 1
+    rows = np.array([[np.finfo("float32").max, 0, 0, 0, 0]], "float32")
+    assert np.isfinite(model.predict_log_proba(rows)).all()
+    np.testing.assert_allclose(model.predict_proba(rows).sum(axis=1), 1)
+    _, probabilities = model.predict_top_k(rows, 5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    model.embeddings_[:], model.coefs_[0][::2] = 2, -1
+    for call in (model.predict_proba, model.predict_log_proba, lambda some: model.predict_top_k(some, 2)):
+        with pytest.raises(ValueError, match="outputs of row 0 of X are NaN"):
+            call(rows)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_probabilities_of_values_near_the_end_of_the_range(n_classes):
     """Outputs that are infinite in float32 have probabilities, or an error says that nothing is known."""
@@ -658,7 +672,7 @@ def test_probabilities_of_logits_that_are_finite_are_theirs(dtype):
 
 
 @pytest.mark.parametrize("of_y", ["int64", "uint64", "float64"])
-@pytest.mark.parametrize("of_classes", ["int64", "uint64"])
+@pytest.mark.parametrize("of_classes", ["int64", "uint64", "float64"])
 def test_labels_beyond_what_a_float_has_are_told_apart(of_classes, of_y):
     ids, rows, numbers = np.array([5, 2**60, 2**60 + 2**20]), np.repeat(np.eye(3), 20, 0), np.repeat(np.arange(3), 20)
     model = EmbeddingBagClassifier(4, random_state=0)

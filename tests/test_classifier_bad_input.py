@@ -116,6 +116,18 @@ def test_y(X, y, words, change, method):
     assert_usable(model, X, y)
 
 
+@pytest.mark.parametrize("kind", [int, float, str, bool])
+def test_dates_are_no_other_classes(X, y, kind):
+    labels, dates = (y % 2).astype(kind), np.full(N_ROWS, "2020-01-01", "M8[D]")
+    model = classifier().fit(X, labels)
+    before = snapshot(model)
+    with refuses(ValueError, "classes not in `self.classes_`", "2020-01-01"):
+        model.partial_fit(X, dates)
+    assert_unchanged(model, before)
+    with refuses((TypeError, ValueError), "classes not in `self.classes_`", "2020-01-01"):
+        classifier(early_stopping=True).fit(X, labels, X_val=X, y_val=dates)
+
+
 @pytest.mark.parametrize("label", [1, "a", 2.0])
 def test_one_class(X, label):
     with refuses(ValueError, "only one class", repr(label).strip("'")):

@@ -359,6 +359,24 @@ def test_vectors_need_names(tmp_path, monkeypatch):
         model.to_keyed_vectors(WORDS)
 
 
+# --- arrays of a user
+
+
+@pytest.mark.parametrize("kind", ["a view", "a read-only view", "a part"])
+def test_arrays_that_may_still_change_are_copied(kind):
+    """That they are read-only now, or begin on a line of the cache, does not mean that nobody writes to them."""
+    memory = np.zeros(4096, np.uint8)
+    table = memory[-memory.ctypes.data % 64 :][:1600].view(np.float32).reshape(200, 2)
+    if kind == "a part":
+        table = table[:20]
+    if kind != "a view":
+        table.flags.writeable = False
+    memory.flags.writeable = False
+    arrays = {"embedding_bag.weight": table, "linear.weight": np.ones((3, 2), np.float32)}
+    model = EmbeddingBagClassifier.from_state_dict(arrays, mode="mean")
+    assert not np.shares_memory(model.embeddings_, table)
+
+
 # --- compact
 
 
@@ -402,6 +420,15 @@ def test_a_compact_model_keeps_what_it_was_given(storage):
     assert columns.tolist() == list(range(30))
     rows = RNG.random((9, 40)) * (np.arange(40) < 30)
     np.testing.assert_allclose(small.predict_proba(rows[:, columns]), model.predict_proba(rows), rtol=1e-5)
+
+
+def test_a_compact_model_of_maxima_keeps_zeros_that_it_was_given():
+    table = np.array([[-1, -0.5], [-0.5, -1], [0, 0], [0, 0]])
+    model = EmbeddingBagClassifier(init=table, mode="max", freeze=True).fit(np.eye(4), [0, 1, 0, 1])
+    small, columns = model.compact()
+    assert columns.tolist() == [0, 1, 2, 3]
+    rows = np.array([[1, 0, 1, 0]])
+    np.testing.assert_array_equal(small.decision_function(rows), model.decision_function(rows))
 
 
 def test_a_compact_model_of_the_most_important_columns():

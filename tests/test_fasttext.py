@@ -463,8 +463,9 @@ def test_damaged_files_of_labelled_texts(tmp_path, ending):
     path.write_bytes(gzip.compress(b"__label__a the cat\n"))
     with pytest.raises(ValueError, match=r"texts\.txt' is compressed: its name must end in '\.gz'"):
         read_labelled_texts(path)
-    with pytest.raises(ValueError, match="encoding must be one that Python knows, got 'nope'"):
-        iter_labelled_texts(path, encoding="nope")
+    for encoding in ("nope", "rot13"):
+        with pytest.raises(ValueError, match=f"encoding must be one of texts that Python knows, got '{encoding}'"):
+            iter_labelled_texts(path, encoding=encoding)
 
 
 def test_labelled_texts(tmp_path):

@@ -382,10 +382,12 @@ def test_leaves_that_are_no_numbers():
     assert 1 < lost.sum() < 21
     np.testing.assert_array_equal(found[~lost], before[~lost])
     n = int((~lost).sum())
-    best, scores = model.predict_top_k(X[:1], n + 1)
-    np.testing.assert_array_equal(best[0, :n], np.argsort(np.where(lost, np.inf, -before), kind="stable")[:n])
-    assert np.isfinite(scores[0, :n]).all()
-    assert np.isnan(scores[0, n])
+    best, scores = model.predict_top_k(X[:1], n)
+    np.testing.assert_array_equal(best[0], np.argsort(np.where(lost, np.inf, -before), kind="stable")[:n])
+    assert np.isfinite(scores).all()
+    for call in (lambda: model.predict_top_k(X[:1], n + 1), lambda: model.predict_proba(X[:1])):
+        with pytest.raises(ValueError, match="outputs of row 0 of X are NaN"):
+            call()
     assert model.predict(X[:1])[0] == np.where(lost, -np.inf, before).argmax()
     model.intercepts_[-1][:] = np.nan
     assert model.predict(X[:1]).tolist() == [0]

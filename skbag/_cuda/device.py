@@ -126,6 +126,7 @@ class Device:
                 with suppress(BaseException):  # nothing may go on reading what the caller, or the next call, writes to
                     cuda.synchronize()
                 if _is_out_of_memory(error):
+                    self.spare.clear()
                     raise MemoryError(
                         f"The GPU '{self.name}' has not enough free memory. The estimator is unchanged; set_params("
                         "device='cpu') uses it on the CPU."

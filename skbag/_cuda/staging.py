@@ -102,10 +102,11 @@ class Slot:
         """Return memory on the GPU for ``shape[0]`` rows of an array, or more; arrays of other shapes share it."""
         dtype, others = np.dtype(dtype), shape[1:]
         row_bytes = dtype.itemsize * math.prod(others)
-        if name not in self._on_device or len(self._on_device[name]) < shape[0] * row_bytes:
+        n_bytes = max(1, shape[0]) * row_bytes  # CUDA has no pointer to nothing
+        if name not in self._on_device or len(self._on_device[name]) < n_bytes:
             self._on_device.pop(name, None)
             self._views = {key: view for key, view in self._views.items() if key[0] != name}
-            self._on_device[name] = self.device.empty(max(1, shape[0]) * row_bytes, np.uint8)
+            self._on_device[name] = self.device.empty(n_bytes, np.uint8)
         key = name, dtype, others
         if key not in self._views:
             memory = self._on_device[name]

@@ -178,8 +178,9 @@ def _numbers_in(y: Array, classes: Array, *, declared: bool) -> Array:
 
 
 def _as_kind_of(classes: Array, y: Array) -> tuple[Array, Array]:
-    """Return numbers in the dtype of classes, and which of them have it: others would be compared after rounding."""
-    if np.promote_types(y.dtype, classes.dtype) == classes.dtype:
+    """Return numbers in the dtype of classes, and which of them it has: others would be compared after rounding."""
+    rounds = classes.dtype.kind == "f" and y.dtype.kind in "iu"
+    if np.promote_types(y.dtype, classes.dtype) == classes.dtype and not rounds:
         return y, np.ones(len(y), np.bool_)
     with np.errstate(invalid="ignore", over="ignore"):
         found = y.astype(classes.dtype)
@@ -189,7 +190,9 @@ def _as_kind_of(classes: Array, y: Array) -> tuple[Array, Array]:
 def _is_plain(y: Any, classes: Array, n_samples: int) -> bool:
     """Whether y is integers like the classes, and nothing would have to be checked but its values."""
     plain = isinstance(y, np.ndarray) and y.shape == (n_samples,)
-    return plain and np.promote_types(y.dtype, classes.dtype).kind in "biu"
+    if not (plain and y.dtype.kind in "biu" and classes.dtype.kind in "biu"):
+        return False
+    return np.promote_types(y.dtype, classes.dtype).kind in "biu"  # else they would be compared after rounding
 
 
 def _check_same_kind(known: Classes, kind: str) -> None:

@@ -36,11 +36,12 @@ def sealed(array: Array) -> Array:
 
 
 def is_sealed(array: Any) -> bool:
-    """Whether an array is one of `sealed`, or a view of a whole one: it need not be copied to stay what it is."""
+    """Whether an array is all of one that `sealed` has returned: it need not be copied to stay what it is."""
     memory = getattr(array, "base", None)
-    if not isinstance(memory, np.ndarray) or not memory.flags.owndata or memory.flags.writeable:
+    if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
         return False
-    return bool(array.ctypes.data % _ALIGNMENT == 0 and array.flags.c_contiguous)
+    ours = memory.flags.owndata and memory.nbytes == array.nbytes + _ALIGNMENT  # as `empty_table` makes it
+    return bool(ours and not memory.flags.writeable and not array.flags.writeable and array.flags.c_contiguous)
 
 
 def name_of(dtype: Any) -> str:

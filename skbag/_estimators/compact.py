@@ -11,6 +11,7 @@ from skbag._data.blocks import Fields
 from skbag._data.quantized import QuantizedTable, check_storage
 from skbag._data.table import Drawn, check_padding_idx, check_weight, copied, draw_table, storage_of, take_table
 from skbag._estimators.names import check_count, strongest
+from skbag._rules.pooling import modes_of
 
 Array = NDArray[Any]
 
@@ -107,7 +108,7 @@ class CompactMixin:
         n_columns : int or None, default=None
             How many columns to keep, those with the largest ``feature_importances_``. None keeps all that
             say something: of a drawn table those whose rows training has changed, of others those whose rows are not
-            zeros.
+            zeros, and all with the mode "max", which zeros may decide.
 
         Returns
         -------
@@ -186,7 +187,7 @@ class CompactMixin:
 def _telling(fitted: Any, table: Array, padding_idx: int | None) -> Array:
     """Return which rows of the table are not as they were drawn, or not zeros if they were given.
 
-    All are where it is not known what was drawn.
+    All are where it is not known what was drawn, or zeros are larger than others.
     """
     drawn, before, telling = getattr(fitted, "_drawn", None), None, np.ones(len(table), np.bool_)
     if drawn:
@@ -196,7 +197,7 @@ def _telling(fitted: Any, table: Array, padding_idx: int | None) -> Array:
         before = fitted._rescaled(before)
         if isinstance(table, QuantizedTable):
             before = QuantizedTable.of(before, table.storage)
-    elif fitted._is_drawn:
+    elif fitted._is_drawn or "max" in modes_of(fitted.mode):
         return telling
     for first in range(0, len(table), _ROWS):
         some = slice(first, first + _ROWS)

@@ -103,7 +103,7 @@ class DecidingMixin(ArraysMixin, FittedLayers):
 
     def _probabilities(self, outputs: Array) -> Array:
         if self._tree is not None:
-            return np.exp(outputs)
+            return np.exp(finite_outputs(outputs))
         return probabilities(outputs, self.loss, exclusive=self._learnt.kind != LABELS)
 
     @available_if(_has_probabilities)
@@ -124,10 +124,9 @@ class DecidingMixin(ArraysMixin, FittedLayers):
             with np.errstate(divide="ignore"):
                 return np.log(self.predict_proba(X))
         fitted = self._fitted_snapshot()
-        z = fitted._outputs(X)
+        z = finite_outputs(fitted._outputs(X))
         if fitted._tree is not None:
             return z
-        z = finite_outputs(z)
         if fitted._learnt.kind == LABELS:
             return log_expit(z)
         if z.shape[1] == 1:

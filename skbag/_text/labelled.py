@@ -76,9 +76,9 @@ def iter_labelled_texts(
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
     try:
-        codecs.lookup(encoding)
+        "\n".encode(encoding)
     except LookupError:
-        raise ValueError(f"encoding must be one that Python knows, got {encoding!r}.") from None
+        raise ValueError(f"encoding must be one of texts that Python knows, got {encoding!r}.") from None
     return _batches(os.fsdecode(path), label_prefix, bool(multilabel), int(batch_size), encoding)
 
 
