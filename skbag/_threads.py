@@ -12,6 +12,7 @@ from typing import Any
 
 from joblib import effective_n_jobs
 
+_TRIES = 9  # of something that raises errors and has to be done
 _LOOK = 0.05  # seconds between two looks at pending signals
 
 
@@ -182,10 +183,30 @@ def run_each(tasks: Iterable[Callable[[], None]], n_threads: int) -> None:
 
 def _end(jobs: list[_Job], stop: Callable[[], None]) -> None:
     """Wait until no job is under way, even if a second interrupt comes."""
+
+    def end() -> None:
+        stop()
+        for job in jobs:
+            if not job.cancel():
+                job.wait()
+
+    to_the_end(end)
+
+
+def to_the_end(function: Callable[[], None]) -> None:
+    """Call a function, again and again if interrupts come meanwhile, until it has come to its end.
+
+    For what has to be done when something was raised, which is raised then: later interrupts are dropped. Calls that
+    did not come to their end must not matter. An error is raised if it comes again.
+    """
+    n_errors = 0
     while True:
-        with suppress(BaseException):  # the first one is being raised
-            stop()
-            for job in jobs:
-                if not job.cancel():
-                    job.wait()
+        try:
+            function()
             return
+        except Exception:  # the function's own, or that of the handler of a signal
+            n_errors += 1
+            if n_errors > _TRIES:
+                raise
+        except BaseException:  # an interrupt
+            continue

@@ -124,6 +124,39 @@ def test_a_stream_goes_on_after_an_exception_at_any_place(X, y, turn, cls, param
     assert place > 50 * STEP
 
 
+@pytest.mark.parametrize("params", [{}, {"solver": "sgd", "alpha": 0.0, "n_jobs": 2}, {"hidden_layer_sizes": 3}])
+def test_a_second_exception_does_not_keep_a_call_from_being_taken_back(X, y, params, monkeypatch):
+    model = EmbeddingBagClassifier(3, batch_size=6, random_state=0, **params)
+    model.partial_fit(X[::-1], y, classes=range(3)).partial_fit(X, y)
+    before, original = state(model), cpu_training.Trainer.take_back
+    second, place = None, 0
+
+    def raise_one(self, *args):
+        raise Injected
+
+    def interrupted(self):
+        nonlocal second
+        if second is None:
+            second = Injector(place, everywhere=True)
+            with second:
+                original(self)
+        else:
+            original(self)
+
+    while second is None or second.where is not None:
+        changed, second, place = copy.deepcopy(model), None, place + 1
+        changed.partial_fit(X, y)
+        after = state(changed)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(changed), "_keep_scores", raise_one)
+            patch.setattr(cpu_training.Trainer, "take_back", interrupted)
+            with pytest.raises(Injected):
+                changed.partial_fit(X, y)
+        assert state(changed) == after
+    assert place > 10
+    assert state(model) == before
+
+
 @pytest.mark.parametrize("fitted", [False, True])
 def test_fit_of_the_vectorizer_is_done_as_a_whole_or_not_at_all(X, fitted):
     vectorizer = EmbeddingBagVectorizer(3, random_state=0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from skbag._compiled.once import once
 from skbag._cpu.calls import call, stored
-from skbag._cpu.checking import in_range, increases, is_extreme, rising
+from skbag._cpu.checking import increases, is_extreme, rising
 from skbag._cpu.columns import first_column, lane_sum
 from skbag._cpu.jit import inlined, kernel
 from skbag._cpu.members import add_sizes, all_below, fold_members
@@ -265,7 +265,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         """out[i] = table[indices[i]], times scales[indices[i]] if there are scales.
 
         table : (n_rows, dim), scales : (n_rows,) or None, in. indices : (n,), int32 or int64, in. out : (n, dim), out.
-        blocks, progress : see above; the ids of a block are checked before any row is looked up.
+        blocks, progress : see above; an id is checked before its row is looked up.
         """
         n_rows, dim = len(table), span if whole else table.shape[1]
         itemsize, out_itemsize = item_bytes(table), item_bytes(out)
@@ -276,11 +276,12 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
         block = fetch_add(progress, NEXT, 1)
         while block < blocks[0]:
             first, last = begin_of(blocks, block, len(indices)), begin_of(blocks, block + 1, len(indices))
-            if not in_range(indices, n_rows, first, last):
-                progress[INVALID] = 1
-                last = first
             for i in range(first, last):
-                source = np.uintp(table.ctypes.data) + np.uintp(item(indices, i)) * row_bytes
+                index = np.intp(item(indices, i))
+                if np.uintp(index) >= np.uintp(n_rows):
+                    progress[INVALID] = 1
+                    break
+                source = np.uintp(table.ctypes.data) + np.uintp(index) * row_bytes
                 target = np.uintp(out.ctypes.data) + np.uintp(i) * (np.uintp(dim) * out_itemsize)
                 soon = source
                 if i < prefetch_until:
@@ -291,7 +292,7 @@ def lookup_kernel(lanes, vectors, ahead, single, whole):
                         prefetch_all(tile, soon + begins * itemsize, tail, whole)
                     row = load(tile, source + begins * itemsize, tail)
                     if scales is not None:
-                        row = scaled(row, item(scales, np.intp(item(indices, i))))
+                        row = scaled(row, item(scales, index))
                     store(row, target + begins * out_itemsize, tail)
             fetch_add(progress, DONE, 1)
             block = fetch_add(progress, NEXT, 1)

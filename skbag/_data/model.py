@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skbag._data.quantized import copy_into
 from skbag._data.resident import Resident
 from skbag._data.some_outputs import Negatives, Tree
 from skbag._rules.activations import IDENTITY, Activation
@@ -42,7 +43,15 @@ class Parameters:
 
     def copy(self) -> Self:
         """Return a copy of all arrays."""
-        return type(self)(*(array.copy() if len(array) else array for array in self.arrays()))
+        return type(self)(*map(_copied, self.arrays()))
+
+    def take(self, other: Self) -> None:
+        """Take the numbers of others, of the same shapes."""
+        for array, theirs in zip(self.arrays(), other.arrays(), strict=True):
+            if isinstance(array, Resident):
+                array[:] = theirs
+            else:
+                copy_into(array, theirs)
 
 
 @dataclass
@@ -110,6 +119,17 @@ class Model:
 
 
 _FLOAT64 = np.dtype(np.float64)
+
+
+def _copied(array: Any) -> Any:
+    """Return a copy; what a solver does not have is no array of numbers."""
+    if isinstance(array, Resident):
+        return array.copy()
+    if not len(array):
+        return array
+    copy = np.empty_like(array)
+    copy_into(copy, array)
+    return copy
 
 
 def _usable(array: Any, dtype: np.dtype[Any]) -> Array:

@@ -21,12 +21,22 @@ _ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one l
 _NAMED = 10  # rows that an error names
 
 
+_PIECE = 1 << 24  # bytes that are copied at once
+
+
 def empty_table(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return memory that begins on a cache line."""
     n_bytes = prod(shape) * dtype.itemsize
     buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+def copy_into(target: Array, source: Any) -> None:
+    """Copy an array to another one of its shape in pieces, between which a call can be interrupted."""
+    step = max(1, _PIECE // max(1, target[:1].nbytes))
+    for first in range(0, len(target), step):
+        target[first : first + step] = source[first : first + step]
 
 
 def sealed(array: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbag._data.bags import for_numpy, frozen
-from skbag._data.quantized import BITS, QuantizedTable, empty_table, name_of, rounded
+from skbag._data.quantized import BITS, QuantizedTable, copy_into, empty_table, name_of, rounded
 from skbag._data.resident import Resident
 from skbag._data.tensors import map_tensor, names_tensors
 from skbag._threads import effective_threads, run_each
@@ -109,7 +109,7 @@ def copied(table: Any) -> Any:
     if isinstance(table, QuantizedTable):
         return table.take(slice(None))
     copy = empty_table(table.shape, table.dtype)
-    copy[:] = table
+    copy_into(copy, table)
     return copy
 
 

@@ -104,8 +104,7 @@ class Run:
         self._check_scores()
         if best is not None:
             for parameters, kept in zip(self.model.parameters(), best.parameters(), strict=True):
-                for array, old in zip(parameters.arrays(), kept.arrays(), strict=True):
-                    array[:] = old
+                parameters.take(kept)
             self.model.n_steps = best.n_steps
         if not stopped and estimator.tol is not None and estimator.learning_rate == "constant":
             warnings.warn(

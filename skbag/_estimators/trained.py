@@ -26,6 +26,7 @@ from skbag._estimators.run import Run
 from skbag._estimators.stream import Stream
 from skbag._rules.activations import ACTIVATIONS
 from skbag._rules.solvers import SOLVERS
+from skbag._threads import to_the_end
 from skbag._training.loop import epochs
 from skbag._training.progress import CallbackSupport, Progress
 from skbag._training.validation import split
@@ -157,6 +158,12 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
         trainer, held, before = stream.trainer, fitted._held, rng._bit_generator.state
         curve = [] if first else fitted.loss_curve_  # not copied: a stream may have millions of calls
         n_before, attributes = len(curve), None
+
+        def take_back() -> None:
+            trainer.take_back()
+            rng._bit_generator.state = before
+            del curve[n_before:]
+
         try:
             (loss,) = epochs(trainer, used, stream.schedule, fitted.shuffle, rng)
             if fitted.verbose:
@@ -173,9 +180,7 @@ class TrainedEmbeddingBag(CallbackSupport, FittedLayers):
             self.__dict__ = attributes
         except BaseException:
             if self.__dict__ is not attributes and not first:
-                trainer.take_back()
-                rng._bit_generator.state = before
-                del curve[n_before:]
+                to_the_end(take_back)
             raise
         if not first:
             trainer.forget()
