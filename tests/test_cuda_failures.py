@@ -165,3 +165,20 @@ def test_tables_that_two_threads_move_between_gpus(cuda):
     for thread in threads:
         thread.join(60)
     assert {k: values[0, 0] for k, values in found.items()} == {0: 1, 1: 0}
+
+
+def test_a_second_interrupt_does_not_end_the_wait_for_the_gpu(cuda, monkeypatch):
+    from skbag._backends import get_backend
+    from skbag._cuda import device
+
+    waits = []
+
+    def synchronize():
+        waits.append(None)
+        if len(waits) < 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(device.cuda, "synchronize", synchronize)
+    with pytest.raises(RuntimeError, match="the first"), get_backend(cuda).device.active():
+        raise RuntimeError("the first")
+    assert len(waits) == 3

@@ -34,6 +34,7 @@ except Exception as error:  # of any kind: a name that NumPy no longer has, a li
     ) from error
 
 from skbag._cuda import copying  # noqa: E402
+from skbag._threads import to_the_end  # noqa: E402
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 if not SIMULATED:
@@ -123,8 +124,8 @@ class Device:
             try:
                 yield
             except BaseException as error:
-                with suppress(BaseException):  # nothing may go on reading what the caller, or the next call, writes to
-                    cuda.synchronize()
+                with suppress(Exception):  # nothing may go on reading what the caller, or the next call, writes to
+                    to_the_end(cuda.synchronize)
                 if _is_out_of_memory(error):
                     self.spare.clear()
                     raise MemoryError(
