@@ -71,7 +71,7 @@ def given_back(backend="cuda"):
     """Forget the memory that is kept from call to call."""
     from skbag._backends import get_backend
 
-    get_backend(backend)._workspaces.clear()
+    get_backend(backend).device.spare.clear()
     get_backend(backend).__dict__.pop("_slots", None)
 
 
@@ -132,14 +132,14 @@ def test_memory_that_nothing_needs_is_given_up_first(cuda, monkeypatch):
     given_back()
     model.partial_fit(X, y, classes=[0, 1])
     backend = get_backend(cuda)
-    assert backend._workspaces  # of that call, for the next one
+    assert backend.device.spare  # of that call, for the next one
     with monkeypatch.context() as patch:
         fails = FailsAt(device.cuda.device_array, OUT_OF_MEMORY)
         fails.left = 0
         patch.setattr(device.cuda, "device_array", fails)
         vectorizer(random_table(), cuda).transform(X)
         assert fails.left < 0
-    assert not backend._workspaces
+    assert not backend.device.spare
     model.partial_fit(X, y)
 
 

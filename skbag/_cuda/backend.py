@@ -50,7 +50,6 @@ class Backend:
     def __init__(self, index: int) -> None:
         self.index = index
         self._nothing: dict[Any, DeviceArray] = {}
-        self._workspaces: list[Workspace] = []  # that no trainer has
         self.device  # noqa: B018  (opened now: a GPU that is not there is found before anything is read)
 
     @property
@@ -78,14 +77,11 @@ class Backend:
     def borrow(self, borrower: Any) -> Workspace:
         """Return memory for a trainer; when that is gone, the next one has it, if it is no large part of all.
 
-        Only to be called while the GPU is active. Where memory runs out, what nobody has borrowed is given up.
+        Only to be called while the GPU is active.
         """
-        workspace = self._workspaces.pop() if self._workspaces else Workspace(self.device)
-        if workspace.device is not self.device:
-            workspace = Workspace(self.device)
-        self.device.spare = self._workspaces
-        most = self.device.memory_bytes()[1] / _KEPT
-        weakref.finalize(borrower, _give_back, self._workspaces, workspace, most).atexit = False
+        spare, most = self.device.spare, self.device.total_bytes() / _KEPT
+        workspace = spare.pop() if spare else Workspace(self.device)
+        weakref.finalize(borrower, _give_back, spare, workspace, most).atexit = False
         return workspace
 
     def check(self, bags: Bags, mode: Mode, n_jobs: int | None = 1) -> Bags:
@@ -377,6 +373,6 @@ def _cpu() -> Any:
     return shielded(import_module, "skbag._cpu.backend")
 
 
-def _give_back(workspaces: list[Workspace], workspace: Workspace, most: float) -> None:
-    if not workspaces and workspace.n_bytes <= most:
-        workspaces.append(workspace)
+def _give_back(spare: list[Any], workspace: Workspace, most: float) -> None:
+    if not spare and workspace.n_bytes <= most:
+        spare.append(workspace)

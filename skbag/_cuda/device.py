@@ -95,7 +95,7 @@ class Device:
         self._streams: list[Any] = []
         self._limits: dict[Any, int] = {}
         self._made: dict[Any, Any] = {}
-        self.spare: list[Any] = []  # holds memory that nothing needs
+        self.spare: list[Any] = []  # holds memory that nobody uses, and is given up where it runs out
 
     @property
     def cooperates(self) -> bool:
@@ -254,10 +254,9 @@ class Device:
         """Wait until everything is done."""
         cuda.synchronize()
 
-    def memory_bytes(self) -> tuple[float, float]:
-        """Return how much memory is free, and how much there is."""
-        free, total = cuda.current_context().get_memory_info()
-        return float(free), float(total)
+    def total_bytes(self) -> float:
+        """Return how much memory there is."""
+        return float(cuda.current_context().get_memory_info()[1])
 
     def launch(self, kernel: Any, n_threads: int, *arguments: Any, stream: Any = 0) -> None:
         """Launch a kernel with at least n_threads threads, in blocks of THREADS."""

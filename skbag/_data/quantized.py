@@ -19,8 +19,6 @@ _FLOAT32 = np.dtype(np.float32)
 _ROWS = 1 << 14  # at once
 _ALIGNMENT = 64  # bytes of a cache line: a row of 16 float32 then lies in one line, not in two
 _NAMED = 10  # rows that an error names
-
-
 _PIECE = 1 << 24  # bytes that are copied at once
 
 

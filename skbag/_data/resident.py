@@ -23,7 +23,7 @@ class Resident:
 
     def __init__(self, host: Array | None = None, device: Any = None, on_device: Any = None) -> None:
         self._plain, self._host = host, None if host is None else _read_only(host)
-        self._device, self._on_device, self._n_changes = device, on_device, 0
+        self._device, self._on_device = device, on_device
         array = on_device if host is None else host
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
@@ -54,19 +54,14 @@ class Resident:
     def on(self, device: Any) -> Any:
         """Return the array on a GPU; only to be called, and used, while that is active."""
         if self._device is not device:
-            while self._host is None:
-                n_changes = self._n_changes
-                host = _read_only(self._device.fetched(self._on_device))
-                if n_changes == self._n_changes:  # else it was trained meanwhile
-                    self._host = host
-            on_device = device.put(self._host)
+            host = self._host
+            on_device = device.put(self._device.fetched(self._on_device) if host is None else host)
             self._device, self._on_device = device, on_device
         return self._on_device
 
     def changed(self) -> None:
         """Forget the copy on the host: the one on the GPU is being written to."""
         self._plain = self._host = None
-        self._n_changes += 1
 
     def copy(self) -> "Resident":
         """Return a copy, made on the GPU if the array is there."""
